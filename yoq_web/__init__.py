@@ -1,0 +1,46 @@
+"""yoq-web: an admin control plane whose reason to exist is its audit trail. These names are what a plugin needs."""
+
+from __future__ import annotations
+
+from yoq_web.actors import Actor, current_actor
+from yoq_web.commands import CommandGroup, Failure, Name, as_json, checked, named, print_json, print_table
+from yoq_web.contributions import Contribution
+from yoq_web.database import Model, db
+from yoq_web.endpoints import Status, endpoint
+from yoq_web.hookspecs import Rejected, Veto, hookimpl
+from yoq_web.jsontext import dumps
+from yoq_web.operations import Event, Operation
+from yoq_web.plugins import describe_actor
+from yoq_web.problems import Denied, NotFound, Problem
+
+__all__ = [
+    "Actor",
+    "CommandGroup",
+    "Contribution",
+    "Denied",
+    "Event",
+    "Failure",
+    "Model",
+    "Name",
+    "NotFound",
+    "Operation",
+    "Problem",
+    "Rejected",
+    "Status",
+    "Veto",
+    "as_json",
+    "checked",
+    "create_app",
+    "current_actor",
+    "db",
+    "describe_actor",
+    "dumps",
+    "endpoint",
+    "hookimpl",
+    "named",
+    "print_json",
+    "print_table",
+]
+
+
+from yoq_web.app import create_app

@@ -1,0 +1,25 @@
+"""The audit plugin: stores every event in the table `audit_log` and shows the trail. Loaded like anybody's plugin."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from yoq_audit import commands, routes
+from yoq_audit.log import append
+from yoq_web import Contribution, Event, hookimpl
+
+
+@hookimpl
+def yoq_contribute() -> Contribution:
+    """Add the table, the routes and the commands of the trail."""
+    return Contribution(
+        blueprints=(routes.blueprint,), commands=(commands.group,), migrations=Path(__file__).parent / "migrations"
+    )
+
+
+@hookimpl
+def yoq_record_operation(event: Event, session: Session) -> None:
+    """Store the event as an entry, in the operation's own transaction."""
+    append(event, session)

@@ -1,0 +1,81 @@
+"""The HTTP API of the trail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flask import Blueprint, request
+from pydantic import BaseModel, BeforeValidator, Field
+
+from yoq_audit import log
+from yoq_audit.showing import brief, documents
+from yoq_web import NotFound, db, dumps, endpoint
+
+blueprint = Blueprint("audit", __name__)
+
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 500
+
+CLIENT_BYTES = 64 * 1024 - 1024
+"""yoq's client takes answers of 64 KiB, headers included; it is known by sending no User-Agent."""
+
+
+def _limit(given: object) -> int:
+    """The rule of yoq: an unsigned 32-bit decimal, at most 500; anything else counts as not given."""
+    text = str(given)
+    if not (text.isascii() and text.isdigit()) or int(text[:11]) >= 2**32:
+        return DEFAULT_LIMIT
+    return min(int(text), MAX_LIMIT)
+
+
+class AuditQuery(BaseModel):
+    """Which entries to list."""
+
+    limit: Annotated[int, BeforeValidator(_limit)] = Field(
+        DEFAULT_LIMIT,
+        description=f"How many entries, {MAX_LIMIT} at most; what is not a number counts as {DEFAULT_LIMIT}",
+    )
+
+
+class EntryOut(BaseModel):
+    """An entry. `event_id` names it for ever; `time` is RFC 3339 with microseconds; `details` depend on the action."""
+
+    recorded_at: int
+    actor: str
+    action: str
+    target: str | None
+    outcome: str
+    id: int
+    event_id: str
+    time: str
+    actor_kind: str
+    reason: str | None
+    request_id: str | None
+    node: str
+    peer: str | None
+    details: dict[str, Any]
+    version: int
+    actor_description: str = ""
+
+
+@blueprint.get("/v1/audit")
+@endpoint(scope="audit:read", query=AuditQuery, answer=list[EntryOut])
+def list_entries(query: AuditQuery) -> list[dict[str, Any]]:
+    """List the newest entries, the newest first.
+
+    A client without a User-Agent, as yoq's, gets the first five members only where the rest would be too long for it.
+    """
+    shown = documents(log.newest(db.session(), query.limit))
+    if "User-Agent" not in request.headers and len(dumps(shown).encode()) > CLIENT_BYTES:
+        return brief(shown)
+    return shown
+
+
+@blueprint.get("/v1/audit/entries/<event_id>")
+@endpoint(scope="audit:read", answer=EntryOut)
+def get_entry(event_id: str) -> dict[str, Any]:
+    """Show one entry, by the Audit-Id that its response carried."""
+    row = log.find(db.session(), event_id)
+    if row is None:
+        raise NotFound("not found", f"there is no entry {event_id!r}")
+    return documents([row])[0]

@@ -1,0 +1,65 @@
+"""Actor: who is acting. It lives on `flask.g`, is set at the start of each request and command and never inherited."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from flask import g
+
+from yoq_web.scopes import ANYTHING, grants
+
+ActorKind = Literal["admin", "token", "join", "local", "unauthenticated"]
+
+LABEL_BYTES = 64
+"""A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule)."""
+
+RESERVED_LABELS = ("api-token", "join-token", "local", "unauthenticated")
+"""Labels of actors that are not named tokens; no token may pass for one of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who is acting: a kind, the label that the trail shows, the scopes held, and facts recorded with each event."""
+
+    kind: ActorKind
+    label: str
+    scopes: tuple[str, ...] = ()
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    def allows(self, scope: str) -> bool:
+        """Whether the actor holds `scope`."""
+        return grants(self.scopes, scope)
+
+
+ADMIN = Actor("admin", "api-token", (ANYTHING,))
+UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
+
+
+def local_actor() -> Actor:
+    """The person at the command line: may do anything; the operating system's user goes into the details."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # no passwd entry for this uid, as in many containers
+        user = "unknown"
+    return Actor("local", "local", (ANYTHING,), {"os_user": user})
+
+
+def label_of(token_name: str) -> str:
+    """The label that the trail shows for a named token: the name, cut to 64 bytes without splitting a character."""
+    return token_name.encode()[:LABEL_BYTES].decode(errors="ignore")
+
+
+def set_actor(actor: Actor) -> None:
+    """Set the acting actor for this request or command, whatever was there before."""
+    g.yoq_actor = actor
+
+
+def current_actor() -> Actor:
+    """The acting actor. Raises RuntimeError where nobody set one: such code must not act."""
+    if "yoq_actor" not in g:
+        raise RuntimeError("no actor is set: act from a route or from a command of a CommandGroup")
+    actor: Actor = g.yoq_actor
+    return actor

@@ -1,0 +1,126 @@
+"""create_app(): the table of contents of start-up, one line a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from flask import Flask
+
+from yoq_web import (
+    database,
+    files,
+    guard,
+    lineages,
+    logs,
+    migration_commands,
+    plugin_commands,
+    policies,
+    problems,
+    secrets,
+    server,
+    service,
+    tokens,
+)
+from yoq_web.attempts import Attempts
+from yoq_web.contributions import Contribution, Registry
+from yoq_web.endpoints import MAX_BODY
+from yoq_web.jsontext import CompactProvider
+from yoq_web.metrics import Metrics
+from yoq_web.notifying import HOOK_ERRORS
+from yoq_web.plugins import PluginHost, plugin_name
+from yoq_web.settings import REQUIRED_PLUGINS, Settings
+from yoq_web.state import State, state_of
+
+DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "service": service}
+"""The core's own domains; each has a contribution of the same shape as a plugin's."""
+
+
+def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object] = ()) -> Flask:
+    """Build the application.
+
+    `config` holds settings under their YOQ_* names, which win over the environment, and Flask's own. `plugins` are
+    plugin objects beside the installed ones. Raises SettingsError or RequiredPluginMissing if it cannot be built; any
+    other plugin that fails is refused, logged and listed, and the application is built without it.
+    """
+    given = tuple(plugins)
+    refused: dict[str, str] = {}
+    while True:
+        app = _build(config or {}, given, refused)
+        failed = _ready(app)
+        if not failed:
+            return app
+        refused |= failed
+
+
+def _build(config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]) -> Flask:
+    logs.configure()
+    settings = Settings.load(config)
+    files.make_data_dir(settings.data_dir)
+    app = _flask(config)
+    host = PluginHost(app, REQUIRED_PLUGINS, settings.blocked_plugins, refused)
+    registry = Registry()
+    app.extensions["yoq"] = State(
+        settings=settings, metrics=Metrics(), attempts=Attempts(), plugins=host, registry=registry
+    )
+    database.init_app(app, settings)
+    lineages.init_app(app)
+    problems.init_app(app)
+    with app.app_context():
+        for name, domain in DOMAINS.items():
+            registry.add(name, domain.contribution(), core=True)
+        host.discover()
+        for plugin in plugins:
+            host.add(plugin_name(plugin), plugin)
+        host.require()
+        _collect(app, host, registry)
+        _mount(app, registry)
+    guard.init_app(app)
+    return app
+
+
+def _flask(config: Mapping[str, Any]) -> Flask:
+    app = Flask("yoq_web", static_folder=None)
+    app.config.from_mapping({name: value for name, value in config.items() if not name.startswith("YOQ_")})
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.json = CompactProvider(app)
+    # yoq takes paths as they are: no redirect from //health to /health.
+    app.url_map.merge_slashes = False
+    return app
+
+
+def _collect(app: Flask, host: PluginHost, registry: Registry) -> None:
+    """Ask each plugin what it adds and refuse those that clash, before anything is mounted."""
+    for plugin in host.active:
+        try:
+            contributions = [
+                ask(app=app) for ask in host.implementations("yoq_contribute") if ask.plugin == plugin.name
+            ]
+            registry.add(plugin.name, contributions[0] if contributions else Contribution())
+        except HOOK_ERRORS as error:
+            host.refuse(plugin.name, error)
+
+
+def _mount(app: Flask, registry: Registry) -> None:
+    for command in (plugin_commands.group, migration_commands.group, server.serve_command):
+        app.cli.add_command(command)
+    for contribution in registry.contributions.values():
+        for blueprint in contribution.blueprints:
+            app.register_blueprint(blueprint)
+        for group in contribution.commands:
+            app.cli.add_command(group)
+
+
+def _ready(app: Flask) -> dict[str, str]:
+    """Tell every plugin that the app is ready; returns those that failed, with the reason."""
+    host = state_of(app).plugins
+    failed: dict[str, str] = {}
+    with app.app_context():
+        for tell in host.implementations("yoq_ready"):
+            try:
+                tell(app=app)
+            except HOOK_ERRORS as error:
+                failed[tell.plugin] = f"yoq_ready raised {type(error).__name__}: {error}"
+                host.refuse(tell.plugin, error)
+    return failed

@@ -1,0 +1,52 @@
+"""The command line `yoq-web`: a Flask command group with the core's commands and those of every plugin."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from flask import Flask
+from flask.cli import FlaskGroup
+
+from yoq_web.app import create_app
+from yoq_web.plugins import RequiredPluginMissing
+from yoq_web.settings import SettingsError
+
+
+def make_app() -> Flask:
+    """The application for a command. What the operator can mend ends the command with one line."""
+    try:
+        return create_app()
+    except (SettingsError, RequiredPluginMissing) as error:
+        click.echo(str(error), err=True)
+        sys.exit(1)
+
+
+class Root(FlaskGroup):
+    """The root group. Like yoq it exits with 0 or 1, never with click's 2."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command line and exit."""
+        kwargs["standalone_mode"] = False
+        try:
+            result = super().main(*args, **kwargs)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(1)
+        except click.Abort:
+            click.echo("aborted", err=True)
+            sys.exit(1)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+main = Root(
+    name="yoq-web",
+    create_app=make_app,
+    add_default_commands=False,
+    add_version_option=False,
+    set_debug_flag=False,
+    help="An admin control plane whose every sensitive operation leaves an audit record.",
+)
+# Flask's own options: which application to load is no question here.
+main.params.clear()

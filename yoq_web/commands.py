@@ -1,0 +1,98 @@
+"""CommandGroup: commands, the core's or a plugin's, that act as the local actor on a database made ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from flask import Flask
+from flask.cli import AppGroup, ScriptInfo
+from pydantic import BaseModel, ValidationError
+
+from yoq_web.actors import local_actor, set_actor
+from yoq_web.endpoints import invalid
+from yoq_web.jsontext import dumps
+from yoq_web.problems import Problem
+from yoq_web.schemas import storable
+from yoq_web.state import state
+
+DRAIN_SECONDS = 10.0
+"""How long a command waits at its end for plugins that are being told of what it did."""
+
+C = TypeVar("C", bound=Callable[..., Any])
+M = TypeVar("M", bound=BaseModel)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+"""The option of every command that lists or makes something."""
+
+
+class CommandGroup(AppGroup):
+    """Commands run inside an app context of their own, as the actor `local`; a Problem ends them with exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named."""
+        app = ctx.ensure_object(ScriptInfo).load_app()
+        with app.app_context():
+            self.prepare(app)
+            set_actor(local_actor())
+            try:
+                return super().invoke(ctx)
+            except Problem as problem:
+                raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None
+            finally:
+                state().plugins.drain(DRAIN_SECONDS)
+
+    def prepare(self, app: Flask) -> None:
+        """Make an empty embedded database ready, as a first start does."""
+        from yoq_web.lineages import prepare_database  # noqa: PLC0415 - Alembic is slow to import and seldom needed
+
+        prepare_database(app)
+
+
+class Failure(click.ClickException):
+    """A command cannot do what it was asked: the text goes to standard error, the exit code is 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the text alone, as yoq does."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+class Name(click.ParamType[str]):
+    """A name that both databases can store."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, or a usage error that says what is wrong with it."""
+        try:
+            return storable(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def named(argument: str) -> Callable[[C], C]:
+    """An argument that names something."""
+    return click.argument(argument, type=Name())
+
+
+def checked(model: type[M], **values: object) -> M:
+    """`values` as `model`, held to the same rules as over HTTP. Raises a Problem."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(model, error) from None
+
+
+def print_json(value: object) -> None:
+    """Print a value the way the HTTP API would answer it."""
+    click.echo(dumps(value))
+
+
+def print_table(widths: tuple[int, ...], header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    """Print columns of these widths, the last one as wide as it wants, like yoq's tables."""
+    for row in [header, *rows]:
+        cells = [str(cell) for cell in row]
+        click.echo(
+            " ".join([f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)] + cells[len(widths) :])
+        )

@@ -1,0 +1,140 @@
+"""The database: models' base class, connection rules for SQLite and PostgreSQL, and the one place that commits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from yoq_web import files
+from yoq_web.settings import Settings
+from yoq_web.state import state
+
+BUSY_TIMEOUT_MS = 15_000
+"""How long a writer of another process may hold SQLite's lock before we give up, in milliseconds."""
+
+
+class Model(DeclarativeBase):
+    """Base class of every table, the core's and the plugins'."""
+
+    # Batch migrations of SQLite address constraints by name, so each has one that does not depend on the database.
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+# expire_on_commit=False: what an operation made can be read after its block without asking the database again.
+db = SQLAlchemy(metadata=Model.metadata, disable_autonaming=True, session_options={"expire_on_commit": False})
+
+
+class CommitRefused(RuntimeError):
+    """Something other than the unit of work tried to commit: it would have changed data without a record."""
+
+
+def init_app(app: Flask, settings: Settings) -> None:
+    """Give the app its engine, with this project's connection rules on it and on no other engine."""
+    app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
+    # hide_parameters: a failing statement must not carry its values, which may be secret, into logs and errors.
+    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 20, "max_overflow": 60}
+    if settings.on_sqlite:
+        options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000}
+    else:
+        options["pool_pre_ping"] = True
+    app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", {}).update(options)
+    db.init_app(app)
+    with app.app_context():
+        engine = db.engine
+    if settings.on_sqlite:
+        files.make_private(engine.url.database)
+    event.listen(engine, "commit", _refuse_foreign_commit)
+    if settings.on_sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # With the driver's own transaction handling a SAVEPOINT as first statement commits on release, and DDL is not
+    # rolled back; without it we say BEGIN ourselves, in _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns from reading to writing fails at once when another writer came between;
+    # BEGIN IMMEDIATE waits its turn instead.
+    writes = connection.get_execution_options().get("yoq_writes")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _refuse_foreign_commit(connection: Connection) -> None:
+    if not connection.info.get("yoq_may_commit"):
+        raise CommitRefused("only an operation commits: change data inside `with OPERATION.performed() as session:`")
+
+
+@contextmanager
+def may_commit(connection: Connection) -> Iterator[None]:
+    """Let `connection` commit for a while: the unit of work and migrations."""
+    info = connection.info  # kept: the commit closes the connection that leads to it
+    info["yoq_may_commit"] = True
+    try:
+        yield
+    finally:
+        del info["yoq_may_commit"]
+
+
+@contextmanager
+def unit_of_work() -> Iterator[Session]:
+    """One transaction that writes: commits when the block ends, rolls back when it raises.
+
+    Yields the app context's session. What it read before is read anew, under the write lock. Raises RuntimeError if the
+    session holds changes made outside: they would be lost or slip in unrecorded.
+    """
+    session = db.session()
+    if session.new or session.dirty or session.deleted:
+        raise RuntimeError("the session holds changes made outside an operation; make them inside its block")
+    session.rollback()
+    with _write_lock(session.get_bind()):
+        connection = session.connection(execution_options={"yoq_writes": True})
+        try:
+            yield session
+            session.flush()
+            with may_commit(connection):
+                session.commit()
+        except BaseException:
+            session.rollback()
+            raise
+
+
+@contextmanager
+def _write_lock(engine: Engine | Connection) -> Iterator[None]:
+    # On SQLite threads of one process queue here, first come first served, instead of polling the file's lock.
+    if engine.dialect.name != "sqlite":
+        yield
+        return
+    with state().write_lock:
+        yield
+
+
+def upsert(table: type[Model], values: dict[str, Any], *, key: str | list[str], update: list[str]) -> Any:
+    """An INSERT of `values` that on a clash of `key` sets the columns `update` instead; both databases speak it."""
+    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
+    insert = dialect.insert(table).values(values)
+    index = [key] if isinstance(key, str) else key
+    return insert.on_conflict_do_update(index_elements=index, set_={name: insert.excluded[name] for name in update})

@@ -1,0 +1,77 @@
+"""The hooks a plugin may implement, in the order in which an application and then a request meets them.
+
+Implementations name only the arguments they want and are plain functions: neither async nor wrappers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    from flask import Flask, Request
+    from sqlalchemy.orm import Session
+
+    from yoq_web.actors import Actor
+    from yoq_web.contributions import Contribution
+    from yoq_web.operations import Event
+
+hookspec = pluggy.HookspecMarker("yoq_web")
+hookimpl = pluggy.HookimplMarker("yoq_web")
+"""Marks a function of a plugin as the implementation of the hook whose name it bears."""
+
+
+class Rejected(Exception):
+    """Raised by an implementation of yoq_authenticate: these credentials are bad, nobody else need look at them."""
+
+
+class Veto(Exception):
+    """Raised by an implementation of yoq_before_operation: the operation must not happen. The text is told and kept."""
+
+
+@hookspec
+def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # pluggy reads only the signature
+    """Say, as data, what the plugin adds. Called once at start-up; a plugin that raises is refused whole."""
+
+
+@hookspec
+def yoq_ready(app: Flask) -> None:
+    """Called at the end of start-up, when everything is mounted; a plugin that raises is refused whole."""
+
+
+@hookspec(firstresult=True)
+def yoq_authenticate(request: Request) -> Actor | None:
+    """Say whose request this is, or None for "not mine". Raise Rejected for credentials that are bad.
+
+    The first actor wins; yoq-web's own tokens are looked at last. Any other exception answers the request with 503:
+    a broken authenticator lets nobody in.
+    """
+
+
+@hookspec
+def yoq_before_operation(event: Event) -> None:
+    """Called inside the transaction, before the change; raise Veto to refuse. Any exception refuses the operation."""
+
+
+@hookspec
+def yoq_record_operation(event: Event, session: Session) -> None:
+    """Store the event in the operation's own transaction, after the change. Runs in a savepoint and may not commit.
+
+    An exception undoes what this recorder did and nothing else: it is logged and counted, the operation goes on.
+    """
+
+
+@hookspec
+def yoq_operation_committed(event: Event) -> None:
+    """Told after the commit, on a thread of the plugin's own. The response waits a second for it at the most."""
+
+
+@hookspec
+def yoq_operation_failed(event: Event, error: BaseException) -> None:
+    """Told after a failure or denial was rolled back and recorded, on a thread of the plugin's own."""
+
+
+@hookspec(firstresult=True)
+def yoq_describe_actor(actor: Actor) -> str | None:
+    """Say more about an entry's actor for people to read, or None. Only its kind and label are known by then."""

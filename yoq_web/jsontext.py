@@ -1,0 +1,25 @@
+"""JSON as yoq's clients need it: compact, keys in the order given, UTF-8 unescaped."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask.json.provider import JSONProvider
+
+
+def dumps(value: object) -> str:
+    """`value` as compact JSON text. yoq's clients search for the literal `"key":"`, so no space may follow a colon."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+class CompactProvider(JSONProvider):
+    """Makes Flask's own JSON (jsonify, flask.json) the same as ours."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ARG002 - callers may not change the format
+        """`obj` as compact JSON text."""
+        return dumps(obj)
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        """The value that the JSON text `s` stands for."""
+        return json.loads(s, **kwargs)

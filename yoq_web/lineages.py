@@ -1,0 +1,155 @@
+"""Lineages: each owner of tables, the core and every plugin, has its own chain of migrations and version table."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from flask import Flask
+from flask_migrate import Migrate
+from sqlalchemy import inspect
+
+from yoq_web.database import Model, db
+from yoq_web.problems import Problem
+from yoq_web.settings import REQUIRED_PLUGINS
+from yoq_web.state import state, state_of
+
+CORE = "core"
+
+
+def migrations_folder() -> Path:
+    """Where env.py and the core's revisions are: beside the package in a clone, inside it in an installed wheel."""
+    package = Path(__file__).parent
+    # The repository first: an editable install leaves a stale copy of the folder in site-packages.
+    beside = package.parent / "migrations"
+    return beside if (beside / "env.py").exists() else package / "migrations"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """One owner's chain of migrations. `versions` is the folder of its revisions."""
+
+    name: str
+    versions: Path
+
+    @property
+    def version_table(self) -> str:
+        """The table that holds the lineage's current revision."""
+        return "alembic_version" if self.name == CORE else f"alembic_version_{self.name}"
+
+    def owns(self, table: str) -> bool:
+        """Whether a table is this lineage's: a plugin's begins with its name, the core's are those of its models."""
+        if self.name != CORE:
+            return table.startswith(f"{self.name}_")
+        return table in core_tables()
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a lineage is in the database, and where this version of the software wants it."""
+
+    lineage: Lineage
+    current: str | None
+    head: str | None
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether the database is where the software wants it."""
+        return self.current == self.head
+
+
+def core_tables() -> frozenset[str]:
+    """The names of the core's tables, taken from its models."""
+    mappers = Model.registry.mappers
+    return frozenset(str(mapper.local_table) for mapper in mappers if mapper.class_.__module__.startswith("yoq_web."))
+
+
+def lineages() -> list[Lineage]:
+    """The core's lineage, then each plugin's that brings migrations, in load order."""
+    found = [Lineage(CORE, migrations_folder() / "versions")]
+    for name, contribution in state().registry.contributions.items():
+        if contribution.migrations is not None:
+            found.append(Lineage(name, Path(contribution.migrations)))
+    return found
+
+
+def lineage_named(name: str) -> Lineage:
+    """One lineage. Raises a Problem naming those there are."""
+    for lineage in lineages():
+        if lineage.name == name:
+            return lineage
+    known = ", ".join(lineage.name for lineage in lineages())
+    raise Problem(400, f"no lineage {name!r}", f"there are: {known}")
+
+
+def init_app(app: Flask) -> None:
+    """Give the app Flask-Migrate, told to look at one lineage at a time: `-x plugin=NAME`, the core's by default."""
+    migrate = Migrate(directory=str(migrations_folder()), compare_type=True, render_as_batch=True)
+    migrate.init_app(app, db)
+    migrate.configure(_configure)
+
+
+def _configure(config: Config) -> Config:
+    wanted = dict(argument.partition("=")[::2] for argument in getattr(config.cmd_opts, "x", []))
+    lineage = lineage_named(wanted.get("plugin", CORE))
+    # A folder's name may hold a space, a comma or a colon; a newline it will not.
+    config.set_main_option("path_separator", "newline")
+    config.set_main_option("version_locations", str(lineage.versions).replace("%", "%%"))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["lineage"] = lineage
+    return config
+
+
+def configuration(lineage: Lineage) -> Config:
+    """Alembic's configuration for one lineage, without Flask-Migrate's command line."""
+    config = Config()
+    config.set_main_option("script_location", str(migrations_folder()))
+    config.cmd_opts = Namespace(x=[f"plugin={lineage.name}"])
+    return _configure(config)
+
+
+def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
+    """Bring every lineage to its head: the core first, then the plugins in load order, each in one transaction."""
+    for standing in standings():
+        if not standing.up_to_date:
+            command.upgrade(configuration(standing.lineage), "head")
+            tell(f"{standing.lineage.name}: {standing.current or 'nothing'} -> {standing.head}")
+
+
+def standings() -> list[Standing]:
+    """Where each lineage stands in the database."""
+    with db.engine.connect() as connection:
+        tables = set(inspect(connection).get_table_names())
+        return [
+            Standing(
+                lineage,
+                MigrationContext.configure(
+                    connection, opts={"version_table": lineage.version_table}
+                ).get_current_revision()
+                if lineage.version_table in tables
+                else None,
+                ScriptDirectory.from_config(configuration(lineage)).get_current_head(),
+            )
+            for lineage in lineages()
+        ]
+
+
+def prepare_database(app: Flask) -> None:
+    """Make an empty embedded database ready. Raises a Problem with what to run if another is not up to date."""
+    with app.app_context():
+        found = standings()
+        if state_of(app).settings.on_sqlite and all(standing.current is None for standing in found):
+            upgrade()
+            return
+        needed = {CORE, *REQUIRED_PLUGINS}
+        behind = [standing.lineage.name for standing in found if not standing.up_to_date]
+        if needed.intersection(behind):
+            raise Problem(
+                503, "the database is not up to date", f"behind: {', '.join(behind)}. Run: yoq-web db upgrade"
+            )

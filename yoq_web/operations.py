@@ -1,0 +1,165 @@
+"""Operation, Event and performed(): the one door through which every sensitive action passes."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any, Literal
+
+from flask import g, has_request_context
+from sqlalchemy.orm import Session
+
+from yoq_web import recording
+from yoq_web.actors import Actor, current_actor
+from yoq_web.database import unit_of_work
+from yoq_web.hookspecs import Veto
+from yoq_web.identifiers import uuid7
+from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.state import state
+
+Outcome = Literal["ok", "failed", "denied", "interrupted"]
+Detail = str | int | bool | list[str] | None
+
+TARGET_BYTES = 256
+"""Longer targets are cut in the trail (yoq's limit)."""
+DETAIL_BYTES = 1024
+"""Longer texts among the details are cut, so that an entry stays small whatever a caller sends."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A named sensitive action, declared once.
+
+    `name` is the trail's action label and is never reused; `scope` is what an actor must hold. `details` names what
+    may be recorded beyond the target: whatever performed() is given under another name stays out of the trail.
+    """
+
+    name: str
+    summary: str
+    scope: str
+    details: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{1,63}", self.name):
+            raise ValueError(f"{self.name!r} is no action label: use lower-case words joined by underscores")
+        if "target" in self.details:
+            raise ValueError("the target is performed()'s own argument, not one of the details")
+
+    @contextmanager
+    def performed(self, target: str | None = None, **details: Detail) -> Iterator[Session]:
+        """Perform the operation: the block's changes and its record are committed together, or nothing is.
+
+        Yields the database session. Raises Denied if the actor lacks the scope or a plugin vetoes; whatever the block
+        raises is raised again after the rollback, recorded as `failed` (a NotFound is not recorded).
+        """
+        event = new_event(self, target, details)
+        if not event.actor.allows(self.scope):
+            raise denied(event)
+        if "yoq_performing" in g:
+            raise RuntimeError(f"{self.name} begins inside {g.yoq_performing}: operations do not nest")
+        g.yoq_performing = self.name
+        try:
+            with unit_of_work() as session:
+                state().plugins.ask_before(event)
+                yield session
+                session.flush()
+                event = replace(event, outcome="ok")
+                recording.record(event, session)
+        except NotFound:
+            raise
+        except Veto as veto:
+            error = Denied(str(veto) or f"{self.name} was vetoed")
+            ended_badly(replace(event, outcome="denied", reason=clean(error.error, DETAIL_BYTES)), error)
+            raise error from veto
+        except BaseException as error:
+            ended_badly(replace(event, outcome="failed", reason=reason_of(error)), error)
+            raise
+        finally:
+            g.pop("yoq_performing")
+        ended(event)
+        state().plugins.notify("yoq_operation_committed", event=event)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One performance of an operation. `time` is in microseconds since 1970; `outcome` is None until it has ended."""
+
+    id: str
+    operation: Operation
+    actor: Actor
+    target: str | None
+    details: Mapping[str, Detail] = field(default_factory=lambda: MappingProxyType({}))
+    time: int
+    request_id: str | None = None
+    node: str
+    peer: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+
+
+ACCESS_DENIED = Operation("access_denied", "Refuse a request", "*", ("method", "path", "count", "seconds"))
+"""Recorded where a request is refused and no operation is involved; nobody performs it."""
+
+
+def new_event(
+    operation: Operation, target: str | None, details: Mapping[str, Detail], actor: Actor | None = None
+) -> Event:
+    """An Event that begins now, by the current actor, with the declared details and nothing else."""
+    actor = actor or current_actor()
+    kept = {name: _kept(details[name]) for name in operation.details if name in details}
+    kept.update({name: clean(value, DETAIL_BYTES) for name, value in actor.details.items()})
+    now = time.time_ns()
+    return Event(
+        id=uuid7(now),
+        operation=operation,
+        actor=actor,
+        target=None if target is None else clean(target, TARGET_BYTES),
+        details=MappingProxyType(kept),
+        time=now // 1000,
+        request_id=g.get("yoq_request_id") if has_request_context() else None,
+        node=state().settings.node,
+        peer=g.get("yoq_peer") if has_request_context() else None,
+    )
+
+
+def denied(event: Event, scope: str | None = None) -> Denied:
+    """Record that the actor of `event` lacks a scope, its operation's unless told; returns the error to raise."""
+    error = Denied(detail=f"this needs the scope {scope or event.operation.scope}")
+    ended_badly(replace(event, outcome="denied", reason=f"needs the scope {scope or event.operation.scope}"), error)
+    return error
+
+
+def ended_badly(event: Event, error: BaseException) -> None:
+    """Record an event that changed nothing, in a transaction of its own, and tell the plugins."""
+    recording.record_alone(event)
+    ended(event)
+    state().plugins.notify("yoq_operation_failed", event=event, error=error)
+
+
+def ended(event: Event) -> None:
+    """Count the event, and remember it for the response's Audit-Id header."""
+    state().metrics.operations.labels(event.operation.name, event.outcome).inc()
+    g.setdefault("yoq_events", []).append(event)
+
+
+def reason_of(error: BaseException) -> str:
+    """What the trail says of an error: a problem's own text, else only its type, since messages may hold secrets."""
+    return clean(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(error).__name__
+
+
+def clean(text: str, limit: int) -> str:
+    """`text` as both databases can store it: valid UTF-8 without NUL, at most `limit` bytes."""
+    encoded = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
+    return encoded[:limit].decode(errors="ignore")
+
+
+def _kept(value: Any) -> Detail:
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, list | tuple):
+        return [clean(str(item), DETAIL_BYTES) for item in value[:64]]
+    return clean(str(value), DETAIL_BYTES)

@@ -1,0 +1,43 @@
+"""What can be done with policies; routes and commands both come here."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import delete, select
+
+from yoq_web.database import db, upsert
+from yoq_web.operations import TARGET_BYTES, Operation
+from yoq_web.policies.models import Policy
+
+policy_add = Operation("policy_add", "Add a policy", "policies:write", details=("action",))
+policy_delete = Operation("policy_delete", "Delete a policy", "policies:write")
+
+OPERATIONS = (policy_add, policy_delete)
+
+
+def add_policy(source: str, target: str, action: str) -> None:
+    """Add a rule; one that replaces another takes the last place in the list."""
+    with policy_add.performed(_pair(source, target), action=action) as session:
+        now = time.time_ns() // 1000
+        row = {"source": source, "target": target, "action": action, "created_at": now}
+        session.execute(upsert(Policy, row, key=["source", "target"], update=["action", "created_at"]))
+
+
+def delete_policy(source: str, target: str) -> None:
+    """Delete a rule; no error if there is none, as in yoq."""
+    with policy_delete.performed(_pair(source, target)) as session:
+        session.execute(delete(Policy).where(Policy.source == source, Policy.target == target))
+
+
+def list_policies() -> list[tuple[str, str, str, int]]:
+    """All rules by age as (source, target, action, seconds since 1970). Reading them is not recorded."""
+    rows = db.session.execute(
+        select(Policy.source, Policy.target, Policy.action, Policy.created_at).order_by(Policy.created_at, Policy.id)
+    )
+    return [(source, target, action, created_at // 1_000_000) for source, target, action, created_at in rows]
+
+
+def _pair(source: str, target: str) -> str:
+    pair = f"{source}->{target}"
+    return pair if len(pair.encode()) <= TARGET_BYTES else source

@@ -1,0 +1,35 @@
+"""The HTTP API of policies (yoq's contract)."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+
+from yoq_web.endpoints import Status, endpoint
+from yoq_web.policies import operations
+from yoq_web.policies.schemas import PolicyIn, PolicyOut
+
+blueprint = Blueprint("policies", __name__)
+
+
+@blueprint.get("/v1/policies")
+@endpoint(scope="policies:read", answer=list[PolicyOut])
+def list_policies() -> list[dict[str, str]]:
+    """List the policies, the oldest first."""
+    rows = operations.list_policies()
+    return [{"source": source, "target": target, "action": action} for source, target, action, _ in rows]
+
+
+@blueprint.post("/v1/policies")
+@endpoint(operations.policy_add, body=PolicyIn)
+def add_policy(body: PolicyIn) -> Status:
+    """Add a policy, or replace the one for the same source and target."""
+    operations.add_policy(body.source, body.target, body.action)
+    return Status(status="ok")
+
+
+@blueprint.delete("/v1/policies/<source>/<target>")
+@endpoint(operations.policy_delete)
+def delete_policy(source: str, target: str) -> Status:
+    """Delete a policy; the answer is the same if there was none."""
+    operations.delete_policy(source, target)
+    return Status(status="removed")

@@ -1,0 +1,81 @@
+"""Problems: the one error format, RFC 9457 `application/problem+json` with yoq's `error` member first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from flask import Flask, Response, g, json, request
+from structlog.stdlib import get_logger
+from werkzeug.exceptions import HTTPException
+
+log = get_logger("yoq_web")
+
+TEXTS = {400: "malformed request", 413: "request body too large"}
+"""What yoq says for a status; for the others the status phrase in lower case."""
+
+
+class Problem(Exception):
+    """An error to tell the caller: over HTTP as a problem document, on the command line as one line and exit code 1.
+
+    `error` is the short text that clients match on, `detail` says more for people. Neither may hold a secret value.
+    """
+
+    def __init__(
+        self, status: int, error: str, detail: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(error)
+        self.status = status
+        self.error = error
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+class NotFound(Problem):
+    """What the caller named is not there (404). An operation that ends so did not take place and leaves no entry."""
+
+    def __init__(self, error: str = "not found", detail: str | None = None) -> None:
+        super().__init__(404, error, detail)
+
+
+class Denied(Problem):
+    """The actor may not do this, or a plugin vetoed it (403). Recorded with the outcome `denied`."""
+
+    def __init__(self, error: str = "forbidden: insufficient scope", detail: str | None = None) -> None:
+        super().__init__(403, error, detail)
+
+
+def problem_response(problem: Problem) -> Response:
+    """The problem as a response. The status phrase is the title; `request_id` finds the log lines."""
+    document: dict[str, object] = {
+        "error": problem.error,
+        "type": "about:blank",
+        "title": HTTPStatus(problem.status).phrase,
+        "status": problem.status,
+    }
+    if problem.detail:
+        document["detail"] = problem.detail
+    if request_id := g.get("yoq_request_id"):
+        document["request_id"] = request_id
+    body = json.dumps(document)
+    return Response(body, problem.status, problem.headers, mimetype="application/problem+json")
+
+
+def init_app(app: Flask) -> None:
+    """Answer every exception of a request with a problem; a defect of ours is logged whole and told as 500."""
+
+    @app.errorhandler(Problem)
+    def known(problem: Problem) -> Response:
+        return problem_response(problem)
+
+    @app.errorhandler(HTTPException)
+    def from_werkzeug(error: HTTPException) -> Response:
+        status = error.code or 500
+        text = TEXTS.get(status, HTTPStatus(status).phrase.lower())
+        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+        return problem_response(Problem(status, text, headers=headers))
+
+    @app.errorhandler(Exception)
+    def defect(error: Exception) -> Response:
+        log.error("request failed", path=request.path, error=type(error).__name__, exc_info=error)
+        return problem_response(Problem(500, "internal error"))

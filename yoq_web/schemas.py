@@ -1,0 +1,27 @@
+"""Types that the schemas of several domains share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+MAX_NAME = 256
+"""Bytes of UTF-8 in the name of anything."""
+
+
+def storable(text: str) -> str:
+    """`text`, if both databases can store it and it is short enough; raises ValueError otherwise."""
+    if "\0" in text:
+        raise ValueError("a NUL character is not allowed")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise ValueError("not valid UTF-8") from None
+    if size > MAX_NAME:
+        raise ValueError(f"longer than {MAX_NAME} bytes")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(storable)]
+"""The name of a thing: not empty, at most 256 bytes, without NUL."""

@@ -1,0 +1,39 @@
+"""Scopes: what a token may do, written `<resource>:<verb>` or `*`. The rules of matching are yoq's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+ANYTHING = "*"
+"""The administrator's scope."""
+
+RESOURCES = (
+    "apps",
+    "secrets",
+    "policies",
+    "certificates",
+    "status",
+    "services",
+    "cluster",
+    "agents",
+    "containers",
+    "images",
+    "s3",
+)
+"""yoq's resources. Each plugin adds one: its own name."""
+
+
+def grants(held: Iterable[str], required: str) -> bool:
+    """Whether one of the scopes in `held` covers `required`; `write` covers `read`, no other verb covers another."""
+    resource, _, verb = required.partition(":")
+    covering = {ANYTHING, required, f"{resource}:*"} if verb else {ANYTHING}
+    if verb == "read":
+        covering.add(f"{resource}:write")
+    return not covering.isdisjoint(held)
+
+
+def vocabulary(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
+    """Every scope that a token may be given: three for each resource, and those that operations and routes declare."""
+    words = {ANYTHING, "cluster:admin", *declared}
+    words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))
+    return tuple(sorted(words))

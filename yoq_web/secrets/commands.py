@@ -1,0 +1,92 @@
+"""The commands of secrets (yoq's options, output and exit codes)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TextIO, TypeVar
+
+import click
+
+from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json
+from yoq_web.problems import NotFound
+from yoq_web.secrets import operations
+from yoq_web.secrets.schemas import SecretIn
+
+T = TypeVar("T")
+
+MAX_VALUE = 1024 * 1024
+"""Characters of a value read from a file or from standard input."""
+
+group = CommandGroup("secret", help="Manage encrypted secrets.")
+
+
+@group.command("set")
+@named("name")
+@click.option(
+    "--file", "file", type=click.File("r", encoding="utf-8"), help="Read the value from a file; - is standard input."
+)
+@click.option("--value", help="The value itself; everyone who can list processes sees it.")
+def set_command(name: str, file: TextIO | None, value: str | None) -> None:
+    """Store a secret.
+
+    Without an option the value is asked for, or read from standard input if that is not a terminal.
+    """
+    if value is None and file is None and sys.stdin.isatty():
+        value = click.prompt("value", hide_input=True, confirmation_prompt=True)
+    elif value is None:
+        value = _read(file or sys.stdin)
+    secret = checked(SecretIn, name=name, value=value)
+    operations.set_secret(secret.name, secret.value.get_secret_value())
+    click.echo(name)
+
+
+@group.command("get")
+@named("name")
+def get_command(name: str) -> None:
+    """Print a secret's value. This leaves an entry in the trail."""
+    click.echo(_of(name, operations.get_secret))
+
+
+@group.command("list")
+@as_json
+def list_command(as_json: bool) -> None:
+    """List the names of the secrets."""
+    names = operations.list_secrets()
+    if as_json:
+        print_json(names)
+    else:
+        click.echo("\n".join(names) or "no secrets")
+
+
+@group.command("rm")
+@named("name")
+def rm_command(name: str) -> None:
+    """Remove a secret."""
+    _of(name, operations.delete_secret)
+    click.echo(name)
+
+
+@group.command("rotate")
+@named("name")
+def rotate_command(name: str) -> None:
+    """Encrypt a secret anew with the current key."""
+    _of(name, operations.rotate_secret)
+    click.echo(name)
+
+
+def _of(name: str, act: Callable[[str], T]) -> T:
+    try:
+        return act(name)
+    except NotFound:
+        raise Failure(f"secret not found: {name}") from None
+
+
+def _read(file: TextIO) -> str:
+    try:
+        value = file.read(MAX_VALUE + 1)
+    except UnicodeDecodeError:
+        raise Failure("the value is not UTF-8 text") from None
+    if len(value) > MAX_VALUE:
+        raise Failure(f"the value is longer than {MAX_VALUE} characters")
+    return value.rstrip("\r\n")

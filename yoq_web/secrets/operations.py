@@ -1,0 +1,79 @@
+"""What can be done with secrets; routes and commands both come here."""
+
+from __future__ import annotations
+
+import time
+
+from flask import current_app
+from sqlalchemy import delete, select, update
+from sqlalchemy.orm import Session
+
+from yoq_web.database import upsert
+from yoq_web.operations import Operation
+from yoq_web.problems import NotFound
+from yoq_web.secrets.encryption import Cipher, load_cipher
+from yoq_web.secrets.models import Secret
+from yoq_web.state import state
+
+secret_set = Operation("secret_set", "Set a secret", "secrets:write")
+secret_get = Operation("secret_get", "Read a secret's value at the command line", "*")
+secret_list = Operation("secret_list", "List the names of the secrets", "secrets:read")
+secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write")
+secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:write")
+
+OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
+
+
+def set_secret(name: str, value: str) -> None:
+    """Create or replace a secret; a replaced one keeps its time of creation."""
+    with secret_set.performed(name) as session:
+        cipher = _cipher(session)
+        nonce, ciphertext = cipher.encrypt(name, value)
+        now = int(time.time())
+        row = {"name": name, "key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext}
+        columns = ["key_id", "nonce", "ciphertext", "updated_at"]
+        session.execute(upsert(Secret, row | {"created_at": now, "updated_at": now}, key="name", update=columns))
+
+
+def get_secret(name: str) -> str:
+    """A secret's value. Raises NotFound."""
+    with secret_get.performed(name) as session:
+        return _cipher(session).decrypt(_found(session, name))
+
+
+def list_secrets() -> list[str]:
+    """The names of all secrets, in the order of their bytes."""
+    with secret_list.performed() as session:
+        names = session.scalars(select(Secret.name))
+        return sorted(names, key=str.encode)
+
+
+def delete_secret(name: str) -> None:
+    """Delete a secret. Raises NotFound."""
+    with secret_delete.performed(name) as session:
+        if not session.scalar(delete(Secret).where(Secret.name == name).returning(Secret.name)):
+            raise NotFound("not found", f"there is no secret {name!r}")
+
+
+def rotate_secret(name: str) -> None:
+    """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
+    with secret_rotate.performed(name) as session:
+        cipher = _cipher(session)
+        nonce, ciphertext = cipher.encrypt(name, cipher.decrypt(_found(session, name)))
+        change = {"nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
+        session.execute(update(Secret).where(Secret.name == name).values(change))
+
+
+def _found(session: Session, name: str) -> Secret:
+    secret = session.get(Secret, name)
+    if secret is None:
+        raise NotFound("not found", f"there is no secret {name!r}")
+    return secret
+
+
+def _cipher(session: Session) -> Cipher:
+    # Looked for once a process: the key's file and the check of what the database holds.
+    if "yoq_cipher" not in current_app.extensions:
+        current_app.extensions["yoq_cipher"] = load_cipher(state().settings, session)
+    cipher: Cipher = current_app.extensions["yoq_cipher"]
+    return cipher

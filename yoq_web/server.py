@@ -1,0 +1,85 @@
+"""`yoq-web serve`: the application on granian, a production WSGI server that finishes its requests on SIGTERM."""
+
+from __future__ import annotations
+
+import socket
+
+import click
+from flask import Flask
+from flask.cli import ScriptInfo
+
+from yoq_web.commands import Failure
+from yoq_web.database import db
+from yoq_web.lineages import prepare_database, standings
+from yoq_web.problems import Problem
+from yoq_web.settings import SettingsError
+from yoq_web.state import state_of
+from yoq_web.tokens.admin import FILE, admin_token, is_new
+from yoq_web.version import VERSION
+
+THREADS = 64
+"""Requests served at once by one process; on SQLite one process with threads beats several processes."""
+
+
+@click.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; loopback unless told.")
+@click.option("--port", default=7700, show_default=True, type=click.IntRange(1, 65535))
+@click.pass_context
+def serve_command(ctx: click.Context, host: str, port: int) -> None:
+    """Serve the HTTP API. The first start makes the database ready and shows the admin token, this once."""
+    app = ctx.ensure_object(ScriptInfo).load_app()
+    try:
+        _check_free(host, port)
+        prepare_database(app)
+        _introduce(app, host, port)
+    except Problem as problem:
+        raise Failure(f"{problem.error}\n{problem.detail}") from None
+    except SettingsError as error:
+        raise Failure(str(error)) from None
+    with app.app_context():
+        db.engine.dispose()  # the worker forks from this process and must not share its connections
+    _run(host, port)
+
+
+def _run(host: str, port: int) -> None:
+    from granian import Granian  # noqa: PLC0415 - other commands do without it
+    from granian.constants import Interfaces  # noqa: PLC0415
+    from granian.log import LogLevels  # noqa: PLC0415
+
+    Granian(
+        "yoq_web.wsgi:application",
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        blocking_threads=THREADS,
+        websockets=False,
+        log_level=LogLevels.error,
+        factory=True,
+        respawn_failed_workers=True,
+    ).serve()
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise a Failure if the port is taken. The server itself would share it with another one, silently."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise Failure(f"cannot listen on {host} port {port}: {error.strerror}") from None
+
+
+def _introduce(app: Flask, host: str, port: int) -> None:
+    settings = state_of(app).settings
+    first = is_new(settings)
+    token = admin_token(settings)
+    click.echo(f"yoq-web {VERSION} on http://{host}:{port}, data in {settings.data_dir}")
+    with app.app_context():
+        behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
+    if behind:
+        click.echo(f"not up to date: {', '.join(behind)}; run: yoq-web db upgrade")
+    if first:
+        click.echo(f"\nThe admin token, shown this once (it is kept in {settings.data_dir / FILE}):\n\n  {token}\n")
+        click.echo("Try it:\n")
+        click.echo(f"  curl -H 'Authorization: Bearer {token}' http://{host}:{port}/v1/audit\n")

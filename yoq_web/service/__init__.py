@@ -1,0 +1,12 @@
+"""Service: the server's own routes: health, version, metrics, and the description of the API."""
+
+from __future__ import annotations
+
+from yoq_web.contributions import Contribution
+from yoq_web.operations import ACCESS_DENIED
+from yoq_web.service import routes
+
+
+def contribution() -> Contribution:
+    """What this domain adds to the application."""
+    return Contribution(operations=(ACCESS_DENIED,), blueprints=(routes.blueprint,))

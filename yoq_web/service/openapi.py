@@ -1,0 +1,166 @@
+"""OpenAPI 3.1 from the declarations that also guard and validate; plugins' routes included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import current_app
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from werkzeug.routing import Rule
+
+from yoq_web.endpoints import Declaration, declaration_of
+from yoq_web.version import VERSION
+
+REFERENCE = "#/components/schemas/{model}"
+
+PROBLEM = {
+    "type": "object",
+    "description": "An error (RFC 9457). `error` is the short text that clients match on.",
+    "required": ["error", "type", "title", "status"],
+    "properties": {
+        "error": {"type": "string"},
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+    },
+}
+
+
+def describe() -> dict[str, Any]:
+    """The whole document for the current application."""
+    schemas: dict[str, Any] = {"Problem": PROBLEM}
+    paths: dict[str, dict[str, Any]] = {}
+    for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        declaration = declaration_of(current_app.view_functions[rule.endpoint])
+        if declaration is None:
+            continue
+        path = "".join(f"{{{part}}}" if variable else part for variable, part in _parts(rule))
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
+            paths.setdefault(path, {})[method.lower()] = _operation(rule, declaration, schemas)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "yoq-web",
+            "version": VERSION,
+            "description": "An admin control plane whose every sensitive operation leaves an audit record.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The admin token, or a named token that holds the operation's `x-scope`.",
+                }
+            },
+        },
+    }
+
+
+def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) -> dict[str, Any]:
+    owner, _, name = rule.endpoint.partition(".")
+    described: dict[str, Any] = {
+        "operationId": f"{owner}_{name}",
+        "tags": [owner],
+        "summary": declaration.summary,
+        "responses": _responses(rule, declaration, schemas, owner),
+    }
+    if declaration.description:
+        described["description"] = declaration.description
+    if declaration.scope:
+        described["security"] = [{"token": []}]
+        described["x-scope"] = declaration.scope
+    if declaration.operation:
+        described["x-audited-as"] = declaration.operation.name
+    if parameters := [*_path_parameters(rule), *_query_parameters(declaration, schemas, owner)]:
+        described["parameters"] = parameters
+    if declaration.body:
+        schema = _schema(declaration.body, schemas, owner, "validation")
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return described
+
+
+def _responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], owner: str) -> dict[str, Any]:
+    media_type = declaration.media_type.partition(";")[0]
+    schema = _schema(declaration.answer, schemas, owner, "serialization")
+    good: dict[str, Any] = {"description": "Done", "content": {media_type: {"schema": schema}}}
+    if declaration.operation:
+        good["headers"] = {
+            "Audit-Id": {"description": "The id of the entry that this left", "schema": {"type": "string"}}
+        }
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    errors = {"default": "Another problem"}
+    if declaration.scope:
+        errors |= {"401": "No valid token", "403": "The token lacks the scope, or a plugin vetoed the operation"}
+        errors["429"] = "Too many failed authentications from this address"
+    if declaration.body or declaration.query or rule.arguments:
+        errors["400"] = "The request is malformed; `error` says what is wrong"
+    if declaration.body:
+        errors["413"] = "The body is too large"
+    if rule.arguments:
+        errors["404"] = "There is no such thing"
+    answers = {status: {"description": text, "content": problem} for status, text in errors.items()}
+    return {str(declaration.status): good, **dict(sorted(answers.items()))}
+
+
+def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
+    names = [part for variable, part in _parts(rule) if variable]
+    schema = {"type": "string", "minLength": 1}
+    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
+
+
+def _query_parameters(declaration: Declaration, schemas: dict[str, Any], owner: str) -> list[dict[str, Any]]:
+    if declaration.query is None:
+        return []
+    schema = declaration.query.model_json_schema(ref_template=REFERENCE)
+    _keep_definitions(schema, schemas, owner)
+    required = schema.get("required", [])
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "required": name in required,
+            "description": field.pop("description", ""),
+            "schema": field,
+        }
+        for name, field in schema["properties"].items()
+    ]
+
+
+def _schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode) -> dict[str, Any]:
+    """The schema of a type. Models go among the components, under their owner's name: two may have a model `Item`."""
+    schema = TypeAdapter(kind).json_schema(mode=mode, ref_template=REFERENCE, schema_generator=GenerateJsonSchema)
+    renamed = _keep_definitions(schema, schemas, owner)
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        name = f"{owner}.{kind.__name__}"
+        schemas[name] = renamed
+        return {"$ref": REFERENCE.format(model=name)}
+    return renamed
+
+
+def _keep_definitions(schema: dict[str, Any], schemas: dict[str, Any], owner: str) -> dict[str, Any]:
+    """Move a schema's definitions among the components, and return it with its references following them there."""
+    definitions = schema.pop("$defs", {})
+    renamed: dict[str, Any] = _followed(schema, owner)
+    for name, definition in definitions.items():
+        schemas[f"{owner}.{name}"] = _followed(definition, owner)
+    return renamed
+
+
+def _followed(part: Any, owner: str) -> Any:
+    if isinstance(part, dict):
+        moved = {key: _followed(value, owner) for key, value in part.items()}
+        if isinstance(reference := part.get("$ref"), str):
+            moved["$ref"] = REFERENCE.format(model=f"{owner}.{reference.rpartition('/')[2]}")
+        return moved
+    return [_followed(item, owner) for item in part] if isinstance(part, list) else part
+
+
+def _parts(rule: Rule) -> list[tuple[bool, str]]:
+    """A rule's text in pieces: (whether it is a variable, the text or the variable's name)."""
+    return [(variable, part) for variable, part in rule._trace if part and part != "|"]

@@ -1,0 +1,72 @@
+"""The server's own routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, Response, render_template
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from pydantic import BaseModel, Field
+
+from yoq_web.endpoints import endpoint
+from yoq_web.jsontext import dumps
+from yoq_web.service.health import health
+from yoq_web.service.openapi import describe
+from yoq_web.state import state
+from yoq_web.version import VERSION
+
+blueprint = Blueprint("service", __name__, template_folder="templates")
+
+
+class Health(BaseModel):
+    """How the server is: `ok`, `degraded` or `unavailable`, and why."""
+
+    status: str
+    database: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    lineages_behind: list[str] = []
+    plugins_refused: list[str] = []
+
+
+class Version(BaseModel):
+    """The version of the software."""
+
+    version: str
+
+
+@blueprint.get("/health")
+@endpoint(public=True, answer=Health)
+def get_health() -> Response:
+    """Say whether the server can do its work.
+
+    `degraded` is answered with 200: it works, and names what an operator should look at. `unavailable` is a 503.
+    """
+    document, status = health()
+    return Response(dumps(document), status, mimetype="application/json")
+
+
+@blueprint.get("/version")
+@endpoint(public=True, answer=Version)
+def get_version() -> Version:
+    """Say which version this is."""
+    return Version(version=VERSION)
+
+
+@blueprint.get("/metrics")
+@endpoint(scope="status:read", answer=str, media_type="text/plain")
+def get_metrics() -> Response:
+    """Report the metrics of this process in Prometheus's text format."""
+    return Response(generate_latest(state().metrics.registry), content_type=CONTENT_TYPE_LATEST)
+
+
+@blueprint.get("/openapi.json")
+@endpoint(public=True, answer=dict[str, Any])
+def get_openapi() -> dict[str, Any]:
+    """Describe this API, plugins' routes included, as OpenAPI 3.1."""
+    return describe()
+
+
+@blueprint.get("/docs")
+@endpoint(public=True, answer=str, media_type="text/html; charset=utf-8")
+def get_docs() -> str:
+    """Show the description of the API for people."""
+    return render_template("docs.html", api=describe())

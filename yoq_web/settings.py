@@ -1,0 +1,89 @@
+"""Settings: read once at start-up from YOQ_* environment variables and the config given to create_app().
+
+The README's table lists every variable; tests/test_readme.py compares the two.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+REQUIRED_PLUGINS = ("audit",)
+"""Plugins without which the application refuses to start: an unaudited admin API is a defect."""
+
+TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
+"""How a bearer token looks: 32 random bytes as lower-case hex."""
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class SettingsError(Exception):
+    """A setting or a file in the data directory cannot be used; the message names it and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the operator chose. Built by `load()`; never changes while the application lives."""
+
+    data_dir: Path
+    database_url: str = field(repr=False)
+    node: str
+    api_token: str | None = field(default=None, repr=False)
+    blocked_plugins: frozenset[str] = frozenset()
+    trusted_proxies: tuple[Network, ...] = ()
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is SQLite, which a first start makes ready by itself."""
+        return self.database_url.startswith("sqlite")
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any]) -> Settings:
+        """Read the settings; `config` wins over the environment. Raises SettingsError for a value of no use."""
+        given = {name: value for name, value in os.environ.items() if name.startswith("YOQ_") and value}
+        given.update({name: str(value) for name, value in config.items() if name.startswith("YOQ_")})
+        data_dir = Path(given.get("YOQ_DATA_DIR") or platformdirs.user_data_path("yoq-web")).expanduser().absolute()
+        token = given.get("YOQ_API_TOKEN")
+        if token is not None and not TOKEN_FORM.fullmatch(token):
+            raise SettingsError(
+                "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)"
+            )
+        return cls(
+            data_dir=data_dir,
+            database_url=_database_url(given.get("YOQ_DATABASE_URL") or f"sqlite:///{data_dir / 'yoq.db'}"),
+            node=_node(given.get("YOQ_NODE") or socket.gethostname()),
+            api_token=token,
+            blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
+            trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
+        )
+
+
+def _database_url(url: str) -> str:
+    if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise SettingsError("YOQ_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
+    return url
+
+
+def _node(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
+        raise SettingsError("YOQ_NODE must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def _network(word: str) -> Network:
+    try:
+        return ipaddress.ip_network(word, strict=False)
+    except ValueError:
+        raise SettingsError(f"YOQ_TRUSTED_PROXIES: {word!r} is not an IP address or network") from None

@@ -1,0 +1,40 @@
+"""State: what create_app() built for one application, by name and type; found again from any request or command."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from flask import Flask, current_app
+
+if TYPE_CHECKING:
+    from yoq_web.attempts import Attempts
+    from yoq_web.contributions import Registry
+    from yoq_web.metrics import Metrics
+    from yoq_web.plugins import PluginHost
+    from yoq_web.settings import Settings
+
+
+@dataclass(kw_only=True)
+class State:
+    """One application's parts."""
+
+    settings: Settings
+    metrics: Metrics
+    attempts: Attempts
+    plugins: PluginHost
+    registry: Registry
+    write_lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def state_of(app: Flask) -> State:
+    """The parts of `app`."""
+    found = app.extensions["yoq"]
+    assert isinstance(found, State)  # noqa: S101 - narrows the type of Flask's untyped registry
+    return found
+
+
+def state() -> State:
+    """The parts of the current application."""
+    return state_of(current_app._get_current_object())  # type: ignore[attr-defined]  # Flask's documented way

@@ -1,0 +1,11 @@
+"""Tokens: named, scoped credentials beside the admin token; only their hash is stored."""
+
+from __future__ import annotations
+
+from yoq_web.contributions import Contribution
+from yoq_web.tokens import commands, operations, routes
+
+
+def contribution() -> Contribution:
+    """What this domain adds to the application."""
+    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))

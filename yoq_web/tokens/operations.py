@@ -1,0 +1,83 @@
+"""What can be done with tokens; routes and commands both come here."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from sqlalchemy import insert, select
+from sqlalchemy.exc import IntegrityError
+
+from yoq_web.actors import RESERVED_LABELS, label_of
+from yoq_web.database import db
+from yoq_web.operations import Operation
+from yoq_web.problems import NotFound, Problem
+from yoq_web.scopes import ANYTHING
+from yoq_web.state import state
+from yoq_web.tokens.authentication import hash_of
+from yoq_web.tokens.models import Token
+from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, ttl_seconds
+
+# Who can make tokens can make one for anything: both are the administrator's.
+token_create = Operation("token_create", "Create a token", ANYTHING, details=("scopes", "expires_at"))
+token_revoke = Operation("token_revoke", "Revoke a token", ANYTHING)
+
+OPERATIONS = (token_create, token_revoke)
+
+
+def create_token(wanted: TokenIn) -> TokenCreated:
+    """Create a token and return its text, which is kept nowhere.
+
+    Raises a Problem if a scope is unknown (400), the name cannot be borne (400) or was ever given before (409).
+    """
+    for scope in wanted.scopes:
+        if scope not in state().registry.vocabulary:
+            raise Problem(400, f"invalid scope: {scope}", "`yoq-web token scopes` lists those there are")
+    if not wanted.name.isprintable() or wanted.name.startswith("--"):
+        raise Problem(400, "invalid name", "a token's name is printable text that does not begin with --")
+    now = int(time.time())
+    text = secrets.token_hex(32)
+    expires_at = None if wanted.ttl is None else now + ttl_seconds(wanted.ttl)
+    row = {
+        "name": wanted.name,
+        "label": label_of(wanted.name),
+        "secret_hash": hash_of(text),
+        "scopes": ",".join(wanted.scopes),
+        "created_at": now,
+        "expires_at": expires_at,
+    }
+    with token_create.performed(wanted.name, scopes=wanted.scopes, expires_at=expires_at) as session:
+        if row["label"] in RESERVED_LABELS:
+            raise Problem(409, "the name is reserved", f"the trail knows another actor as {row['label']!r}")
+        try:
+            session.execute(insert(Token).values(row))
+        except IntegrityError:
+            text = f"failed to create token (does '{wanted.name}' already exist?)"
+            raise Problem(409, text, "a name is never given twice; the first 64 bytes count") from None
+    return TokenCreated(name=wanted.name, scopes=wanted.scopes, token=text, expires_at=expires_at)
+
+
+def revoke_token(name: str) -> None:
+    """Revoke a token, from the next request on in every process. Repeating it is no error. Raises NotFound."""
+    with token_revoke.performed(name) as session:
+        token = session.scalar(select(Token).where(Token.name == name).with_for_update())
+        if token is None:
+            raise NotFound("not found", f"there is no token {name!r}")
+        if token.revoked_at is None:
+            token.revoked_at = int(time.time())
+
+
+def list_tokens() -> list[TokenOut]:
+    """All tokens ever created, the newest first. Reading them is not recorded."""
+    now = int(time.time())
+    tokens = db.session.scalars(select(Token).order_by(Token.created_at.desc(), Token.id.desc()))
+    return [
+        TokenOut(
+            name=token.name,
+            scopes=token.scopes.split(","),
+            status=token.status_at(now),
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+        )
+        for token in tokens
+    ]

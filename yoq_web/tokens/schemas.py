@@ -1,0 +1,53 @@
+"""What the routes of tokens take and answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from yoq_web.schemas import Name
+
+MAX_SCOPES = 16
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def ttl_seconds(ttl: str) -> int:
+    """Seconds in a time to live like `45s`, `30m`, `12h` or `7d`; raises ValueError for any other text."""
+    found = re.fullmatch(r"([0-9]{1,9})([smhd])", ttl)
+    if found is None or int(found[1]) == 0:
+        raise ValueError("a time to live is a positive number and s, m, h or d, like 12h")
+    return int(found[1]) * SECONDS[found[2]]
+
+
+def _ttl(ttl: str) -> str:
+    ttl_seconds(ttl)
+    return ttl
+
+
+class TokenIn(BaseModel):
+    """A token to create."""
+
+    name: Name
+    scopes: list[str] = Field(min_length=1, max_length=MAX_SCOPES)
+    ttl: Annotated[str, AfterValidator(_ttl)] | None = None
+
+
+class TokenCreated(BaseModel):
+    """A new token with its text, which is shown this once."""
+
+    name: str
+    scopes: list[str]
+    token: str
+    expires_at: int | None
+
+
+class TokenOut(BaseModel):
+    """A token as listed; times are seconds since 1970."""
+
+    name: str
+    scopes: list[str]
+    status: str
+    created_at: int
+    expires_at: int | None

@@ -1,0 +1,53 @@
+"""application(): what any WSGI server serves, with the work that goes on beside requests."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import multiprocessing.util
+import os
+import threading
+
+from flask import Flask
+from structlog.stdlib import get_logger
+
+from yoq_web.app import create_app
+from yoq_web.state import state_of
+
+log = get_logger("yoq_web")
+
+PULSE_SECONDS = 5.0
+"""How often a serving process looks after what is due."""
+
+
+def application() -> Flask:
+    """Build the application and start its background work; a WSGI server calls this once in each of its processes."""
+    app = create_app()
+    logging.getLogger("yoq_web").setLevel(logging.INFO)
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_die_with, args=(parent,), name="parent", daemon=True).start()
+    threading.Thread(target=_pulse, args=(app,), name="pulse", daemon=True).start()
+    multiprocessing.util.Finalize(None, _finish, args=(app,), exitpriority=100)
+    return app
+
+
+def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
+    # A killed server must not leave a worker that goes on answering on its port.
+    parent.join()
+    os._exit(1)
+
+
+def _pulse(app: Flask) -> None:
+    pause = threading.Event()
+    while not pause.wait(PULSE_SECONDS):
+        try:
+            with app.app_context():
+                state_of(app).attempts.flush()
+        except Exception as error:
+            # The next beat may succeed; ending the thread would silence it for good.
+            log.exception("background work failed", error=type(error).__name__)
+
+
+def _finish(app: Flask) -> None:
+    with app.app_context():
+        state_of(app).attempts.flush(everything=True)
