@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, MetaData, event
+from sqlalchemy import Connection, Engine, Executable, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.orm import DeclarativeBase, Session
@@ -61,6 +62,8 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.on_sqlite:
         files.make_private(engine.url.database)
     event.listen(engine, "commit", _refuse_foreign_commit)
+    for options_set in ("set_connection_execution_options", "set_engine_execution_options"):
+        event.listen(engine, options_set, _refuse_isolation_level)
     if settings.on_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
@@ -86,6 +89,12 @@ def _begin_sqlite(connection: Connection) -> None:
 def _refuse_foreign_commit(connection: Connection) -> None:
     if not connection.info.get("yoq_may_commit"):
         raise CommitRefused("only an operation commits: change data inside `with OPERATION.performed() as session:`")
+
+
+def _refuse_isolation_level(_connection: Connection | Engine, options: Mapping[str, Any]) -> None:
+    # AUTOCOMMIT would commit without being asked, and any other level would undo what _prepare_sqlite set up.
+    if "isolation_level" in options:
+        raise CommitRefused("the isolation level is not to be chosen: only an operation commits")
 
 
 @contextmanager
@@ -132,9 +141,15 @@ def _write_lock(engine: Engine | Connection) -> Iterator[None]:
         yield
 
 
-def upsert(table: type[Model], values: dict[str, Any], *, key: str | list[str], update: list[str]) -> Any:
-    """An INSERT of `values` that on a clash of `key` sets the columns `update` instead; both databases speak it."""
-    dialect = sqlite if db.engine.dialect.name == "sqlite" else postgresql
-    insert = dialect.insert(table).values(values)
-    index = [key] if isinstance(key, str) else key
-    return insert.on_conflict_do_update(index_elements=index, set_={name: insert.excluded[name] for name in update})
+def upsert(model: type[Model], *, key: tuple[str, ...], update: tuple[str, ...]) -> Executable:
+    """An INSERT, to be executed with a row, that on a clash of the columns `key` sets the columns `update` instead."""
+    return _upsert(model, db.engine.dialect.name, key, update)
+
+
+# Kept for the life of the process: building the statement takes four times as long as executing it.
+@functools.cache
+def _upsert(model: type[Model], dialect: str, key: tuple[str, ...], update: tuple[str, ...]) -> Executable:
+    table = cast("Table", model.__table__)
+    insert: sqlite.Insert | postgresql.Insert
+    insert = sqlite.insert(table) if dialect == "sqlite" else postgresql.insert(table)
+    return insert.on_conflict_do_update(index_elements=key, set_={name: insert.excluded[name] for name in update})

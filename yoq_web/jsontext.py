@@ -7,10 +7,13 @@ from typing import Any
 
 from flask.json.provider import JSONProvider
 
+# Kept: json.dumps() with arguments builds an encoder at each call.
+_encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
+
 
 def dumps(value: object) -> str:
     """`value` as compact JSON text. yoq's clients search for the literal `"key":"`, so no space may follow a colon."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return _encoder.encode(value)
 
 
 class CompactProvider(JSONProvider):

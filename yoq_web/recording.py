@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from sqlalchemy import Connection
@@ -43,19 +44,20 @@ class RecorderSession(Session):
 def record(event: Event, session: Session) -> None:
     """Let every recorder store `event` in the session's transaction. One that fails is logged and counted."""
     connection = session.connection()
-    for recorder in state().plugins.implementations("yoq_record_operation"):
-        # The driver's savepoint: Session.begin_nested() costs a quarter of the throughput of an audited write.
-        connection.exec_driver_sql("SAVEPOINT yoq_record")
-        inner = RecorderSession(connection)
-        try:
-            recorder(event=event, session=inner)
-            if inner.in_transaction():
-                Session.commit(inner)
-        except HOOK_ERRORS as error:
-            inner.close()
-            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT yoq_record")
-            not_recorded(event, error, recorder)
-        connection.exec_driver_sql("RELEASE SAVEPOINT yoq_record")
+    # Savepoints through the driver: Session.begin_nested() costs a quarter of the throughput of an audited write.
+    with closing(connection.connection.cursor()) as driver:
+        for recorder in state().plugins.implementations("yoq_record_operation"):
+            driver.execute("SAVEPOINT yoq_record")
+            inner = RecorderSession(connection)
+            try:
+                recorder(event=event, session=inner)
+                if inner.in_transaction():
+                    Session.commit(inner)
+            except HOOK_ERRORS as error:
+                inner.close()
+                driver.execute("ROLLBACK TO SAVEPOINT yoq_record")
+                not_recorded(event, error, recorder)
+            driver.execute("RELEASE SAVEPOINT yoq_record")
 
 
 def record_alone(event: Event) -> None:

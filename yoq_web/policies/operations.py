@@ -21,7 +21,7 @@ def add_policy(source: str, target: str, action: str) -> None:
     with policy_add.performed(_pair(source, target), action=action) as session:
         now = time.time_ns() // 1000
         row = {"source": source, "target": target, "action": action, "created_at": now}
-        session.execute(upsert(Policy, row, key=["source", "target"], update=["action", "created_at"]))
+        session.execute(upsert(Policy, key=("source", "target"), update=("action", "created_at")), row)
 
 
 def delete_policy(source: str, target: str) -> None:

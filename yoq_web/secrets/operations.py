@@ -31,8 +31,9 @@ def set_secret(name: str, value: str) -> None:
         nonce, ciphertext = cipher.encrypt(name, value)
         now = int(time.time())
         row = {"name": name, "key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext}
-        columns = ["key_id", "nonce", "ciphertext", "updated_at"]
-        session.execute(upsert(Secret, row | {"created_at": now, "updated_at": now}, key="name", update=columns))
+        columns = ("key_id", "nonce", "ciphertext", "updated_at")
+        statement = upsert(Secret, key=("name",), update=columns)
+        session.execute(statement, row | {"created_at": now, "updated_at": now})
 
 
 def get_secret(name: str) -> str:
