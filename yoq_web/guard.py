@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from flask import Flask, Request, Response, current_app, g, request
 from structlog.stdlib import get_logger
+from werkzeug.exceptions import MethodNotAllowed
 
 from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
 from yoq_web.endpoints import READING, declaration_of
@@ -17,7 +18,7 @@ from yoq_web.hookspecs import Rejected
 from yoq_web.notifying import HOOK_ERRORS, hook_failed
 from yoq_web.operations import ACCESS_DENIED, denied, new_event
 from yoq_web.problems import Problem
-from yoq_web.scopes import ANYTHING
+from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES
 from yoq_web.settings import Network
 from yoq_web.state import state
 from yoq_web.tokens.authentication import authenticate as by_token
@@ -46,21 +47,28 @@ def guard() -> None:
     given = request.headers.get("X-Request-Id", "")
     g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.yoq_peer = peer_address(request, state().settings.trusted_proxies)
-    if request.method not in METHODS and request.url_rule is None:
+    path = path_sent(request)
+    routed = request.url_rule is not None and path == request.path
+    # Werkzeug makes methods upper case and several leading slashes one; yoq takes both as they are.
+    known = request.method in METHODS or routed
+    if not known or request.environ["REQUEST_METHOD"] != request.method:
         raise Problem(400, "malformed request", "the methods are GET, HEAD, POST, PUT and DELETE")
-    if len(request.path) + len(request.query_string) > MAX_TARGET:
+    if len(path) + len(request.query_string) > MAX_TARGET:
         raise Problem(400, "request uri too long")
-    if request.path in state().registry.public_paths:
-        if request.url_rule is None or request.method == "HEAD":
+    if path in state().registry.public_paths:
+        if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
     actor = authenticate()
     if actor is None:
         turn_away()
     set_actor(actor)
-    check_scope(actor)
-    if request.method == "HEAD" and request.url_rule is not None:
-        raise Problem(405, "method not allowed")
+    check_scope(actor, path, routed=routed)
+    if path != request.path:
+        raise Problem(404, "not found")
+    if request.method == "HEAD" and routed:
+        adapter = current_app.create_url_adapter(request)
+        raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
 
 
 def authenticate() -> Actor | None:
@@ -88,28 +96,35 @@ def turn_away() -> NoReturn:
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
 
 
-def check_scope(actor: Actor) -> None:
+def check_scope(actor: Actor, path: str, *, routed: bool) -> None:
     """Refuse, and record, a request whose actor lacks the scope of the route or of the path."""
-    view = current_app.view_functions.get(request.endpoint or "")
-    declaration = declaration_of(view)
-    scope = declaration.scope if declaration and declaration.scope else scope_of_path(request)
+    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
+    scope = declaration.scope if declaration and declaration.scope else scope_of_path(request.method, path)
     if actor.allows(scope):
         return
     if declaration and declaration.operation:
         target = "->".join(str(value) for value in (request.view_args or {}).values())
         raise denied(new_event(declaration.operation, target or None, {}))
-    line = f"{request.method} {request.path}"
-    raise denied(new_event(ACCESS_DENIED, line, {"method": request.method, "path": request.path}), scope)
+    line = f"{request.method} {path}"
+    raise denied(new_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
 
 
-def scope_of_path(asked: Request) -> str:
+def scope_of_path(method: str, path: str) -> str:
     """The scope that yoq asks for at a path and method where no route is: by the resource that the path begins with."""
     registry = state().registry
     for resource in registry.resources:
-        if asked.path.startswith(f"/v1/{resource}"):
-            reads = asked.method in READING or f"{resource}:write" not in registry.scopes
+        if path.startswith(f"/v1/{resource}"):
+            reads = method in READING or resource in READ_ONLY
+            # A plugin that declares no scope for writing has nothing to write.
+            reads = reads or not (resource in RESOURCES or f"{resource}:write" in registry.scopes)
             return f"{resource}:{'read' if reads else 'write'}"
     return ANYTHING
+
+
+def path_sent(asked: Request) -> str:
+    """The request's path with all the slashes that it was sent with."""
+    sent: str = asked.environ.get("PATH_INFO", "")
+    return "/" * (len(sent) - len(sent.lstrip("/")) - 1) + asked.path
 
 
 def peer_address(asked: Request, proxies: tuple[Network, ...]) -> str | None:

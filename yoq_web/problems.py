@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from flask import Flask, Response, g, json, request
 from structlog.stdlib import get_logger
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 log = get_logger("yoq_web")
 
@@ -72,7 +72,10 @@ def init_app(app: Flask) -> None:
     def from_werkzeug(error: HTTPException) -> Response:
         status = error.code or 500
         text = TEXTS.get(status, HTTPStatus(status).phrase.lower())
-        headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}
+        headers = {name: value for name, value in error.get_headers() if name == "Retry-After"}
+        if isinstance(error, MethodNotAllowed):
+            # Flask adds HEAD to every GET; no route of ours answers it.
+            headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"HEAD"}))
         return problem_response(Problem(status, text, headers=headers))
 
     @app.errorhandler(Exception)

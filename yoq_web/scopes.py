@@ -22,6 +22,9 @@ RESOURCES = (
 )
 """yoq's resources. Each plugin adds one: its own name."""
 
+READ_ONLY = ("status",)
+"""Resources whose paths ask for no more than the scope to read, whatever the method."""
+
 
 def grants(held: Iterable[str], required: str) -> bool:
     """Whether one of the scopes in `held` covers `required`; `write` covers `read`, no other verb covers another."""
