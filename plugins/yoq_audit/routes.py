@@ -23,9 +23,10 @@ CLIENT_BYTES = 64 * 1024 - 1024
 def _limit(given: object) -> int:
     """The rule of yoq: an unsigned 32-bit decimal, at most 500; anything else counts as not given."""
     text = str(given)
-    if not (text.isascii() and text.isdigit()) or int(text[:11]) >= 2**32:
+    if not (text.isascii() and text.isdigit()):
         return DEFAULT_LIMIT
-    return min(int(text), MAX_LIMIT)
+    number = int(text.lstrip("0")[:11] or "0")
+    return min(number, MAX_LIMIT) if number < 2**32 else DEFAULT_LIMIT
 
 
 class AuditQuery(BaseModel):
