@@ -89,10 +89,17 @@ def print_json(value: object) -> None:
     click.echo(dumps(value))
 
 
+def printable(text: str) -> str:
+    """`text` on one line, harmless to a terminal: a stored name must not draw rows of its own into a table."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
 def print_table(widths: tuple[int, ...], header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     """Print columns of these widths, the last one as wide as it wants, like yoq's tables."""
     for row in [header, *rows]:
-        cells = [str(cell) for cell in row]
+        cells = [printable(str(cell)) for cell in row]
         click.echo(
             " ".join([f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)] + cells[len(widths) :])
         )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TextIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import click
 
-from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json
+from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json, printable
 from yoq_web.problems import NotFound
 from yoq_web.secrets import operations
 from yoq_web.secrets.schemas import SecretIn
@@ -16,26 +16,26 @@ from yoq_web.secrets.schemas import SecretIn
 T = TypeVar("T")
 
 MAX_VALUE = 1024 * 1024
-"""Characters of a value read from a file or from standard input."""
+"""Bytes of a value read from a file or from standard input."""
 
 group = CommandGroup("secret", help="Manage encrypted secrets.")
 
 
 @group.command("set")
 @named("name")
-@click.option(
-    "--file", "file", type=click.File("r", encoding="utf-8"), help="Read the value from a file; - is standard input."
-)
+@click.option("--file", "file", type=click.File("rb"), help="Read the value from a file; - is standard input.")
 @click.option("--value", help="The value itself; everyone who can list processes sees it.")
-def set_command(name: str, file: TextIO | None, value: str | None) -> None:
+def set_command(name: str, file: BinaryIO | None, value: str | None) -> None:
     """Store a secret.
 
     Without an option the value is asked for, or read from standard input if that is not a terminal.
     """
+    if value is not None and file is not None:
+        raise Failure("give either --file or --value")
     if value is None and file is None and sys.stdin.isatty():
         value = click.prompt("value", hide_input=True, confirmation_prompt=True)
     elif value is None:
-        value = _read(file or sys.stdin)
+        value = _read(file or sys.stdin.buffer)
     secret = checked(SecretIn, name=name, value=value)
     operations.set_secret(secret.name, secret.value.get_secret_value())
     click.echo(name)
@@ -56,7 +56,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json(names)
     else:
-        click.echo("\n".join(names) or "no secrets")
+        click.echo("\n".join(map(printable, names)) or "no secrets")
 
 
 @group.command("rm")
@@ -82,11 +82,12 @@ def _of(name: str, act: Callable[[str], T]) -> T:
         raise Failure(f"secret not found: {name}") from None
 
 
-def _read(file: TextIO) -> str:
+def _read(file: BinaryIO) -> str:
+    # Read as bytes: text mode would turn the line endings inside a value into others.
+    raw = file.read(MAX_VALUE + 1)
+    if len(raw) > MAX_VALUE:
+        raise Failure(f"the value is longer than {MAX_VALUE} bytes")
     try:
-        value = file.read(MAX_VALUE + 1)
+        return raw.decode().rstrip("\r\n")
     except UnicodeDecodeError:
         raise Failure("the value is not UTF-8 text") from None
-    if len(value) > MAX_VALUE:
-        raise Failure(f"the value is longer than {MAX_VALUE} characters")
-    return value.rstrip("\r\n")

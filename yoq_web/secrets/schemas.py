@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field, SecretStr
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from yoq_web.schemas import Name
+
+
+def _encodable(value: SecretStr) -> SecretStr:
+    # JSON never gets this far with half a character; a command line can.
+    try:
+        value.get_secret_value().encode()
+    except UnicodeEncodeError:
+        raise ValueError("not valid UTF-8") from None
+    return value
 
 
 class SecretIn(BaseModel):
     """A secret to set. The value is never readable over HTTP again."""
 
     name: Name
-    value: SecretStr = Field(json_schema_extra={"writeOnly": True})
+    value: Annotated[SecretStr, AfterValidator(_encodable)] = Field(json_schema_extra={"writeOnly": True})
