@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 from flask import g
@@ -28,6 +29,10 @@ class Actor:
     label: str
     scopes: tuple[str, ...] = ()
     details: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # A copy that nobody can write to: an event holds its actor, and events do not change.
+        object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
 
     def allows(self, scope: str) -> bool:
         """Whether the actor holds `scope`."""

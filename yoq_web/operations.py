@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -22,12 +22,14 @@ from yoq_web.problems import Denied, NotFound, Problem
 from yoq_web.state import state
 
 Outcome = Literal["ok", "failed", "denied", "interrupted"]
-Detail = str | int | bool | list[str] | None
+Detail = str | int | bool | Sequence[str] | None
 
 TARGET_BYTES = 256
 """Longer targets are cut in the trail (yoq's limit)."""
 DETAIL_BYTES = 1024
 """Longer texts among the details are cut, so that an entry stays small whatever a caller sends."""
+NAME_BYTES = 64
+"""Longer names of details are cut; only an authenticator's can be."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +58,12 @@ class Operation:
         Yields the database session. Raises Denied if the actor lacks the scope or a plugin vetoes; whatever the block
         raises is raised again after the rollback, recorded as `failed` (a NotFound is not recorded).
         """
+        # Before anything is recorded: a denial's own transaction would wait for the outer one for ever.
+        if "yoq_performing" in g:
+            raise RuntimeError(f"{self.name} begins inside {g.yoq_performing}: operations do not nest")
         event = new_event(self, target, details)
         if not event.actor.allows(self.scope):
             raise denied(event)
-        if "yoq_performing" in g:
-            raise RuntimeError(f"{self.name} begins inside {g.yoq_performing}: operations do not nest")
         g.yoq_performing = self.name
         try:
             with unit_of_work() as session:
@@ -75,6 +78,9 @@ class Operation:
             error = Denied(str(veto) or f"{self.name} was vetoed")
             ended_badly(replace(event, outcome="denied", reason=clean(error.error, DETAIL_BYTES)), error)
             raise error from veto
+        except Denied as error:
+            ended_badly(replace(event, outcome="denied", reason=reason_of(error)), error)
+            raise
         except BaseException as error:
             ended_badly(replace(event, outcome="failed", reason=reason_of(error)), error)
             raise
@@ -110,8 +116,8 @@ def new_event(
 ) -> Event:
     """An Event that begins now, by the current actor, with the declared details and nothing else."""
     actor = actor or current_actor()
-    kept = {name: _kept(details[name]) for name in operation.details if name in details}
-    kept.update({name: clean(value, DETAIL_BYTES) for name, value in actor.details.items()})
+    kept = {clean(name, NAME_BYTES): _kept(value) for name, value in actor.details.items()}
+    kept.update({name: _kept(details[name]) for name in operation.details if name in details})
     now = time.time_ns()
     return Event(
         id=uuid7(now),
@@ -161,5 +167,5 @@ def _kept(value: Any) -> Detail:
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, list | tuple):
-        return [clean(str(item), DETAIL_BYTES) for item in value[:64]]
+        return tuple(clean(str(item), DETAIL_BYTES) for item in value[:64])
     return clean(str(value), DETAIL_BYTES)
