@@ -85,6 +85,8 @@ def _bucket(peer: str | None) -> str:
         address = ipaddress.ip_address(peer or "")
     except ValueError:
         return OTHERS
-    if address.version == 6:
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:  # an IPv4 peer as a socket for both families shows it
+            return str(address.ipv4_mapped)
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)
