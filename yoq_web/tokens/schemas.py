@@ -39,7 +39,7 @@ class TokenCreated(BaseModel):
 
     name: str
     scopes: list[str]
-    token: str
+    token: str = Field(repr=False)
     expires_at: int | None
 
 
