@@ -52,6 +52,7 @@ def command(
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
 
 
@@ -64,14 +65,16 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(data_dir: Path, **settings: str) -> Iterator[Served]:
+def serve(data_dir: Path, host: str | None = None, **settings: str) -> Iterator[Served]:
     """`yoq-web serve` on a free port, answering; stopped when the block ends."""
     port = free_port()
+    arguments = ["serve", "--port", str(port), *(["--host", host] if host else [])]
     log = data_dir / f"serve-{port}.log"
     chosen = environment(data_dir, **settings)
     with log.open("wb") as output:
-        process = subprocess.Popen([PROGRAM, "serve", "--port", str(port)], env=chosen, stdout=output, stderr=output)
-    program = Served(f"http://127.0.0.1:{port}", process, log, chosen)
+        process = subprocess.Popen([PROGRAM, *arguments], env=chosen, stdout=output, stderr=output)
+    address = f"[{host}]" if host and ":" in host else "127.0.0.1"
+    program = Served(f"http://{address}:{port}", process, log, chosen)
     try:
         _await_answer(program)
         yield program

@@ -8,6 +8,7 @@ from typing import Any
 import click
 from flask import Flask
 from flask.cli import FlaskGroup
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 from yoq_web.app import create_app
 from yoq_web.plugins import RequiredPluginMissing
@@ -36,6 +37,13 @@ class Root(FlaskGroup):
             sys.exit(1)
         except click.Abort:
             click.echo("aborted", err=True)
+            sys.exit(1)
+        except DatabaseError as error:
+            # Exactly these two: the database is away or unusable. The others are defects of ours or a plugin's.
+            if type(error) not in (DatabaseError, OperationalError):
+                raise
+            reason = " ".join(str(error.orig).split())
+            click.echo(f"the database cannot be used: {reason}", err=True)
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
 

@@ -99,7 +99,7 @@ class PluginHost:
             except HOOK_ERRORS as error:
                 self.refuse(name, error)
         if name in self.required and plugin.state != "active":
-            raise RequiredPluginMissing(f"the plugin {name!r} is required and is {plugin.state}: {plugin.error or ''}")
+            raise RequiredPluginMissing(f"the plugin {name!r} is required and is {plugin.state}")
 
     def refuse(self, name: str, error: BaseException) -> None:
         """Take the plugin out: unregister it, keep the reason, log it. A required one stops start-up."""

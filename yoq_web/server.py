@@ -20,6 +20,12 @@ from yoq_web.version import VERSION
 THREADS = 64
 """Requests served at once by one process; on SQLite one process with threads beats several processes."""
 
+HEAD_SECONDS = 5
+"""How long a client may take to send a request's head. Also what an unfinished one can hold up a SIGTERM for."""
+
+GRACE_SECONDS = 20
+"""How long requests may take to finish after SIGTERM; then the process ends without them."""
+
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; loopback unless told.")
@@ -43,7 +49,8 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
 
 def _run(host: str, port: int) -> None:
     from granian import Granian  # noqa: PLC0415 - other commands do without it
-    from granian.constants import Interfaces  # noqa: PLC0415
+    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415
+    from granian.http import HTTP1Settings  # noqa: PLC0415
     from granian.log import LogLevels  # noqa: PLC0415
 
     Granian(
@@ -51,7 +58,10 @@ def _run(host: str, port: int) -> None:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
         blocking_threads=THREADS,
+        workers_kill_timeout=GRACE_SECONDS,
         websockets=False,
         log_level=LogLevels.error,
         factory=True,
@@ -74,7 +84,8 @@ def _introduce(app: Flask, host: str, port: int) -> None:
     settings = state_of(app).settings
     first = is_new(settings)
     token = admin_token(settings)
-    click.echo(f"yoq-web {VERSION} on http://{host}:{port}, data in {settings.data_dir}")
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    click.echo(f"yoq-web {VERSION} on {address}, data in {settings.data_dir}")
     with app.app_context():
         behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
     if behind:
@@ -82,4 +93,4 @@ def _introduce(app: Flask, host: str, port: int) -> None:
     if first:
         click.echo(f"\nThe admin token, shown this once (it is kept in {settings.data_dir / FILE}):\n\n  {token}\n")
         click.echo("Try it:\n")
-        click.echo(f"  curl -H 'Authorization: Bearer {token}' http://{host}:{port}/v1/audit\n")
+        click.echo(f"  curl -H 'Authorization: Bearer {token}' '{address}/v1/audit'\n")

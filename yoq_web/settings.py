@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 REQUIRED_PLUGINS = ("audit",)
 """Plugins without which the application refuses to start: an unaudited admin API is a defect."""
@@ -69,6 +71,12 @@ class Settings:
 def _database_url(url: str) -> str:
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise SettingsError("YOQ_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
+    try:
+        database = make_url(url).database
+    except (ArgumentError, ValueError):  # whose text may show the password
+        raise SettingsError("YOQ_DATABASE_URL is not a URL: is its port a number?") from None
+    if not database:
+        raise SettingsError("YOQ_DATABASE_URL names no database after the last slash")
     return url
 
 
