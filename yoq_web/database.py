@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from contextvars import ContextVar
+from typing import Any, NoReturn, cast
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -40,6 +41,11 @@ class Model(DeclarativeBase):
 
 # expire_on_commit=False: what an operation made can be read after its block without asking the database again.
 db = SQLAlchemy(metadata=Model.metadata, disable_autonaming=True, session_options={"expire_on_commit": False})
+
+ENDINGS = ("commit", "rollback", "close", "reset", "invalidate")
+"""The methods of a session that would end a unit of work from inside."""
+
+_writing: ContextVar[bool] = ContextVar("yoq_writing", default=False)
 
 
 class CommitRefused(RuntimeError):
@@ -118,22 +124,41 @@ def unit_of_work() -> Iterator[Session]:
     session = db.session()
     if session.new or session.dirty or session.deleted:
         raise RuntimeError("the session holds changes made outside an operation; make them inside its block")
+    if _writing.get():
+        # It would wait for itself for ever.
+        raise RuntimeError("a unit of work began inside another one")
     session.rollback()
     with _write_lock(session.get_bind()):
         connection = session.connection(execution_options={"yoq_writes": True})
+        inside = _writing.set(True)
+        vars(session).update(dict.fromkeys(ENDINGS, _refuse_ending))
         try:
             yield session
             session.flush()
+            _allow_ending(session)
             with may_commit(connection):
                 session.commit()
         except BaseException:
+            _allow_ending(session)
             session.rollback()
             raise
+        finally:
+            _writing.reset(inside)
+
+
+def _refuse_ending(*_arguments: object, **_options: object) -> NoReturn:
+    # Also for a plugin that takes the session from `db`: refused here, its attempt does no harm.
+    raise CommitRefused("the transaction is the door's: it commits when the block ends, and rolls back when it raises")
+
+
+def _allow_ending(session: Session) -> None:
+    for name in ENDINGS:
+        vars(session).pop(name, None)
 
 
 @contextmanager
 def _write_lock(engine: Engine | Connection) -> Iterator[None]:
-    # On SQLite threads of one process queue here, first come first served, instead of polling the file's lock.
+    # On SQLite the threads of one process wait here for each other, instead of polling the file's lock.
     if engine.dialect.name != "sqlite":
         yield
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -122,6 +123,12 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
             tell(f"{standing.lineage.name}: {standing.current or 'nothing'} -> {standing.head}")
 
 
+@functools.cache
+def head(lineage: Lineage) -> str | None:
+    """The newest revision in a lineage's folder, as it was when this process first looked."""
+    return ScriptDirectory.from_config(configuration(lineage)).get_current_head()
+
+
 def standings() -> list[Standing]:
     """Where each lineage stands in the database."""
     with db.engine.connect() as connection:
@@ -134,7 +141,7 @@ def standings() -> list[Standing]:
                 ).get_current_revision()
                 if lineage.version_table in tables
                 else None,
-                ScriptDirectory.from_config(configuration(lineage)).get_current_head(),
+                head(lineage),
             )
             for lineage in lineages()
         ]

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, json, request
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
@@ -77,6 +79,12 @@ def init_app(app: Flask) -> None:
             # Flask adds HEAD to every GET; no route of ours answers it.
             headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"HEAD"}))
         return problem_response(Problem(status, text, headers=headers))
+
+    @app.errorhandler(OperationalError)
+    @app.errorhandler(PoolTimeout)
+    def no_database(error: SQLAlchemyError) -> Response:
+        log.error("the database does not answer", path=request.path, error=type(error).__name__, exc_info=error)
+        return problem_response(Problem(503, "database unavailable", "nothing was changed; try again"))
 
     @app.errorhandler(Exception)
     def defect(error: Exception) -> Response:

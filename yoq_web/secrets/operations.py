@@ -60,13 +60,13 @@ def rotate_secret(name: str) -> None:
     """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
     with secret_rotate.performed(name) as session:
         cipher = _cipher(session)
-        nonce, ciphertext = cipher.encrypt(name, cipher.decrypt(_found(session, name)))
+        nonce, ciphertext = cipher.encrypt(name, cipher.decrypt(_found(session, name, lock=True)))
         change = {"nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
         session.execute(update(Secret).where(Secret.name == name).values(change))
 
 
-def _found(session: Session, name: str) -> Secret:
-    secret = session.get(Secret, name)
+def _found(session: Session, name: str, *, lock: bool = False) -> Secret:
+    secret = session.get(Secret, name, with_for_update=lock)
     if secret is None:
         raise NotFound("not found", f"there is no secret {name!r}")
     return secret

@@ -14,7 +14,7 @@ def health() -> tuple[dict[str, object], int]:
         behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
     except SQLAlchemyError:
         return {"status": "unavailable", "database": "cannot be read"}, 503
-    refused = sorted(plugin.name for plugin in state().plugins.plugins.values() if plugin.state == "refused")
+    refused = sorted({plugin.name for plugin in state().plugins.all if plugin.state == "refused"})
     concerns = {"lineages_behind": behind, "plugins_refused": refused}
     found = {name: names for name, names in concerns.items() if names}
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200

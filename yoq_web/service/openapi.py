@@ -29,8 +29,15 @@ PROBLEM = {
 }
 
 
-def describe() -> dict[str, Any]:
-    """The whole document for the current application."""
+def described() -> dict[str, Any]:
+    """The document of the current application, made once: nothing is mounted after start-up."""
+    if "yoq_openapi" not in current_app.extensions:
+        current_app.extensions["yoq_openapi"] = _describe()
+    document: dict[str, Any] = current_app.extensions["yoq_openapi"]
+    return document
+
+
+def _describe() -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):

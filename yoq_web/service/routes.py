@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from yoq_web.endpoints import endpoint
 from yoq_web.jsontext import dumps
 from yoq_web.service.health import health
-from yoq_web.service.openapi import describe
+from yoq_web.service.openapi import described
 from yoq_web.state import state
 from yoq_web.version import VERSION
 
@@ -62,11 +62,11 @@ def get_metrics() -> Response:
 @endpoint(public=True, answer=dict[str, Any])
 def get_openapi() -> dict[str, Any]:
     """Describe this API, plugins' routes included, as OpenAPI 3.1."""
-    return describe()
+    return described()
 
 
 @blueprint.get("/docs")
 @endpoint(public=True, answer=str, media_type="text/html; charset=utf-8")
 def get_docs() -> str:
     """Show the description of the API for people."""
-    return render_template("docs.html", api=describe())
+    return render_template("docs.html", api=described())
