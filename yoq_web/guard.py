@@ -9,6 +9,7 @@ import uuid
 from typing import NoReturn
 
 from flask import Flask, Request, Response, current_app, g, request
+from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import MethodNotAllowed
 
@@ -46,6 +47,8 @@ def guard() -> None:
     g.yoq_started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    clear_contextvars()
+    bind_contextvars(request_id=g.yoq_request_id)  # every log line of this request bears it
     g.yoq_peer = peer_address(request, state().settings.trusted_proxies)
     path = path_sent(request)
     routed = request.url_rule is not None and path == request.path
@@ -167,6 +170,5 @@ def finish(response: Response) -> Response:
         ms=round(seconds * 1000, 1),
         actor=g.yoq_actor.label,
         peer=g.yoq_peer,
-        request_id=g.yoq_request_id,
     )
     return response
