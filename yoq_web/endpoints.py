@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 from flask import Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.jsontext import dumps
 from yoq_web.operations import Operation
@@ -98,7 +99,7 @@ def endpoint(
                 arguments["body"] = read_body(body)
             response = as_response(view(*positional, **arguments), declaration)
             if (
-                request.method not in READING
+                (operation is not None or request.method not in READING)
                 and response.status_code < 300
                 and not unaudited
                 and not g.get("yoq_events")
@@ -130,6 +131,11 @@ def as_response(result: object, declaration: Declaration) -> Response:
 def read_body(model: type[BaseModel]) -> BaseModel:
     """The request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
     raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= MAX_BODY:
+        # Werkzeug cuts a body that does not say its length off at the limit, where it refuses others.
+        raise RequestEntityTooLarge
+    if request.content_length and len(raw) < request.content_length:
+        raise Problem(400, "malformed request", "the body ended before its announced length")
     if not raw:
         raise Problem(400, "missing request body")
     try:
