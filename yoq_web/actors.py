@@ -6,7 +6,7 @@ import getpass
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 from flask import g
 
@@ -31,12 +31,32 @@ class Actor:
     details: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(ActorKind):
+            raise ValueError(f"{self.kind!r} is no kind of actor")
+        # A label that cannot be stored would leave its actor's deeds unrecorded.
+        if not storable_label(self.label):
+            raise ValueError(f"an actor's label is 1 to {LABEL_BYTES} bytes of UTF-8 without NUL")
+        # Of a text every character would count as a scope, and `secrets:*` holds the administrator's.
+        scopes: object = self.scopes
+        if not isinstance(scopes, tuple | list) or not all(isinstance(scope, str) for scope in scopes):
+            raise TypeError("an actor's scopes are a tuple of texts")
+        object.__setattr__(self, "scopes", tuple(scopes))
         # A copy that nobody can write to: an event holds its actor, and events do not change.
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
 
     def allows(self, scope: str) -> bool:
         """Whether the actor holds `scope`."""
         return grants(self.scopes, scope)
+
+
+def storable_label(label: object) -> bool:
+    """Whether both databases can store `label` as an actor's."""
+    if not isinstance(label, str) or "\0" in label:
+        return False
+    try:
+        return 1 <= len(label.encode()) <= LABEL_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 ADMIN = Actor("admin", "api-token", (ANYTHING,))

@@ -23,17 +23,19 @@ from yoq_web import (
     tokens,
 )
 from yoq_web.attempts import Attempts
-from yoq_web.contributions import Contribution, Registry
+from yoq_web.contributions import Contribution, Registry, reach
 from yoq_web.endpoints import MAX_BODY
 from yoq_web.jsontext import CompactProvider
 from yoq_web.metrics import Metrics
 from yoq_web.notifying import HOOK_ERRORS
-from yoq_web.plugins import PluginHost, plugin_name
+from yoq_web.plugins import PluginHost, described, plugin_name
 from yoq_web.settings import REQUIRED_PLUGINS, Settings
 from yoq_web.state import State, state_of
 
 DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "service": service}
 """The core's own domains; each has a contribution of the same shape as a plugin's."""
+
+CHANGED_APP = "it changed the application itself; what a plugin adds is data that yoq_contribute returns"
 
 
 def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object] = ()) -> Flask:
@@ -46,14 +48,19 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
     given = tuple(plugins)
     refused: dict[str, str] = {}
     while True:
-        app = _build(config or {}, given, refused)
-        failed = _ready(app)
+        app, failed = _build(config or {}, given, refused)
+        failed = failed or _ready(app)
         if not failed:
             return app
+        with app.app_context():
+            database.db.engine.dispose()
         refused |= failed
 
 
-def _build(config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]) -> Flask:
+def _build(
+    config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]
+) -> tuple[Flask, dict[str, str]]:
+    """An application, and the plugins that spoilt it, with the reason: it must be built again without them."""
     logs.configure()
     settings = Settings.load(config)
     files.make_data_dir(settings.data_dir)
@@ -73,10 +80,9 @@ def _build(config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict
         for plugin in plugins:
             host.add(plugin_name(plugin), plugin)
         host.require()
-        _collect(app, host, registry)
-        _mount(app, registry)
+        failed = _collect(app, host, registry) or _mount(app, host, registry)
     guard.init_app(app)
-    return app
+    return app, failed
 
 
 def _flask(config: Mapping[str, Any]) -> Flask:
@@ -90,9 +96,14 @@ def _flask(config: Mapping[str, Any]) -> Flask:
     return app
 
 
-def _collect(app: Flask, host: PluginHost, registry: Registry) -> None:
-    """Ask each plugin what it adds and refuse those that clash, before anything is mounted."""
+def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
+    """Ask each plugin what it adds and refuse those that clash, before anything is mounted.
+
+    Returns those that changed the app by themselves, with the reason.
+    """
+    failed: dict[str, str] = {}
     for plugin in host.active:
+        before = _shape(app)
         try:
             contributions = [
                 ask(app=app) for ask in host.implementations("yoq_contribute") if ask.plugin == plugin.name
@@ -100,16 +111,32 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> None:
             registry.add(plugin.name, contributions[0] if contributions else Contribution())
         except HOOK_ERRORS as error:
             host.refuse(plugin.name, error)
+        if _shape(app) != before:
+            failed[plugin.name] = CHANGED_APP
+    return failed
 
 
-def _mount(app: Flask, registry: Registry) -> None:
+def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
+    """Mount what was contributed; returns the plugins whose blueprints cannot be mounted after all."""
+    failed: dict[str, str] = {}
     for command in (plugin_commands.group, migration_commands.group, server.serve_command):
         app.cli.add_command(command)
-    for contribution in registry.contributions.values():
-        for blueprint in contribution.blueprints:
-            app.register_blueprint(blueprint)
-        for group in contribution.commands:
-            app.cli.add_command(group)
+    for owner, contribution in registry.contributions.items():
+        try:
+            for blueprint in contribution.blueprints:
+                app.register_blueprint(blueprint)
+            for group in contribution.commands:
+                app.cli.add_command(group)
+        except HOOK_ERRORS as error:
+            if owner not in host.plugins:
+                raise
+            failed[owner] = described(error)
+    return failed
+
+
+def _shape(app: Flask) -> tuple[object, ...]:
+    """What only contributions may change."""
+    return (tuple(app.url_map.iter_rules()), dict(app.view_functions), tuple(app.blueprints), reach(app))
 
 
 def _ready(app: Flask) -> dict[str, str]:
@@ -118,9 +145,12 @@ def _ready(app: Flask) -> dict[str, str]:
     failed: dict[str, str] = {}
     with app.app_context():
         for tell in host.implementations("yoq_ready"):
+            before = _shape(app)
             try:
                 tell(app=app)
             except HOOK_ERRORS as error:
-                failed[tell.plugin] = f"yoq_ready raised {type(error).__name__}: {error}"
-                host.refuse(tell.plugin, error)
+                failed[tell.plugin] = f"yoq_ready raised {described(error)}"
+            else:
+                if _shape(app) != before:
+                    failed[tell.plugin] = CHANGED_APP
     return failed

@@ -8,13 +8,16 @@ from pathlib import Path
 
 from flask import Blueprint, Flask
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map, RequestRedirect, Rule
 
 from yoq_web.commands import CommandGroup
 from yoq_web.endpoints import READING, Declaration, declaration_of
 from yoq_web.operations import Operation
 from yoq_web.plugins import PluginError
-from yoq_web.scopes import RESOURCES, vocabulary
+from yoq_web.scopes import RESOURCES, is_scope, vocabulary
+
+RESERVED = ("alembic", "core", "db", "plugins", "serve")
+"""Names that no plugin may bear: the core's lineage, its version table's and commands that are no domain's."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Contribution:
     blueprints: Sequence[Blueprint] = ()
     commands: Sequence[CommandGroup] = ()
     migrations: Path | None = None
+
+    def __post_init__(self) -> None:
+        # They are gone through more than once, which an iterator would survive empty.
+        for name in ("operations", "blueprints", "commands"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
 
 @dataclass
@@ -43,6 +51,8 @@ class Registry:
         """Add what `owner` contributes. Raises PluginError, with nothing added, if it clashes or breaks a rule."""
         if not isinstance(contribution, Contribution):
             raise PluginError(f"yoq_contribute returned {type(contribution).__name__}, not a Contribution")
+        if not core:
+            self._check_owner(owner)
         for operation in contribution.operations:
             self._check_operation(owner, operation, core)
         names = [operation.name for operation in contribution.operations]
@@ -50,7 +60,9 @@ class Registry:
             raise PluginError("it declares an operation twice")
         for group in contribution.commands:
             self._check_command(owner, group, core)
-        rules = [rule for blueprint in contribution.blueprints for rule in self._rules(owner, blueprint, core)]
+        if len({group.name for group in contribution.commands}) < len(contribution.commands):
+            raise PluginError("it declares a command group twice")
+        rules = self._rules(owner, contribution, core)
         self._check_routes(rule for rule, _ in rules)
         if contribution.migrations is not None and not Path(contribution.migrations).is_dir():
             raise PluginError(f"its migrations folder {contribution.migrations} does not exist")
@@ -77,6 +89,15 @@ class Registry:
         """Every scope that a token may be given."""
         return vocabulary(self.resources, self.scopes)
 
+    def _check_owner(self, owner: str) -> None:
+        """A plugin's one word may be nothing that the core goes by."""
+        if owner in {*RESERVED, *self.contributions, *self.commands, *RESOURCES}:
+            raise PluginError(f"the name {owner!r} is the core's")
+        for other, contribution in self.contributions.items():
+            for operation in () if other in self._plugins else contribution.operations:
+                if operation.name.startswith(f"{owner}_"):
+                    raise PluginError(f"its operations could not be told from the core's {operation.name!r}")
+
     def _check_operation(self, owner: str, operation: object, core: bool) -> None:
         if not isinstance(operation, Operation):
             raise PluginError(f"{operation!r} is not an Operation")
@@ -97,24 +118,34 @@ class Registry:
         if group.name in self.commands:
             raise PluginError(f"the command {group.name!r} exists already")
 
-    def _rules(self, owner: str, blueprint: object, core: bool) -> list[tuple[Rule, Declaration]]:
-        """The URL rules of a blueprint, found by mounting it on an app that is thrown away."""
-        if not isinstance(blueprint, Blueprint):
-            raise PluginError(f"{blueprint!r} is not a Blueprint")
-        if not core and blueprint.name != owner and not blueprint.name.startswith(f"{owner}_"):
-            raise PluginError(f"its blueprint is called {blueprint.name!r}, not {owner!r}")
+    def _rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
+        """The URL rules of the blueprints, found by mounting them on an app that is thrown away."""
         scratch = Flask("yoq_web", static_folder=None)
-        scratch.register_blueprint(blueprint)
-        app_wide = (
-            scratch.before_request_funcs,
-            scratch.after_request_funcs,
-            scratch.teardown_request_funcs,
-            scratch.error_handler_spec,
-            scratch.url_value_preprocessors,
-        )
-        if any(table.get(None) for table in app_wide):
-            raise PluginError(f"the blueprint {blueprint.name!r} has handlers for requests that are not its own")
-        return [(rule, self._declaration(rule, scratch, core)) for rule in scratch.url_map.iter_rules()]
+        untouched = reach(scratch)
+        for blueprint in contribution.blueprints:
+            if not isinstance(blueprint, Blueprint):
+                raise PluginError(f"{blueprint!r} is not a Blueprint")
+            if not core and blueprint.name != owner and not blueprint.name.startswith(f"{owner}_"):
+                raise PluginError(f"its blueprint is called {blueprint.name!r}, not {owner!r}")
+            scratch.register_blueprint(blueprint)
+            if reach(scratch) != untouched:
+                raise PluginError(f"the blueprint {blueprint.name!r} has handlers for requests that are not its own")
+        known = {*contribution.operations, *self.operations.values()}
+        declared = [(rule, self._declaration(rule, scratch, core)) for rule in scratch.url_map.iter_rules()]
+        for rule, declaration in declared:
+            operation = declaration.operation
+            if operation is not None and operation not in known:
+                raise PluginError(f"the route {rule.rule} performs {operation.name!r}, which nobody declares")
+            if declaration.scope and not is_scope(declaration.scope):
+                raise PluginError(f"the route {rule.rule} needs {declaration.scope!r}, which is no scope")
+            if declaration.scope and not core and not self._may_need(owner, declaration.scope):
+                raise PluginError(f"the route {rule.rule} needs the foreign scope {declaration.scope!r}")
+        return declared
+
+    def _may_need(self, owner: str, scope: str) -> bool:
+        """Whether a plugin's route may need `scope`: one of its own, one of the core's, or the administrator's."""
+        foreign = {word for word in self.scopes if word.partition(":")[0] in self._plugins}
+        return scope.startswith(f"{owner}:") or scope in {*vocabulary(RESOURCES, self.scopes)} - foreign
 
     def _declaration(self, rule: Rule, scratch: Flask, core: bool) -> Declaration:
         declaration = declaration_of(scratch.view_functions.get(rule.endpoint))
@@ -139,9 +170,32 @@ class Registry:
                 own.add((path, method))
                 try:
                     taken.match(path, method)
+                except RequestRedirect:
+                    pass  # it answers with a redirect, to the same path with a slash
                 except HTTPException:
                     continue
                 raise PluginError(f"the route {method} {rule.rule} exists already")
+
+
+def reach(app: Flask) -> list[object]:
+    """What of an app touches requests and commands beyond one blueprint's; two answers are equal if nothing changed."""
+    handlers = (
+        app.before_request_funcs,
+        app.after_request_funcs,
+        app.teardown_request_funcs,
+        app.url_value_preprocessors,
+        app.url_default_functions,
+        app.template_context_processors,
+    )
+    errors = app.error_handler_spec.get(None, {})
+    return [
+        *(tuple(table.get(None, ())) for table in handlers),
+        {code: dict(by_type) for code, by_type in errors.items() if by_type},
+        tuple(app.teardown_appcontext_funcs),
+        tuple(app.cli.commands.items()),
+        # Made at its first use, which is when a blueprint puts filters, tests or globals into it.
+        "jinja_env" in vars(app),
+    ]
 
 
 def _example(rule: Rule) -> str:

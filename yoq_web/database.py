@@ -39,11 +39,14 @@ class Model(DeclarativeBase):
     )
 
 
+metadata = Model.metadata
+"""Where every table is declared; for tables that are declared without a model class."""
+
 # expire_on_commit=False: what an operation made can be read after its block without asking the database again.
 db = SQLAlchemy(metadata=Model.metadata, disable_autonaming=True, session_options={"expire_on_commit": False})
 
-ENDINGS = ("commit", "rollback", "close", "reset", "invalidate")
-"""The methods of a session that would end a unit of work from inside."""
+ENDINGS = ("commit", "rollback", "close", "reset", "invalidate", "detach")
+"""The methods of a session or a connection that would end a unit of work from inside."""
 
 _writing: ContextVar[bool] = ContextVar("yoq_writing", default=False)
 
@@ -131,29 +134,32 @@ def unit_of_work() -> Iterator[Session]:
     with _write_lock(session.get_bind()):
         connection = session.connection(execution_options={"yoq_writes": True})
         inside = _writing.set(True)
-        vars(session).update(dict.fromkeys(ENDINGS, _refuse_ending))
         try:
-            yield session
-            session.flush()
-            _allow_ending(session)
+            with without_endings(session):
+                yield session
+                session.flush()
             with may_commit(connection):
                 session.commit()
         except BaseException:
-            _allow_ending(session)
             session.rollback()
             raise
         finally:
             _writing.reset(inside)
 
 
+@contextmanager
+def without_endings(owner: Session | Connection) -> Iterator[None]:
+    """Refuse for a while every call that would end the transaction of a session or connection, before it does harm."""
+    vars(owner).update(dict.fromkeys(ENDINGS, _refuse_ending))
+    try:
+        yield
+    finally:
+        for name in ENDINGS:
+            del vars(owner)[name]
+
+
 def _refuse_ending(*_arguments: object, **_options: object) -> NoReturn:
-    # Also for a plugin that takes the session from `db`: refused here, its attempt does no harm.
     raise CommitRefused("the transaction is the door's: it commits when the block ends, and rolls back when it raises")
-
-
-def _allow_ending(session: Session) -> None:
-    for name in ENDINGS:
-        vars(session).pop(name, None)
 
 
 @contextmanager

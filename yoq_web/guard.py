@@ -43,7 +43,7 @@ def guard() -> None:
     """Let the request through to its route, or raise the problem that yoq would answer at this point."""
     # Whatever an earlier request left on a shared app context must not count for this one.
     set_actor(UNAUTHENTICATED)
-    g.yoq_events = []
+    g.yoq_events = ()
     g.yoq_started = time.perf_counter()
     given = request.headers.get("X-Request-Id", "")
     g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex

@@ -19,6 +19,7 @@ from yoq_web.database import unit_of_work
 from yoq_web.hookspecs import Veto
 from yoq_web.identifiers import uuid7
 from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.scopes import is_scope
 from yoq_web.state import state
 
 Outcome = Literal["ok", "failed", "denied", "interrupted"]
@@ -48,6 +49,8 @@ class Operation:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{1,63}", self.name):
             raise ValueError(f"{self.name!r} is no action label: use lower-case words joined by underscores")
+        if not is_scope(self.scope):
+            raise ValueError(f"{self.scope!r} is no scope: use <resource>:<verb>, or * for the administrator's")
         if "target" in self.details:
             raise ValueError("the target is performed()'s own argument, not one of the details")
 
@@ -75,7 +78,7 @@ class Operation:
         except NotFound:
             raise
         except Veto as veto:
-            error = Denied(str(veto) or f"{self.name} was vetoed")
+            error = Denied(clean(str(veto), DETAIL_BYTES) or f"{self.name} was vetoed")
             ended_badly(replace(event, outcome="denied", reason=clean(error.error, DETAIL_BYTES)), error)
             raise error from veto
         except Denied as error:
@@ -85,7 +88,7 @@ class Operation:
             ended_badly(replace(event, outcome="failed", reason=reason_of(error)), error)
             raise
         finally:
-            g.pop("yoq_performing")
+            g.pop("yoq_performing", None)
         ended(event)
         state().plugins.notify("yoq_operation_committed", event=event)
 
@@ -149,7 +152,7 @@ def ended_badly(event: Event, error: BaseException) -> None:
 def ended(event: Event) -> None:
     """Count the event, and remember it for the response's Audit-Id header."""
     state().metrics.operations.labels(event.operation.name, event.outcome).inc()
-    g.setdefault("yoq_events", []).append(event)
+    g.yoq_events = (*g.get("yoq_events", ()), event)
 
 
 def reason_of(error: BaseException) -> str:

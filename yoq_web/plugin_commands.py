@@ -15,7 +15,7 @@ group = AppGroup("plugins", help="See the installed plugins.")
 @as_json
 def list_command(as_json: bool) -> None:
     """List the plugins: in use, blocked or refused."""
-    plugins = state().plugins.plugins.values()
+    plugins = state().plugins.all
     if as_json:
         keys = ("name", "distribution", "state", "error")
         print_json([{key: getattr(plugin, key) for key in keys} for plugin in plugins])
@@ -27,7 +27,7 @@ def list_command(as_json: bool) -> None:
 @group.command("check")
 def check_command() -> None:
     """Check every plugin; exit code 1 if one was refused, with the reason."""
-    refused = [plugin for plugin in state().plugins.plugins.values() if plugin.state == "refused"]
+    refused = [plugin for plugin in state().plugins.all if plugin.state == "refused"]
     for plugin in refused:
         click.echo(f"{plugin.name}: {plugin.error}", err=True)
     if refused:

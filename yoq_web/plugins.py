@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 import pluggy
-from flask import Flask
+from flask import Flask, g
 from structlog.stdlib import get_logger
 
 from yoq_web import hookspecs
@@ -23,6 +23,9 @@ log = get_logger("yoq_web")
 
 GROUP = "yoq_web.plugins"
 """The entry-point group; an entry point's name is the plugin's one word everywhere."""
+
+OWN = "yoq-web"
+"""The distribution of this project, which brings the built-in plugins."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -55,8 +58,19 @@ class Implementation:
     arguments: tuple[str, ...]
 
     def __call__(self, **given: object) -> Any:
-        """Call the plugin's function."""
-        return self.function(**{name: given[name] for name in self.arguments})
+        """Call the plugin's function. What the core keeps on `g` is as before afterwards."""
+        kept = {name: value for name, value in vars(g).items() if name.startswith("yoq_")}
+        try:
+            result = self.function(*[given[name] for name in self.arguments])
+        finally:
+            for name in [name for name in vars(g) if name.startswith("yoq_")]:
+                g.pop(name)
+            vars(g).update(kept)
+        if inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("it returned an awaitable; hooks are plain functions")
+        return result
 
 
 class PluginHost:
@@ -65,6 +79,7 @@ class PluginHost:
     def __init__(self, app: Flask, required: Iterable[str], blocked: Iterable[str], refused: dict[str, str]) -> None:
         """`refused` maps names of plugins that are known to fail to the reason; they are listed and not loaded."""
         self.plugins: dict[str, Plugin] = {}
+        self.duplicates: list[Plugin] = []
         self.required = tuple(required)
         self._blocked = frozenset(blocked)
         self._refused = refused
@@ -75,16 +90,18 @@ class PluginHost:
 
     def discover(self) -> None:
         """Load every installed plugin: the required ones first, then by name."""
-        found = entry_points(group=GROUP)
-        for point in sorted(found, key=lambda point: (point.name not in self.required, point.name, point.value)):
-            distribution = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
-            self.add(point.name, point, distribution)
+        found = [(point, _distribution(point)) for point in entry_points(group=GROUP)]
+        # Of two with one name the project's own comes first: nobody can take a required plugin's place by its name.
+        found.sort(key=lambda of: (of[0].name not in self.required, of[0].name, of[1][0] != OWN, of[0].value))
+        for point, distribution in found:
+            self.add(point.name, point, " ".join(distribution))
 
     def add(self, name: str, source: object, distribution: str = "given") -> None:
         """Register the plugin `name`; `source` is the plugin object or the entry point that loads it."""
         if name in self.plugins:
-            other = self.plugins[name].distribution
-            log.error("plugin refused", plugin=name, error=f"{distribution} and {other} bear the same name")
+            error = f"{self.plugins[name].distribution} has a plugin of the same name"
+            self.duplicates.append(Plugin(name, distribution, "refused", error))
+            log.error("plugin refused", plugin=name, distribution=distribution, error=error)
             return
         plugin = self.plugins[name] = Plugin(name, distribution)
         if name in self._blocked:
@@ -105,7 +122,7 @@ class PluginHost:
         """Take the plugin out: unregister it, keep the reason, log it. A required one stops start-up."""
         plugin = self.plugins[name]
         plugin.state = "refused"
-        plugin.error = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        plugin.error = described(error)
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
         self._implementations.clear()
@@ -118,6 +135,11 @@ class PluginHost:
         for name in self.required:
             if name not in self.plugins:
                 raise RequiredPluginMissing(f"the plugin {name!r} is required and is not installed")
+
+    @property
+    def all(self) -> list[Plugin]:
+        """Every plugin that was found, whatever became of it."""
+        return [*self.plugins.values(), *self.duplicates]
 
     @property
     def active(self) -> list[Plugin]:
@@ -147,7 +169,10 @@ class PluginHost:
     def notify(self, hook: str, **given: object) -> None:
         """Tell every plugin; none can hold up, fail or silence anything else."""
         for implementation in self.implementations(hook):
-            self._notifier.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
+            try:
+                self._notifier.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
+            except HOOK_ERRORS as error:  # the operation has ended; not even a thread that cannot start changes that
+                hook_failed(implementation.plugin, hook, error)
 
     def drain(self, seconds: float) -> None:
         """Wait until every notification is delivered, at most so long."""
@@ -163,19 +188,51 @@ class PluginHost:
     def _register(self, plugin: Plugin) -> None:
         self._manager.register(plugin.module, plugin.name)
         callers = self._manager.get_hookcallers(plugin.module) or []
+        for caller in callers:
+            found = [one for one in caller.get_hookimpls() if one.plugin_name == plugin.name]
+            if not caller.has_spec():
+                raise PluginError(f"there is no hook {caller.name}")
+            if len(found) > 1:
+                raise PluginError(f"it implements {caller.name} twice")
+            _check_implementation(caller.name, found[0])
+        marked = {caller.name for caller in callers}
+        for name in vars(hookspecs):
+            if name.startswith("yoq_") and name not in marked and inspect.isroutine(getattr(plugin.module, name, None)):
+                raise PluginError(f"{name} is not marked with hookimpl")
         if not callers:
             raise PluginError("it implements no hook")
-        for caller in callers:
-            for found in caller.get_hookimpls():
-                if found.plugin_name != plugin.name:
-                    continue
-                if not hasattr(hookspecs, caller.name):
-                    raise PluginError(f"there is no hook {caller.name}")
-                if inspect.iscoroutinefunction(found.function):
-                    raise PluginError(f"{caller.name} is async; hooks are plain functions")
-                if found.hookwrapper or found.wrapper:
-                    raise PluginError(f"{caller.name} is a wrapper; only plain implementations can be isolated")
         self._implementations.clear()
+
+
+def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
+    """Raise PluginError unless a hook's implementation is a plain function that can be called as hooks are."""
+    if inspect.iscoroutinefunction(found.function) or inspect.isasyncgenfunction(found.function):
+        raise PluginError(f"{hook} is async; hooks are plain functions")
+    if found.hookwrapper or found.wrapper:
+        raise PluginError(f"{hook} is a wrapper; only plain implementations can be isolated")
+    if inspect.isgeneratorfunction(found.function):
+        raise PluginError(f"{hook} is a generator, whose body would never run; hooks are plain functions")
+    try:
+        inspect.signature(found.function).bind(*found.argnames)
+    except TypeError as error:
+        raise PluginError(f"{hook} cannot be called with ({', '.join(found.argnames)}): {error}") from error
+
+
+def described(error: BaseException) -> str:
+    """An error as one line, whatever its text is like."""
+    try:
+        text = " ".join(str(error).encode(errors="replace").decode().split())
+    except HOOK_ERRORS:
+        text = "an error that cannot say what it is"
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that an entry point is from; a damaged one may have neither."""
+    try:
+        return (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+    except HOOK_ERRORS:
+        return ("damaged", "")
 
 
 def plugin_name(plugin: object) -> str:
@@ -193,5 +250,5 @@ def describe_actor(actor: Actor) -> str | None:
             hook_failed(ask.plugin, "yoq_describe_actor", error)
             continue
         if isinstance(description, str):
-            return description
+            return description.encode(errors="replace").decode()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 ANYTHING = "*"
@@ -24,6 +25,11 @@ RESOURCES = (
 
 READ_ONLY = ("status",)
 """Resources whose paths ask for no more than the scope to read, whatever the method."""
+
+
+def is_scope(word: str) -> bool:
+    """Whether `word` has the form of a scope. Tokens keep theirs joined by commas, so none may hold one."""
+    return re.fullmatch(r"\*|[a-z][a-z0-9_]*:([a-z][a-z0-9_]*|\*)", word) is not None
 
 
 def grants(held: Iterable[str], required: str) -> bool:
