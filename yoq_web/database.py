@@ -59,11 +59,12 @@ def init_app(app: Flask, settings: Settings) -> None:
     """Give the app its engine, with this project's connection rules on it and on no other engine."""
     app.config["SQLALCHEMY_DATABASE_URI"] = settings.database_url
     # hide_parameters: a failing statement must not carry its values, which may be secret, into logs and errors.
-    options: dict[str, Any] = {"hide_parameters": True, "pool_size": 20, "max_overflow": 60}
+    options: dict[str, Any] = {"hide_parameters": True}
     if settings.on_sqlite:
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT_MS / 1000}
+        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}, "pool_size": 20, "max_overflow": 60}
     else:
-        options["pool_pre_ping"] = True
+        # PostgreSQL has 100 connections unless told, for all processes together: further requests wait for one.
+        options |= {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 10}
     app.config.setdefault("SQLALCHEMY_ENGINE_OPTIONS", {}).update(options)
     db.init_app(app)
     with app.app_context():
