@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from yoq_web.actors import Actor, current_actor
-from yoq_web.commands import CommandGroup, Failure, Name, as_json, checked, named, print_json, print_table
+from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json, print_table
 from yoq_web.contributions import Contribution
-from yoq_web.database import Model, db
+from yoq_web.database import Model, db, metadata
 from yoq_web.endpoints import Status, endpoint
 from yoq_web.hookspecs import Rejected, Veto, hookimpl
 from yoq_web.jsontext import dumps
 from yoq_web.operations import Event, Operation
 from yoq_web.plugins import describe_actor
 from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.resource import Resource
+from yoq_web.schemas import Name
 
 __all__ = [
     "Actor",
@@ -26,6 +28,7 @@ __all__ = [
     "Operation",
     "Problem",
     "Rejected",
+    "Resource",
     "Status",
     "Veto",
     "as_json",
@@ -37,6 +40,7 @@ __all__ = [
     "dumps",
     "endpoint",
     "hookimpl",
+    "metadata",
     "named",
     "print_json",
     "print_table",

@@ -1,0 +1,121 @@
+"""Resource: a function given to it is an audited operation, a route and a command at once."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
+
+from tests.conftest import Api, MakeApp
+from yoq_web import Contribution, Name, NotFound, Resource, db, hookimpl
+from yoq_web.database import may_commit
+
+flags = Resource("flags", __name__)
+rows = Table("flags_flags", MetaData(), Column("name", String, primary_key=True), Column("value", String))
+
+
+@flags.operation("flags_set", "PUT /v1/flags/<name>", details=("share",))
+def set_flag(name: Name, value: Name, share: int = 100) -> dict[str, int]:
+    """Set a flag."""
+    db.session.execute(insert(rows).values(name=name, value=value))
+    return {"share": share}
+
+
+@flags.operation("flags_remove", "DELETE /v1/flags/<name>", scope="flags:remove")
+def remove_flag(name: Name) -> None:
+    """Remove a flag."""
+    if name == "none":
+        raise NotFound
+    db.session.execute(delete(rows).where(rows.c.name == name))
+
+
+@flags.operation("flags_reset", "POST /v1/flags/reset")
+def reset() -> None:
+    """Remove all flags."""
+    db.session.execute(delete(rows))
+
+
+@flags.reading("GET /v1/flags/<name>")
+def get_flag(name: str) -> list[str]:
+    """Show a flag."""
+    return [str(value) for value in db.session.scalars(select(rows.c.value).where(rows.c.name == name))]
+
+
+class Plugin:
+    """The plugin of these flags."""
+
+    name = "flags"
+
+    @hookimpl
+    def yoq_contribute(self) -> Contribution:
+        """Add the flags."""
+        return flags.contribution()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    """An application with the plugin and its table."""
+    app = make_app(Plugin())
+    with app.app_context(), db.engine.connect() as connection, may_commit(connection), connection.begin():
+        rows.create(connection)
+    return app
+
+
+def run(app: Flask, *arguments: str) -> tuple[int, str]:
+    """Run `yoq-web flags …`; returns the exit code and the output."""
+    result = app.test_cli_runner().invoke(args=["flags", *arguments])
+    return result.exit_code, result.output
+
+
+def test_arguments_come_from_the_path_and_the_body(app: Flask, api: Api) -> None:
+    """What the path does not name is a field of the body; a default makes it optional; what is returned is answered."""
+    answer = api("PUT", "/v1/flags/dark", json={"value": "on", "share": 5})
+    assert (answer.status_code, answer.text) == (200, '{"share":5}')
+    assert api("PUT", "/v1/flags/light", json={"value": "off"}).json == {"share": 100}
+    assert api("PUT", "/v1/flags/dim", json={"share": 5}).json["error"] == "missing value field"  # type: ignore[index]
+    assert api("PUT", "/v1/flags/dim", json={"value": "on", "share": "x"}).status_code == 400
+    assert api("GET", "/v1/flags/dark").json == ["on"]
+    assert api("DELETE", "/v1/flags/dark").json == {"status": "ok"}
+    assert api("POST", "/v1/flags/reset").json == {"status": "ok"}
+    assert api("GET", "/v1/flags/light").json == []
+
+
+def test_the_entry_shows_the_target_and_what_is_declared(app: Flask, api: Api) -> None:
+    """The first argument is the target; of the others an entry shows those that `details` names."""
+    api("PUT", "/v1/flags/dark", json={"value": "hidden", "share": 5})
+    api("POST", "/v1/flags/reset")
+    reset_entry, set_entry = api.entries()
+    assert (set_entry["action"], set_entry["target"], set_entry["details"]) == ("flags_set", "dark", {"share": 5})
+    assert (reset_entry["action"], reset_entry["target"]) == ("flags_reset", None)
+
+
+def test_a_failure_changes_nothing_and_is_recorded(app: Flask, api: Api) -> None:
+    """The function runs inside the door: what it raises rolls it back and leaves an entry; NotFound leaves none."""
+    with app.test_request_context(), pytest.raises(RuntimeError, match="no actor"):
+        set_flag("dark", "on")
+    assert api("DELETE", "/v1/flags/none").status_code == 404
+    api("PUT", "/v1/flags/dark", json={"value": "on"})
+    assert api("PUT", "/v1/flags/dark", json={"value": "again"}).status_code >= 400
+    assert [entry["outcome"] for entry in api.entries()] == ["failed", "ok"]
+    assert api("GET", "/v1/flags/dark").json == ["on"]
+
+
+def test_scopes_are_the_plugins_own(app: Flask, api: Api) -> None:
+    """Operations need the scope `write` and reading needs `read`, unless told otherwise."""
+    reader, writer, remover = (api.token(f"flags:{verb}", name=verb) for verb in ("read", "write", "remove"))
+    assert writer("PUT", "/v1/flags/dark", json={"value": "on"}).status_code == 200
+    assert reader("PUT", "/v1/flags/light", json={"value": "on"}).status_code == 403
+    assert reader("GET", "/v1/flags/dark").json == ["on"]
+    assert writer("DELETE", "/v1/flags/dark").status_code == 403
+    assert remover("DELETE", "/v1/flags/dark").status_code == 200
+
+
+def test_commands_take_arguments_and_options(app: Flask, api: Api) -> None:
+    """On the command line what has a default is an option; the same validation holds, and the same door."""
+    assert run(app, "set", "dark", "on", "--share", "5") == (0, '{"share":5}\n')
+    assert run(app, "remove", "dark") == (0, "ok\n")
+    assert run(app, "reset") == (0, "ok\n")
+    code, output = run(app, "set", "dark", "on", "--share", "half")
+    assert (code, output.splitlines()[0]) == (1, "invalid share")
+    assert [entry["actor"] for entry in api.entries()] == ["local"] * 3
+    assert api.entries()[2]["details"]["share"] == 5
