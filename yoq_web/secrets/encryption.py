@@ -39,7 +39,7 @@ class Cipher:
             raise Problem(500, "wrong key", f"the secret needs the key {secret.key_id}, {KEY_FILE} is {self.key_id}")
         try:
             return self._aead.decrypt(secret.nonce, secret.ciphertext, PURPOSE + secret.name.encode()).decode()
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # a ValueError is a nonce of a length that cannot be
             detail = "its row was altered or moved from another name"
             raise Problem(500, "the secret cannot be decrypted", detail) from None
 
