@@ -40,7 +40,8 @@ def targets(api: Api, query: str) -> list[str]:
 def old_client(api: Api, path: str) -> bytes:
     """What yoq's own client gets: it sends no User-Agent."""
     api.client.environ_base.pop("HTTP_USER_AGENT", None)
-    return api("GET", path).data
+    body: bytes = api("GET", path).data
+    return body
 
 
 def test_an_entry_begins_with_yoqs_five_members(api: Api) -> None:
@@ -141,7 +142,7 @@ def test_an_entry_is_found_by_the_audit_id_of_its_answer(api: Api) -> None:
         answer = api("GET", f"/v1/audit/entries/{audit_id}")
         assert answer.status_code == 200
         assert answer.json == api.entries(1)[0]
-        assert list(answer.json) == MEMBERS  # type: ignore[arg-type]
+        assert list(answer.json) == MEMBERS
         assert "Audit-Id" not in answer.headers
 
 
