@@ -47,6 +47,9 @@ class Root(FlaskGroup):
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
 
+    def _load_plugin_commands(self) -> None:
+        """Load none of the commands that distributions add to every Flask program: they would win over ours."""
+
 
 main = Root(
     name="yoq-web",

@@ -32,12 +32,18 @@ class Veto(Exception):
 
 @hookspec
 def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # pluggy reads only the signature
-    """Say, as data, what the plugin adds. Called once at start-up; a plugin that raises is refused whole."""
+    """Say, as data, what the plugin adds. Called at start-up.
+
+    A plugin that raises, or changes the app itself, is refused whole.
+    """
 
 
 @hookspec
 def yoq_ready(app: Flask) -> None:
-    """Called at the end of start-up, when everything is mounted; a plugin that raises is refused whole."""
+    """Called at the end of start-up, when everything is mounted.
+
+    A plugin that raises, or changes the app itself, is refused whole.
+    """
 
 
 @hookspec(firstresult=True)

@@ -230,7 +230,7 @@ def described(error: BaseException) -> str:
 def _distribution(point: EntryPoint) -> tuple[str, str]:
     """Name and version of the distribution that an entry point is from; a damaged one may have neither."""
     try:
-        return (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
+        return (point.dist.name or "damaged", point.dist.version or "") if point.dist else ("unknown", "")
     except HOOK_ERRORS:
         return ("damaged", "")
 
