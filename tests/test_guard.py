@@ -62,6 +62,7 @@ def test_401_says_how_to_authenticate(api: Api) -> None:
 def test_paths_are_not_normalised(api: Api, path: str) -> None:
     """A path with more slashes is another path: neither public nor a route, and only `*` learns that."""
     assert error(raw(api.with_token(None), "GET", path)) == (401, "unauthorized")
+    assert api.entries(1)[0]["target"] == f"GET {path}"
     assert error(raw(api.token("secrets:*"), "GET", path)) == (403, "forbidden: insufficient scope")
     assert error(raw(api, "GET", path)) == (404, "not found")
     entry = api.entries(1)[0]

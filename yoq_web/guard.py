@@ -64,7 +64,7 @@ def guard() -> None:
         return
     actor = authenticate()
     if actor is None:
-        turn_away()
+        turn_away(path)
     set_actor(actor)
     check_scope(actor, path, routed=routed)
     if path != request.path:
@@ -91,9 +91,9 @@ def authenticate() -> Actor | None:
     return by_token(request.headers.get("Authorization"))
 
 
-def turn_away() -> NoReturn:
+def turn_away(path: str) -> NoReturn:
     """Answer a request without valid credentials: 401, or 429 when its address has failed too often this minute."""
-    wait = state().attempts.failed(g.yoq_peer, request.method, request.path)
+    wait = state().attempts.failed(g.yoq_peer, request.method, path)
     if wait:
         raise Problem(429, "rate limit exceeded", "too many failed authentications", {"Retry-After": str(wait)})
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
