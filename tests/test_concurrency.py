@@ -19,13 +19,15 @@ from flask import Flask
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import acting, behind, entries
 from tests.served import environment, serve
-from tests.writer import COUNTER, Counting, add_one
+from tests.writer import COUNTER, Counting, add_one, counting_add
+from yoq_web import database
 from yoq_web.secrets.operations import get_secret
 
 THREADS = 8
 PROCESSES = 3
 EACH = 25
 ROUNDS = 3
+RULE = {"source": "a", "target": "b", "action": "allow"}
 
 
 @pytest.fixture
@@ -98,6 +100,35 @@ def test_requests_at_once_lose_nothing(app: Flask, api: Api, database_url: str) 
         ids = [audit_id for part in pool.map(work, range(THREADS)) for audit_id in part]
     assert sorted(ids) == sorted(entry["event_id"] for entry in entries(database_url))
     assert len(set(ids)) == THREADS * 10
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_an_operation_that_hangs_does_not_hang_the_others(
+    app: Flask, api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind an operation that does not end, writers are told so in bounded time, and readers pass."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 100)
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with acting(app), counting_add.performed("slow"):
+            inside.set()
+            assert go_on.wait(30)
+
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(hang)
+        try:
+            assert inside.wait(30)
+            assert api("POST", "/v1/policies", json=RULE).status_code == 503
+            assert api("GET", "/v1/policies").text == "[]"
+        finally:
+            go_on.set()
+        slow.result(30)
+    assert api("POST", "/v1/policies", json=RULE).status_code == 200
+    assert [(entry["action"], entry["outcome"]) for entry in entries(database_url)] == [
+        ("counting_add", "ok"),
+        ("policy_add", "ok"),
+    ]
 
 
 def test_processes_lose_nothing(app: Flask, database_url: str, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, Executable, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -21,7 +22,7 @@ from yoq_web.settings import Settings
 from yoq_web.state import state
 
 BUSY_TIMEOUT_MS = 15_000
-"""How long a writer of another process may hold SQLite's lock before we give up, in milliseconds."""
+"""How long another writer may hold SQLite's lock before we give up, in milliseconds."""
 
 
 class Model(DeclarativeBase):
@@ -169,8 +170,14 @@ def _write_lock(engine: Engine | Connection) -> Iterator[None]:
     if engine.dialect.name != "sqlite":
         yield
         return
-    with state().write_lock:
+    lock = state().write_lock
+    # No longer than for another process: an operation that hangs must not take every thread with it.
+    if not lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+        raise PoolTimeout("another operation of this process holds the database")
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def upsert(model: type[Model], *, key: tuple[str, ...], update: tuple[str, ...]) -> Executable:
