@@ -18,9 +18,10 @@ def configure() -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Plain tracebacks: the pretty ones show local variables, and those may be secret.
+    # Plain tracebacks: the pretty ones show local variables, and those may be secret. Values as Python writes them: a
+    # request's path must not draw on the terminal.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer()
     )
