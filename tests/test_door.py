@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
@@ -99,6 +99,19 @@ def test_a_commit_that_raises_changes_nothing(app: Flask, database_url: str, pro
         break_commit(session)
     assert policies(database_url) == []
     assert [(entry["outcome"], entry["reason"]) for entry in entries(database_url)] == [("failed", "IntegrityError")]
+    assert not probe.committed
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_lost_connection_changes_nothing(app: Flask, database_url: str, probe: Probe) -> None:
+    """A connection lost before the commit takes change and `ok` with it; the failure is recorded on another."""
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+    with acting(app), pytest.raises(OperationalError), probe_act.performed("b") as session:
+        session.add(policy())
+        session.flush()
+        behind(database_url, f"{others} AND pid <> pg_backend_pid()")
+    assert policies(database_url) == []
+    assert [(entry["outcome"], entry["reason"]) for entry in entries(database_url)] == [("failed", "OperationalError")]
     assert not probe.committed
 
 
