@@ -84,7 +84,8 @@ def init_app(app: Flask) -> None:
     @app.errorhandler(PoolTimeout)
     def no_database(error: SQLAlchemyError) -> Response:
         log.error("the database does not answer", path=request.path, error=type(error).__name__, exc_info=error)
-        return problem_response(Problem(503, "database unavailable", "nothing was changed; try again"))
+        # A connection that breaks during a commit leaves it open whether the change was made.
+        return problem_response(Problem(503, "database unavailable", "the trail says whether anything was changed"))
 
     @app.errorhandler(Exception)
     def defect(error: Exception) -> Response:
