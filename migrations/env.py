@@ -7,13 +7,30 @@ from typing import Any
 from alembic import context
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
 
 from yoq_web.database import Model, db, may_commit
 from yoq_web.lineages import CORE, Lineage
 
 lineage: Lineage = context.config.attributes["lineage"]
 LOCK = 0x796F71  # one number for all processes of all nodes: "yoq"
+
+DEFINITIONS = {
+    "sqlite": "SELECT tbl_name, name || coalesce(sql, '') FROM sqlite_master WHERE tbl_name <> 'sqlite_sequence'",
+    "postgresql": """
+        SELECT relname, attname || format_type(atttypid, atttypmod) || attnotnull
+                        || coalesce(pg_get_expr(adbin, adrelid), '')
+          FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+          LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+         WHERE relkind IN ('r', 'p', 'v') AND attnum > 0 AND relnamespace = current_schema()::regnamespace
+        UNION ALL
+        SELECT relname, conname || pg_get_constraintdef(pg_constraint.oid)
+          FROM pg_class JOIN pg_constraint ON conrelid = pg_class.oid
+         WHERE relnamespace = current_schema()::regnamespace
+        UNION ALL
+        SELECT tablename, indexdef FROM pg_indexes WHERE schemaname = current_schema()""",
+}
+"""Queries for (table, a part of its definition)."""
 
 
 def include_object(_item: object, name: str | None, kind: str, reflected: bool, _compared: object) -> bool:
@@ -28,6 +45,11 @@ def leave_out_nothing_to_do(_context: object, _revision: object, directives: lis
     if getattr(context.config.cmd_opts, "autogenerate", False) and directives[0].upgrade_ops.is_empty():
         directives[:] = []
         context.config.print_stdout("%s: nothing to migrate", lineage.name)
+
+
+def definitions(connection: Connection) -> set[tuple[str, str]]:
+    """Each table's columns, constraints and indexes, to see which tables a migration touched."""
+    return {(table, part) for table, part in connection.exec_driver_sql(DEFINITIONS[connection.dialect.name])}
 
 
 def options() -> dict[str, Any]:
@@ -46,12 +68,12 @@ def migrate(connection: Connection) -> None:
     sqlite = connection.dialect.name == "sqlite"
     if not sqlite:
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-    before = set(inspect(connection).get_table_names())
+    before = definitions(connection)
     context.configure(connection=connection, **options())
     with context.begin_transaction():
         context.run_migrations()
-    after = set(inspect(connection).get_table_names())
-    foreign = sorted(name for name in before ^ after if not lineage.owns(name) and name != lineage.version_table)
+    changed = {table for table, _ in before ^ definitions(connection)} - {lineage.version_table}
+    foreign = sorted(table for table in changed if not lineage.owns(table))
     if lineage.name != CORE and foreign:
         raise CommandError(f"the migrations of {lineage.name} touch tables that are not its own: {', '.join(foreign)}")
     if sqlite and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):

@@ -34,9 +34,9 @@ class CommandGroup(AppGroup):
         """Run the command that was named."""
         app = ctx.ensure_object(ScriptInfo).load_app()
         with app.app_context():
-            self.prepare(app)
             set_actor(local_actor())
             try:
+                self.prepare(app)
                 return super().invoke(ctx)
             except Problem as problem:
                 raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None

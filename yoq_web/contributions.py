@@ -12,6 +12,8 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 
 from yoq_web.commands import CommandGroup
 from yoq_web.endpoints import READING, Declaration, declaration_of
+from yoq_web.lineages import Lineage, revisions
+from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.operations import Operation
 from yoq_web.plugins import PluginError
 from yoq_web.scopes import RESOURCES, is_scope, vocabulary
@@ -64,8 +66,8 @@ class Registry:
             raise PluginError("it declares a command group twice")
         rules = self._rules(owner, contribution, core)
         self._check_routes(rule for rule, _ in rules)
-        if contribution.migrations is not None and not Path(contribution.migrations).is_dir():
-            raise PluginError(f"its migrations folder {contribution.migrations} does not exist")
+        if contribution.migrations is not None:
+            self._check_migrations(owner, Path(contribution.migrations))
         self.contributions[owner] = contribution
         self.operations.update({operation.name: operation for operation in contribution.operations})
         self.commands.update(str(group.name) for group in contribution.commands)
@@ -97,6 +99,14 @@ class Registry:
             for operation in () if other in self._plugins else contribution.operations:
                 if operation.name.startswith(f"{owner}_"):
                     raise PluginError(f"its operations could not be told from the core's {operation.name!r}")
+
+    def _check_migrations(self, owner: str, folder: Path) -> None:
+        if not folder.is_dir():
+            raise PluginError(f"its migrations folder {folder} does not exist")
+        try:
+            revisions(Lineage(owner, folder))
+        except HOOK_ERRORS as error:
+            raise PluginError(f"its migrations cannot be read: {type(error).__name__}: {error}") from error
 
     def _check_operation(self, owner: str, operation: object, core: bool) -> None:
         if not isinstance(operation, Operation):

@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from flask import Flask
 from flask_migrate import Migrate
-from sqlalchemy import inspect
+from sqlalchemy import Connection, inspect
 
 from yoq_web.database import Model, db
 from yoq_web.problems import Problem
@@ -58,11 +58,19 @@ class Standing:
     lineage: Lineage
     current: str | None
     head: str | None
+    known: bool = True
+    """Whether the software knows the current revision; a newer version's it does not."""
 
     @property
     def up_to_date(self) -> bool:
         """Whether the database is where the software wants it."""
         return self.current == self.head
+
+    def __str__(self) -> str:
+        at = f"{self.lineage.name}: {self.current or 'nothing'}"
+        if not self.known:
+            return f"{at}, made by a newer version"
+        return at if self.up_to_date else f"{at}, behind {self.head}"
 
 
 def core_tables() -> frozenset[str]:
@@ -117,34 +125,51 @@ def configuration(lineage: Lineage) -> Config:
 
 def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
     """Bring every lineage to its head: the core first, then the plugins in load order, each in one transaction."""
-    for standing in standings():
-        if not standing.up_to_date:
+    found = standings()
+    unknown = [standing for standing in found if not standing.known]
+    for standing in found:
+        if standing in unknown and standing.lineage.name == CORE:
+            raise out_of_date(unknown)
+        if standing.known and not standing.up_to_date:
             command.upgrade(configuration(standing.lineage), "head")
             tell(f"{standing.lineage.name}: {standing.current or 'nothing'} -> {standing.head}")
+    if unknown:
+        raise out_of_date(unknown)
+
+
+def out_of_date(wrong: list[Standing]) -> Problem:
+    """The error for lineages that are not where the software wants them, saying what to do."""
+    cure = "Run: yoq-web db upgrade"
+    if not all(standing.known for standing in wrong):
+        cure = "Install the version that made the database, or a newer one"
+    return Problem(503, "the database is not up to date", f"{'; '.join(str(standing) for standing in wrong)}. {cure}")
 
 
 @functools.cache
-def head(lineage: Lineage) -> str | None:
-    """The newest revision in a lineage's folder, as it was when this process first looked."""
-    return ScriptDirectory.from_config(configuration(lineage)).get_current_head()
+def revisions(lineage: Lineage) -> tuple[str, ...]:
+    """The revisions in a lineage's folder, the newest first, as they were when this process first looked.
+
+    Raises CommandError, or what a broken file raises when it is read.
+    """
+    scripts = ScriptDirectory(str(migrations_folder()), version_locations=[str(lineage.versions)])
+    scripts.get_current_head()  # raises if there are several
+    return tuple(script.revision for script in scripts.walk_revisions())
 
 
 def standings() -> list[Standing]:
     """Where each lineage stands in the database."""
     with db.engine.connect() as connection:
         tables = set(inspect(connection).get_table_names())
-        return [
-            Standing(
-                lineage,
-                MigrationContext.configure(
-                    connection, opts={"version_table": lineage.version_table}
-                ).get_current_revision()
-                if lineage.version_table in tables
-                else None,
-                head(lineage),
-            )
-            for lineage in lineages()
-        ]
+        return [_standing(lineage, connection, tables) for lineage in lineages()]
+
+
+def _standing(lineage: Lineage, connection: Connection, tables: set[str]) -> Standing:
+    current = None
+    if lineage.version_table in tables:
+        context = MigrationContext.configure(connection, opts={"version_table": lineage.version_table})
+        current = context.get_current_revision()
+    known = revisions(lineage)
+    return Standing(lineage, current, known[0] if known else None, current is None or current in known)
 
 
 def prepare_database(app: Flask) -> None:
@@ -155,8 +180,6 @@ def prepare_database(app: Flask) -> None:
             upgrade()
             return
         needed = {CORE, *REQUIRED_PLUGINS}
-        behind = [standing.lineage.name for standing in found if not standing.up_to_date]
-        if needed.intersection(behind):
-            raise Problem(
-                503, "the database is not up to date", f"behind: {', '.join(behind)}. Run: yoq-web db upgrade"
-            )
+        wrong = [standing for standing in found if not standing.up_to_date]
+        if needed.intersection(standing.lineage.name for standing in wrong):
+            raise out_of_date(wrong)

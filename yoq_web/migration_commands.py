@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 import flask_migrate
+from alembic.util import CommandError
 from flask import g
 from flask.cli import AppGroup, with_appcontext
 from flask_migrate.cli import db as stock
 
 from yoq_web.commands import Failure
-from yoq_web.lineages import Standing, lineages, standings, upgrade
+from yoq_web.lineages import lineages, out_of_date, standings, upgrade
 from yoq_web.problems import Problem
 
 HELP = "Bring the database up to date. Commands for one lineage take `db -x plugin=NAME`; without it, the core's."
@@ -28,6 +29,8 @@ class MigrationGroup(AppGroup):
             return super().invoke(ctx)
         except Problem as problem:
             raise Failure(f"{problem.error}: {problem.detail}") from None
+        except CommandError as error:
+            raise Failure(str(error)) from None
 
 
 group = MigrationGroup("db", callback=stock_callback, params=stock.params, help=HELP)
@@ -60,11 +63,6 @@ def current_command() -> None:
     """Show where each lineage stands; exit code 1 if one is behind."""
     found = standings()
     for standing in found:
-        click.echo(_described(standing))
-    if not all(standing.up_to_date for standing in found):
-        raise Failure("run: yoq-web db upgrade")
-
-
-def _described(standing: Standing) -> str:
-    at = standing.current or "nothing"
-    return f"{standing.lineage.name}: {at}" + ("" if standing.up_to_date else f", behind {standing.head}")
+        click.echo(str(standing))
+    if wrong := [standing for standing in found if not standing.up_to_date]:
+        raise out_of_date(wrong)
