@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ParamSpec
 
 from flask import Response, current_app, g, request
@@ -41,6 +42,7 @@ class Declaration:
     answer: Any
     status: int
     media_type: str
+    errors: Mapping[int, str | type[BaseModel]]
     unaudited: str | None
     summary: str
     description: str
@@ -61,14 +63,16 @@ def endpoint(
     answer: Any = Status,
     status: int = 200,
     media_type: str = "application/json",
+    errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
     unaudited: str | None = None,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
 
     Give the operation that the route performs, or for a route that only reads the `scope` that it needs. `body` and
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
-    returns: a model, or a dict, list or string of the same form. A route that writes without performing an operation
-    says why in `unaudited`. Raises TypeError if neither operation nor scope is given and the route is not `public`.
+    returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
+    a problem, or the model that is answered instead of one. A route that writes without performing an operation says
+    why in `unaudited`. Raises TypeError if neither operation nor scope is given and the route is not `public`.
     """
     if (operation is None) == (scope is None) and not public:
         raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")
@@ -83,6 +87,7 @@ def endpoint(
             answer=answer,
             status=status,
             media_type=media_type,
+            errors=errors,
             unaudited=unaudited,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),
@@ -119,11 +124,13 @@ def declaration_of(view: Callable[..., Any] | None) -> Declaration | None:
 
 
 def as_response(result: object, declaration: Declaration) -> Response:
-    """What a view returned, as a response: models and plain values become compact JSON."""
+    """What a view returned, as a response: models, lists of models and plain values become compact JSON."""
     if isinstance(result, Response):
         return result
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
+    elif isinstance(result, list):
+        result = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in result]
     text = result if isinstance(result, str) and declaration.media_type != "application/json" else dumps(result)
     return current_app.response_class(text, declaration.status, content_type=declaration.media_type)
 

@@ -23,5 +23,14 @@ def storable(text: str) -> str:
     return text
 
 
-Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME), AfterValidator(storable)]
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=MAX_NAME,
+        description=f"At most {MAX_NAME} bytes of UTF-8",
+        json_schema_extra={"pattern": "^[^\\u0000]*$"},
+    ),
+    AfterValidator(storable),
+]
 """The name of a thing: not empty, at most 256 bytes, without NUL."""

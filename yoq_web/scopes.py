@@ -32,6 +32,10 @@ def is_scope(word: str) -> bool:
     return re.fullmatch(r"\*|[a-z][a-z0-9_]*:([a-z][a-z0-9_]*|\*)", word) is not None
 
 
+SCOPE = "scope"
+"""The format of a scope in a JSON schema; the description of the API lists there those that a token may be given."""
+
+
 def grants(held: Iterable[str], required: str) -> bool:
     """Whether one of the scopes in `held` covers `required`; `write` covers `read`, no other verb covers another."""
     resource, _, verb = required.partition(":")

@@ -10,6 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
 from yoq_web.endpoints import Declaration, declaration_of
+from yoq_web.scopes import SCOPE
+from yoq_web.state import state
 from yoq_web.version import VERSION
 
 REFERENCE = "#/components/schemas/{model}"
@@ -109,9 +111,17 @@ def _responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], ow
         errors["400"] = "The request is malformed; `error` says what is wrong"
     if declaration.body:
         errors["413"] = "The body is too large"
+    if declaration.operation:
+        errors["503"] = "Not done: the database is away, or the operation could not be recorded"
     if rule.arguments:
         errors["404"] = "There is no such thing"
-    answers = {status: {"description": text, "content": problem} for status, text in errors.items()}
+    answers: dict[str, Any] = {}
+    for status, error in {**errors, **{str(status): error for status, error in declaration.errors.items()}}.items():
+        if isinstance(error, str):
+            answers[status] = {"description": error, "content": problem}
+        else:
+            content = {"application/json": {"schema": _schema(error, schemas, owner, "serialization")}}
+            answers[status] = {"description": error.__doc__ or "", "content": content}
     return {str(declaration.status): good, **dict(sorted(answers.items()))}
 
 
@@ -145,7 +155,8 @@ def _schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode
     renamed = _keep_definitions(schema, schemas, owner)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         name = f"{owner}.{kind.__name__}"
-        schemas[name] = renamed
+        if "$ref" not in renamed:  # a model that holds its like is among its own definitions, and kept already
+            schemas[name] = renamed
         return {"$ref": REFERENCE.format(model=name)}
     return renamed
 
@@ -162,6 +173,8 @@ def _keep_definitions(schema: dict[str, Any], schemas: dict[str, Any], owner: st
 def _followed(part: Any, owner: str) -> Any:
     if isinstance(part, dict):
         moved = {key: _followed(value, owner) for key, value in part.items()}
+        if part.get("format") == SCOPE:
+            moved["enum"] = list(state().registry.vocabulary)
         if isinstance(reference := part.get("$ref"), str):
             moved["$ref"] = REFERENCE.format(model=f"{owner}.{reference.rpartition('/')[2]}")
         return moved

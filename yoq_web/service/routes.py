@@ -34,7 +34,7 @@ class Version(BaseModel):
 
 
 @blueprint.get("/health")
-@endpoint(public=True, answer=Health)
+@endpoint(public=True, answer=Health, errors={503: Health})
 def get_health() -> Response:
     """Say whether the server can do its work.
 

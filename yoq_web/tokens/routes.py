@@ -20,7 +20,13 @@ def list_tokens() -> list[dict[str, object]]:
 
 
 @blueprint.post("/v1/tokens")
-@endpoint(operations.token_create, body=TokenIn, answer=TokenCreated, status=201)
+@endpoint(
+    operations.token_create,
+    body=TokenIn,
+    answer=TokenCreated,
+    status=201,
+    errors={409: "The name was given before, or is another actor's"},
+)
 def create_token(body: TokenIn) -> TokenCreated:
     """Create a token.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field
 
 from yoq_web.schemas import Name
+from yoq_web.scopes import SCOPE
 
 MAX_SCOPES = 16
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -26,12 +27,20 @@ def _ttl(ttl: str) -> str:
     return ttl
 
 
+TTL = "^(?!0+[smhd]$)[0-9]{1,9}[smhd]$"
+"""The same rule for readers of the API's description."""
+
+
 class TokenIn(BaseModel):
     """A token to create."""
 
-    name: Name
-    scopes: list[str] = Field(min_length=1, max_length=MAX_SCOPES)
-    ttl: Annotated[str, AfterValidator(_ttl)] | None = None
+    name: Name = Field(description="Printable text that does not begin with --, at most 256 bytes of UTF-8")
+    scopes: list[Annotated[str, Field(json_schema_extra={"format": SCOPE})]] = Field(
+        min_length=1, max_length=MAX_SCOPES
+    )
+    ttl: Annotated[str, AfterValidator(_ttl), Field(json_schema_extra={"pattern": TTL})] | None = Field(
+        None, description="How long it is good for, like 45s, 30m, 12h or 7d; for ever if absent"
+    )
 
 
 class TokenCreated(BaseModel):
