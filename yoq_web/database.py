@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +15,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, Executable, MetaData, Table, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -78,6 +81,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     if settings.on_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
+        _watch_file(engine)
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
@@ -90,6 +94,35 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor.close()
 
 
+def _watch_file(engine: Engine) -> None:
+    """Use the file that bears the database's name, and no other: neither a new one, nor one moved away or deleted.
+
+    SQLite makes a missing file, and goes on writing to one that is gone: what it acknowledged would be lost.
+    """
+    path = engine.url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+
+    def identity() -> tuple[int, int] | None:
+        try:
+            found = os.stat(path)  # noqa: PTH116 - on the hot path: a Path costs more than the call
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def before_connecting(_dialect: object, record: ConnectionPoolEntry, _arguments: object, _named: object) -> None:
+        record.info["yoq_file"] = identity()
+        if record.info["yoq_file"] is None:
+            raise sqlite3.OperationalError("the database file is gone")
+
+    def before_use(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get("yoq_file") != identity():
+            raise DisconnectionError("the database file was moved or replaced")
+
+    event.listen(engine, "do_connect", before_connecting)
+    event.listen(engine, "checkout", before_use)
+
+
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns from reading to writing fails at once when another writer came between;
     # BEGIN IMMEDIATE waits its turn instead.
@@ -99,6 +132,9 @@ def _begin_sqlite(connection: Connection) -> None:
 
 def _refuse_foreign_commit(connection: Connection) -> None:
     if not connection.info.get("yoq_may_commit"):
+        # SQLAlchemy takes a commit that raises for the end of the transaction: without this the connection would go
+        # back to the pool in the middle of it, and whoever gets it next would commit the refused changes.
+        connection.connection.rollback()
         raise CommitRefused("only an operation commits: change data inside `with OPERATION.performed() as session:`")
 
 
