@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, noting
-from yoq_web import Actor, Event, Veto, db
+from yoq_web import Actor, Event, Operation, Veto, db
 from yoq_web.actors import ADMIN, set_actor
 from yoq_web.state import state_of
 
@@ -240,3 +240,14 @@ def test_no_thread_can_be_started(make_app: MakeApp, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(threading.Thread, "start", start)
     assert set_secret(api) == 200
     assert actions(api) == [("secret_set", "ok")]
+
+
+def test_an_operation_that_nobody_contributes(make_app: MakeApp) -> None:
+    """It cannot be performed, whosever label it bears: neither a stranger's nor a forged one."""
+    app = make_app()
+    for forged in (Operation("secret_set", "Set", "secrets:read"), Operation("stray_act", "Act", "*")):
+        with app.app_context():
+            set_actor(ADMIN)
+            with pytest.raises(RuntimeError, match="is not contributed"), forged.performed():
+                pytest.fail("performed")
+    assert actions(Api(app)) == []

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import InvalidRequestError
 
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import HARMLESS, contributing, distribution, metadata, plugins_of, refused
@@ -175,6 +176,33 @@ def test_a_required_plugin_is_refused(make_app: MakeApp, site: Path, monkeypatch
     distribution(site, "ledger", "raise OSError('no paper')")
     with pytest.raises(RequiredPluginMissing, match="'ledger' is required and was refused: OSError: no paper"):
         make_app()
+
+
+ASTRAY = (
+    HARMLESS
+    + """
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+
+class Note(yoq_web.Model):
+    __tablename__ = "astray_note"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    author: Mapped[object] = relationship("Nowhere")
+"""
+)
+
+
+@ONE
+def test_a_model_that_cannot_be_configured(make_app: MakeApp, site: Path) -> None:
+    """A plugin's model that refers to nothing fails when the plugin uses it; every other model works."""
+    distribution(site, "astray", ASTRAY)
+    app = make_app()
+    with pytest.raises(InvalidRequestError, match="Nowhere"):
+        plugins_of(app)["astray"].module.Note()  # type: ignore[attr-defined]
+    api = Api(app)
+    assert api("POST", "/v1/secrets", json={"name": "db", "value": "v"}).status_code == 200
+    assert api("DELETE", "/v1/tokens/none").status_code == 404
+    assert [entry["action"] for entry in api.entries()] == ["secret_set"]
 
 
 def test_the_installed_entry_points_are_those_declared() -> None:

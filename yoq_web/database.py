@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.orm import DeclarativeBase, Session, registry
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from yoq_web import files
@@ -26,6 +26,9 @@ from yoq_web.state import state
 
 BUSY_TIMEOUT_MS = 15_000
 """How long another writer may hold SQLite's lock before we give up, in milliseconds."""
+
+
+_registries: dict[str, registry] = {}
 
 
 class Model(DeclarativeBase):
@@ -41,6 +44,14 @@ class Model(DeclarativeBase):
             "pk": "pk_%(table_name)s",
         }
     )
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        # The models of a registry are configured together, and one that cannot be breaks them all: each package has
+        # its own, so that a plugin's mistake is its own.
+        package = cls.__module__.partition(".")[0]
+        if package != "yoq_web":
+            cls._sa_registry = _registries.setdefault(package, registry(metadata=cls.metadata))
+        super().__init_subclass__(**options)
 
 
 metadata = Model.metadata

@@ -61,6 +61,9 @@ class Operation:
         Yields the database session. Raises Denied if the actor lacks the scope or a plugin vetoes; whatever the block
         raises is raised again after the rollback, recorded as `failed` (a NotFound is not recorded).
         """
+        # Else a label could be anybody's, and no token could be given the scope.
+        if state().registry.operations.get(self.name) != self:
+            raise RuntimeError(f"the operation {self.name} is not contributed by anything in use")
         # Before anything is recorded: a denial's own transaction would wait for the outer one for ever.
         if "yoq_performing" in g:
             raise RuntimeError(f"{self.name} begins inside {g.yoq_performing}: operations do not nest")
