@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,6 +97,15 @@ def lineage_named(name: str) -> Lineage:
     raise Problem(400, f"no lineage {name!r}", f"there are: {known}")
 
 
+def lineage_chosen(arguments: Iterable[str]) -> Lineage:
+    """The lineage that the arguments of -x name, the core's if there are none. Raises a Problem for any other word."""
+    chosen = set(arguments) or {f"plugin={CORE}"}
+    word, _, name = chosen.pop().partition("=")
+    if word != "plugin" or chosen:
+        raise Problem(400, "-x takes one plugin=NAME", "it chooses the lineage and nothing else")
+    return lineage_named(name)
+
+
 def init_app(app: Flask) -> None:
     """Give the app Flask-Migrate, told to look at one lineage at a time: `-x plugin=NAME`, the core's by default."""
     migrate = Migrate(directory=str(migrations_folder()), compare_type=True, render_as_batch=True)
@@ -105,8 +114,7 @@ def init_app(app: Flask) -> None:
 
 
 def _configure(config: Config) -> Config:
-    wanted = dict(argument.partition("=")[::2] for argument in getattr(config.cmd_opts, "x", []))
-    lineage = lineage_named(wanted.get("plugin", CORE))
+    lineage = lineage_chosen(getattr(config.cmd_opts, "x", []))
     # A folder's name may hold a space, a comma or a colon; a newline it will not.
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(lineage.versions).replace("%", "%%"))

@@ -12,12 +12,14 @@ from flask.cli import AppGroup, with_appcontext
 from flask_migrate.cli import db as stock
 
 from yoq_web.commands import Failure
-from yoq_web.lineages import lineages, out_of_date, standings, upgrade
+from yoq_web.lineages import lineage_chosen, lineages, out_of_date, standings, upgrade
 from yoq_web.problems import Problem
 
 HELP = "Bring the database up to date. Commands for one lineage take `db -x plugin=NAME`; without it, the core's."
 
-stock_callback: Any = stock.callback  # it puts -d and -x where Flask-Migrate's commands look for them
+LINEAGE = click.Option(
+    ["-x", "--x-arg", "x_arg"], multiple=True, metavar="plugin=NAME", help="Which lineage; the core's if not given."
+)
 
 
 class MigrationGroup(AppGroup):
@@ -33,7 +35,14 @@ class MigrationGroup(AppGroup):
             raise Failure(str(error)) from None
 
 
-group = MigrationGroup("db", callback=stock_callback, params=stock.params, help=HELP)
+@with_appcontext
+def remember(x_arg: tuple[str, ...]) -> None:
+    """Put what was chosen where Flask-Migrate's commands look for it."""
+    g.directory = None
+    g.x_arg = x_arg
+
+
+group = MigrationGroup("db", callback=remember, params=[LINEAGE], help=HELP)
 for name, command in stock.commands.items():
     if name not in ("init", "list-templates", "upgrade", "current"):
         group.add_command(command, name)
@@ -58,10 +67,12 @@ def upgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], revision
 
 
 @group.command("current")
+@click.option("-x", "--x-arg", "x_arg", multiple=True, metavar="plugin=NAME", help="Show one lineage only.")
 @with_appcontext
-def current_command() -> None:
+def current_command(x_arg: tuple[str, ...]) -> None:
     """Show where each lineage stands; exit code 1 if one is behind."""
-    found = standings()
+    chosen = x_arg or g.x_arg
+    found = [standing for standing in standings() if not chosen or standing.lineage == lineage_chosen(chosen)]
     for standing in found:
         click.echo(str(standing))
     if wrong := [standing for standing in found if not standing.up_to_date]:
