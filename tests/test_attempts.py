@@ -153,7 +153,7 @@ def test_what_counts_as_one_address(clock: Clock, api: Api, one: str, other: str
 def test_a_flood_from_everywhere_stays_small(clock: Clock, app: Flask, api: Api, database_url: str) -> None:
     """Whatever is sent, a minute adds a bounded number of entries, and the counts in them add up to what was sent."""
     sent = 0
-    for number in range(3 * ADDRESSES):
+    for number in range(ADDRESSES + 20):
         for _ in range(3):
             Stranger(api, f"198.51.100.{number}")(f"/v1/{number}")
             sent += 1
@@ -162,7 +162,7 @@ def test_a_flood_from_everywhere_stays_small(clock: Clock, app: Flask, api: Api,
     stored = trail(database_url)
     assert len(stored) <= 2 * (ADDRESSES + 1)
     assert sum(count for _, count in stored) == sent
-    assert sum(count for peer, count in stored if peer == "others") == 3 * 2 * ADDRESSES
+    assert sum(count for peer, count in stored if peer == "others") == 3 * 20
 
 
 def test_honest_callers_pass_during_a_flood(clock: Clock, api: Api) -> None:
@@ -170,7 +170,7 @@ def test_honest_callers_pass_during_a_flood(clock: Clock, api: Api) -> None:
     reader = api.token("secrets:read")
     stranger = Stranger(api)
     stranger.statuses(PER_MINUTE + 1)
-    for number in range(2 * ADDRESSES):
+    for number in range(ADDRESSES + 2):
         Stranger(api, f"198.51.100.{number}")()
     here = {"REMOTE_ADDR": stranger.address}
     assert api("GET", "/v1/audit", environ_overrides=here).status_code == 200
