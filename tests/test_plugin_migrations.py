@@ -16,7 +16,7 @@ from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, contributing, refused
 from yoq_web import db
 from yoq_web.database import may_commit
-from yoq_web.lineages import configuration, lineage_named, lineages, standings, upgrade
+from yoq_web.lineages import configuration, lineage_named, lineages, prepare_database, standings, upgrade
 
 REVISION = '''"""A revision of a test."""
 import sqlalchemy as sa
@@ -165,7 +165,9 @@ def test_a_present_plugin_is_not_the_cores_concern(make_app: MakeApp, tmp_path: 
 
 def test_a_plugin_behind_is_reported(make_app: MakeApp, tmp_path: Path) -> None:
     """A plugin whose migrations have not run shows in /health as a degradation; all else is served."""
-    api = Api(make_app(things(tmp_path, BOXES)))
+    app = make_app(things(tmp_path, BOXES))
+    prepare_database(app)  # as a start does; it raises if the program must not serve
+    api = Api(app)
     answer = api("GET", "/health")
     assert (answer.status_code, answer.json) == (200, {"status": "degraded", "lineages_behind": ["things"]})
     assert api("POST", "/v1/secrets", json={"name": "db", "value": "x"}).status_code == 200
