@@ -109,6 +109,7 @@ def test_names_that_must_fail(name: str) -> None:
         "—\n",
         "— name\n",
         "— name \n",
+        f"name {BLOB}\n",
         f"- name {BLOB}\n",
         f"\u2013 name {BLOB}\n",
         f"—\u00a0name {BLOB}\n",

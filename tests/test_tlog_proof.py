@@ -56,6 +56,7 @@ def test_a_checkpoints_body() -> None:
         "\n\n\n",
         f"{ORIGIN}\n300\n",
         f"{ORIGIN}\n300\n{ROOT64}",
+        f"{ORIGIN}\n300\n{ROOT64}\nextension",
         f"\n300\n{ROOT64}\n",
         f"300\n{ROOT64}\n",
         f"{ORIGIN}\n\n{ROOT64}\n",

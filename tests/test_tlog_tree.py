@@ -194,6 +194,18 @@ def test_another_leaf_or_index_is_refused() -> None:
                 assert accepts_inclusion(index, size, LEAVES[other], path, root) == (other == index)
 
 
+def test_a_root_under_another_size() -> None:
+    """A root claimed for a size whose proofs are shorter or longer is refused, though its own proof is given."""
+    roots = {size: LOG.mth(0, size) for size in (4, 8, 16)}
+    for size in (2, 4, 16, 32):
+        for index in (0, size - 1):
+            leaf = 7 if index else 0
+            assert not accepts_inclusion(index, size, LEAVES[leaf], LOG.path(leaf, 8), roots[8])
+    for true, claimed in ((4, 8), (8, 4), (8, 16), (16, 8)):
+        with pytest.raises(ProofError, match=r"too (few|many)"):
+            verify_consistency(2, claimed, LOG.mth(0, 2), roots[true], LOG.proof(2, true))
+
+
 def test_a_fork_is_refused() -> None:
     """Two trees that differ in one early entry have no consistency proof between them, from any size to any other."""
     fork = NaiveLog([b"forged", *LOG.entries[1:40]])

@@ -203,7 +203,7 @@ def decode_bundle(data: bytes) -> list[bytes]:
     while at < len(data):
         start = at + 2
         at = start + int.from_bytes(data[at:start], "big")
-        if start > len(data) or at > len(data):
+        if at > len(data):
             raise TileError(f"the bundle is cut off in its entry {len(entries)}")
         entries.append(data[start:at])
     if len(entries) > TILE:
