@@ -191,6 +191,7 @@ def test_a_touched_proof_is_refused(at: int, end: int, put: str) -> None:
         "\ufeff" + TEXT,
         TEXT.replace("\n", "\r\n"),
         TEXT.replace("index 150\n", ""),
+        TEXT.replace("index 150", "150"),
         TEXT.replace("index 150", "index  150"),
         TEXT.replace("index 150", "index 0150"),
         TEXT.replace("index 150", "index -150"),

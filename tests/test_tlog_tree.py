@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import ast
-import sys
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.naive_tlog import NaiveLog, numbered
-from yoq_audit import tlog
 from yoq_audit.tlog.encoding import from_base64
 from yoq_audit.tlog.errors import ProofError
 from yoq_audit.tlog.hashing import EMPTY_ROOT, leaf_hash, node_hash
@@ -289,16 +284,3 @@ def test_a_source_that_breaks_leaves_a_whole_tree() -> None:
     with pytest.raises(OSError):  # noqa: PT011 - this very one
         frontier.extend(source())  # type: ignore[arg-type]
     assert (frontier.size, frontier.root()) == (11, LOG.mth(0, 11))
-
-
-def test_the_package_is_pure() -> None:
-    """The package imports the standard library, `cryptography` and itself, and nothing else."""
-    for file in Path(tlog.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            for name in names:
-                assert name.startswith("yoq_audit.tlog") or name.split(".")[0] in {
-                    *sys.stdlib_module_names,
-                    "cryptography",
-                }, f"{file.name} imports {name}"
