@@ -92,7 +92,7 @@ else:
             # does nothing inside a transaction, so it comes before BEGIN, on the driver's connection.
             driver.execute("PRAGMA foreign_keys=OFF")
         try:
-            with may_commit(connection), connection.begin():
+            with may_commit(), connection.begin():
                 migrate(connection)
         finally:
             if connection.dialect.name == "sqlite":

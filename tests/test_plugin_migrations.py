@@ -56,7 +56,7 @@ def standing(name: str) -> str | None:
 
 def run(*statements: str) -> None:
     """Run statements and commit them."""
-    with db.engine.connect() as connection, may_commit(connection), connection.begin():
+    with db.engine.connect() as connection, may_commit(), connection.begin():
         for statement in statements:
             connection.execute(text(statement))
 

@@ -56,7 +56,7 @@ class Plugin:
 def app(make_app: MakeApp) -> Flask:
     """An application with the plugin and its table."""
     app = make_app(Plugin())
-    with app.app_context(), db.engine.connect() as connection, may_commit(connection), connection.begin():
+    with app.app_context(), db.engine.connect() as connection, may_commit(), connection.begin():
         rows.create(connection)
     return app
 

@@ -26,7 +26,7 @@ def test_a_new_key_comes_back_from_its_text() -> None:
     again = Signer.decode(signer.encode())
     assert again.vkey == signer.vkey == Verifier.from_vkey(signer.vkey).vkey
     assert sign("text\n", again) == sign("text\n", signer)
-    assert signer.encode().split("+")[-1] not in repr(signer)
+    assert signer.encode().split("+", 4)[4] not in repr(signer)
 
 
 @pytest.mark.parametrize(

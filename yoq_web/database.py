@@ -64,6 +64,7 @@ ENDINGS = ("commit", "rollback", "close", "reset", "invalidate", "detach")
 """The methods of a session or a connection that would end a unit of work from inside."""
 
 _writing: ContextVar[bool] = ContextVar("yoq_writing", default=False)
+_may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
 
 
 class CommitRefused(RuntimeError):
@@ -142,7 +143,7 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _refuse_foreign_commit(connection: Connection) -> None:
-    if not connection.info.get("yoq_may_commit"):
+    if not _may_commit.get():
         # SQLAlchemy takes a commit that raises for the end of the transaction: without this the connection would go
         # back to the pool in the middle of it, and whoever gets it next would commit the refused changes.
         connection.connection.rollback()
@@ -156,14 +157,14 @@ def _refuse_isolation_level(_connection: Connection | Engine, options: Mapping[s
 
 
 @contextmanager
-def may_commit(connection: Connection) -> Iterator[None]:
-    """Let `connection` commit for a while: the unit of work and migrations."""
-    info = connection.info  # kept: the commit closes the connection that leads to it
-    info["yoq_may_commit"] = True
+def may_commit() -> Iterator[None]:
+    """Let this thread commit for a while: the unit of work and migrations."""
+    # Not a mark on the connection: it is another thread's as soon as the commit has returned it to the pool.
+    before = _may_commit.set(True)
     try:
         yield
     finally:
-        del info["yoq_may_commit"]
+        _may_commit.reset(before)
 
 
 @contextmanager
@@ -181,13 +182,13 @@ def unit_of_work() -> Iterator[Session]:
         raise RuntimeError("a unit of work began inside another one")
     session.rollback()
     with _write_lock(session.get_bind()):
-        connection = session.connection(execution_options={"yoq_writes": True})
+        session.connection(execution_options={"yoq_writes": True})
         inside = _writing.set(True)
         try:
             with without_endings(session):
                 yield session
                 session.flush()
-            with may_commit(connection):
+            with may_commit():
                 session.commit()
         except BaseException:
             session.rollback()
