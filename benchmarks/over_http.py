@@ -63,7 +63,6 @@ def measure(folder: Path) -> float:
         )
         from yoq_web.database import may_commit  # noqa: PLC0415 - a benchmark's table needs no migration
 
-        connection = db.session.connection()
         with may_commit():
             db.session.commit()
         db.engine.dispose()

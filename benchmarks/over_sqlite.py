@@ -8,6 +8,7 @@ import time
 import uuid
 from pathlib import Path
 
+from benchmarks import plugin
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
 from yoq_web.actors import local_actor, set_actor
@@ -30,7 +31,7 @@ ENTRY = (
 
 def measure(folder: Path) -> float:
     """The rate of our audited writes as a share of the bare driver's: the median of the rounds."""
-    app = create_app({"YOQ_DATA_DIR": str(folder)})
+    app = create_app({"YOQ_DATA_DIR": str(folder)}, plugins=(plugin,))
     with app.app_context():
         upgrade()
         set_actor(local_actor())

@@ -59,18 +59,24 @@ class Implementation:
 
     def __call__(self, **given: object) -> Any:
         """Call the plugin's function. What the core keeps on `g` is as before afterwards."""
-        kept = {name: value for name, value in vars(g).items() if name.startswith("yoq_")}
+        values = vars(g)
+        kept = [(name, values[name]) for name in values if name.startswith("yoq_")]
         try:
             result = self.function(*[given[name] for name in self.arguments])
         finally:
-            for name in [name for name in vars(g) if name.startswith("yoq_")]:
-                g.pop(name)
-            vars(g).update(kept)
-        if inspect.isawaitable(result):
+            if [(name, values[name]) for name in values if name.startswith("yoq_")] != kept:
+                _put_back(values, kept)
+        if result is not None and inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
             raise TypeError("it returned an awaitable; hooks are plain functions")
         return result
+
+
+def _put_back(values: dict[str, Any], kept: list[tuple[str, Any]]) -> None:
+    for name in [name for name in values if name.startswith("yoq_")]:
+        del values[name]
+    values.update(kept)
 
 
 class PluginHost:

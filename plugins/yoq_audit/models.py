@@ -16,8 +16,6 @@ class Entry(Model):
     """
 
     __tablename__ = "audit_log"
-    # Without AUTOINCREMENT SQLite gives the id of a removed last row to the next one.
-    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012 - SQLAlchemy's form
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     event_id: Mapped[str] = mapped_column(unique=True)

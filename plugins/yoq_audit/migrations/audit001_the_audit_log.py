@@ -33,7 +33,6 @@ def upgrade() -> None:
         sa.Column("version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit_log")),
         sa.UniqueConstraint("event_id", name=op.f("uq_audit_log_event_id")),
-        sqlite_autoincrement=True,
     )
 
 
