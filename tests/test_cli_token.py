@@ -14,13 +14,13 @@ from tests.commandline import failure, local_entries, output
 from tests.conftest import Api
 from tests.served import command
 from yoq_web import db
+from yoq_web.database import may_commit
 from yoq_web.tokens.models import Token
 
 
 def change(app: Flask, name: str, **values: object) -> None:
     """Change one token's row behind the program's back."""
-    with app.app_context(), db.engine.begin() as connection:
-        connection.info["yoq_may_commit"] = True
+    with app.app_context(), may_commit(), db.engine.begin() as connection:
         connection.execute(update(Token).where(Token.name == name).values(values))
 
 

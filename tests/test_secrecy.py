@@ -105,11 +105,11 @@ def test_nothing_leaks_from_the_served_program(program: Watched, data_dir: Path,
     program("POST", "/v1/secrets", status=200, body=good)
     behind(database_url, "ALTER TABLE hidden RENAME TO audit_log")
     behind(database_url, "CREATE UNIQUE INDEX broken ON secrets (key_id)")  # only one secret can be stored now
-    program("POST", "/v1/secrets", status=500, token=token, body=good.replace("db", "other"))
+    program("POST", "/v1/secrets", status=409, token=token, body=good.replace("db", "other"))
     for path in ("/v1/secrets", "/v1/tokens", "/v1/audit?limit=500", "/metrics", "/health", "/openapi.json", "/docs"):
         program("GET", path, status=200)
     log = program.program.log.read_text()
-    assert "request failed" in log
+    assert "the database refused a change" in log
     assert "an operation could not be recorded" in log
     files = [path for path in data_dir.rglob("*") if path.is_file() and path.name != "secrets.key"]
     assert program.program.log in files

@@ -8,9 +8,10 @@ from typing import Any
 import click
 from flask import Flask
 from flask.cli import FlaskGroup
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app import create_app
+from yoq_web.commands import told
 from yoq_web.plugins import RequiredPluginMissing
 from yoq_web.settings import SettingsError
 
@@ -38,12 +39,12 @@ class Root(FlaskGroup):
         except click.Abort:
             click.echo("aborted", err=True)
             sys.exit(1)
-        except DatabaseError as error:
-            # Exactly these two: the database is away or unusable. The others are defects of ours or a plugin's.
-            if type(error) not in (DatabaseError, OperationalError):
+        except SQLAlchemyError as error:
+            # Also from commands that are in no CommandGroup. What remains is a defect of ours or a plugin's.
+            failure = told(error)
+            if failure is None:
                 raise
-            reason = " ".join(str(error.orig).split())
-            click.echo(f"the database cannot be used: {reason}", err=True)
+            failure.show()
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
 

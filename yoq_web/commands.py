@@ -9,11 +9,12 @@ import click
 from flask import Flask
 from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.endpoints import invalid
 from yoq_web.jsontext import dumps
-from yoq_web.problems import Problem
+from yoq_web.problems import Problem, of_database
 from yoq_web.schemas import storable
 from yoq_web.state import state
 
@@ -28,7 +29,10 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 class CommandGroup(AppGroup):
-    """Commands run inside an app context of their own, as the actor `local`; a Problem ends them with exit code 1."""
+    """Commands run inside an app context of their own, as the actor `local`; a Problem ends them with exit code 1.
+
+    So does what the database refuses, as over HTTP.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -40,6 +44,11 @@ class CommandGroup(AppGroup):
                 return super().invoke(ctx)
             except Problem as problem:
                 raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None
+            except SQLAlchemyError as error:
+                failure = told(error)
+                if failure is None:
+                    raise
+                raise failure from None
             finally:
                 state().plugins.drain(DRAIN_SECONDS)
 
@@ -56,6 +65,18 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the text alone, as yoq does."""
         click.echo(self.message, file=file, err=file is None)
+
+
+def told(error: SQLAlchemyError) -> Failure | None:
+    """What an error of the database means to whoever runs a command, as one line; None if it is a defect."""
+    problem = of_database(error)
+    if problem is None:
+        return None
+    if problem.status == 503:
+        # The driver's words tell an operator more; they name a file, a host or a table.
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        return Failure(f"the database cannot be used: {reason}")
+    return Failure(f"{problem.error}: {problem.detail}")
 
 
 class Name(click.ParamType[str]):

@@ -4,8 +4,48 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
 
 import structlog
+from sqlalchemy import exc
+
+DEPTH = 40
+"""How many frames of an exception are shown, the innermost ones."""
+
+TELLING = (exc.OperationalError, exc.ProgrammingError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
+"""Errors of the database whose text names statements and tables. The others' quotes values: of a row, of a key."""
+
+
+def rendered(error: BaseException) -> str:
+    """An exception for the log: where and of what types, with its causes; messages may hold secret values."""
+    return "\n".join(_chain(error, set()))
+
+
+def _chain(error: BaseException, seen: set[int]) -> list[str]:
+    lines: list[str] = []
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        lines += [f"{'caused by ' if lines else ''}{_headline(found)}", *_frames(found)]
+        if isinstance(found, BaseExceptionGroup):
+            for member in found.exceptions:
+                lines += [f"  | {line}" for line in _chain(member, seen)]
+        found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
+    return lines
+
+
+def _headline(error: BaseException) -> str:
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    # Exactly what the system says; a library's OSError without a number may say anything.
+    from_system = kind.__module__ == "builtins" and isinstance(error, OSError) and error.errno is not None
+    return f"{name}: {' '.join(str(error).split())}" if from_system or isinstance(error, TELLING) else name
+
+
+def _frames(error: BaseException) -> list[str]:
+    # Without the lines of source: those may hold the message.
+    walked = list(traceback.walk_tb(error.__traceback__))[-DEPTH:]
+    return [f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}' for frame, line in walked]
 
 
 def configure() -> None:
@@ -18,16 +58,18 @@ def configure() -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    # Plain tracebacks: the pretty ones show local variables, and those may be secret. Values as Python writes them: a
-    # request's path must not draw on the terminal.
+    # Values as Python writes them: a request's path must not draw on the terminal.
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer()
     )
-    finish: list[structlog.typing.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, _ordered]
-    if not sys.stderr.isatty():
-        finish.append(structlog.processors.format_exc_info)
+    # Who logs to `yoq_web` without rendered(), as Flask and plugins may, shows no message either.
+    finish: list[structlog.typing.Processor] = [
+        structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+        _ordered,
+        structlog.processors.ExceptionRenderer(_rendered_info),
+    ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -37,6 +79,10 @@ def configure() -> None:
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*finish, renderer], foreign_pre_chain=shared))
     logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
+
+
+def _rendered_info(exc_info: structlog.typing.ExcInfo) -> str:
+    return rendered(exc_info[1])
 
 
 def _ordered(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:

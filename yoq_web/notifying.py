@@ -10,6 +10,7 @@ from collections.abc import Callable
 from flask import Flask
 from structlog.stdlib import get_logger
 
+from yoq_web.logs import rendered
 from yoq_web.state import state
 
 log = get_logger("yoq_web")
@@ -92,4 +93,4 @@ class _Listener:
 def hook_failed(plugin: str, hook: str, error: BaseException) -> None:
     """Log and count that a plugin's implementation of a hook raised."""
     state().metrics.hook_failures.labels(plugin, hook).inc()
-    log.error("a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exc_info=error)
+    log.error("a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exception=rendered(error))

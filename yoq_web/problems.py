@@ -6,15 +6,20 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from flask import Flask, Response, g, json, request
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from yoq_web.logs import rendered
 
 log = get_logger("yoq_web")
 
 TEXTS = {400: "malformed request", 413: "request body too large"}
 """What yoq says for a status; for the others the status phrase in lower case."""
+
+MISSING = ("42P01", "42703")
+"""What PostgreSQL calls a table and a column that are not there; SQLite has an OperationalError for both."""
 
 
 class Problem(Exception):
@@ -63,6 +68,22 @@ def problem_response(problem: Problem) -> Response:
     return Response(body, problem.status, problem.headers, mimetype="application/problem+json")
 
 
+def of_database(error: SQLAlchemyError) -> Problem | None:
+    """What an error of the database means to whoever caused it, or None if it is a defect of ours or a plugin's."""
+    if isinstance(error, IntegrityError):
+        return Problem(
+            409, "conflict", "it clashes with what is stored: a name is taken, or something it needs is not there"
+        )
+    if isinstance(error, DataError):
+        return Problem(400, "a value cannot be stored", "a text holds NUL or is too long, or a number is out of range")
+    missing = isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", None) in MISSING
+    # What is exactly a DatabaseError is SQLite's: a damaged file, or none of its own.
+    if missing or type(error) is DatabaseError or isinstance(error, OperationalError | PoolTimeout):
+        # A connection that breaks during a commit leaves it open whether the change was made.
+        return Problem(503, "database unavailable", "the trail says whether anything was changed")
+    return None
+
+
 def init_app(app: Flask) -> None:
     """Answer every exception of a request with a problem; a defect of ours is logged whole and told as 500."""
 
@@ -80,14 +101,16 @@ def init_app(app: Flask) -> None:
             headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"HEAD"}))
         return problem_response(Problem(status, text, headers=headers))
 
-    @app.errorhandler(OperationalError)
-    @app.errorhandler(PoolTimeout)
-    def no_database(error: SQLAlchemyError) -> Response:
-        log.error("the database does not answer", path=request.path, error=type(error).__name__, exc_info=error)
-        # A connection that breaks during a commit leaves it open whether the change was made.
-        return problem_response(Problem(503, "database unavailable", "the trail says whether anything was changed"))
+    @app.errorhandler(SQLAlchemyError)
+    def from_database(error: SQLAlchemyError) -> Response:
+        problem = of_database(error)
+        if problem is None:
+            return defect(error)
+        said = "the database does not answer" if problem.status == 503 else "the database refused a change"
+        log.error(said, path=request.path, error=type(error).__name__, exception=rendered(error))
+        return problem_response(problem)
 
     @app.errorhandler(Exception)
     def defect(error: Exception) -> Response:
-        log.error("request failed", path=request.path, error=type(error).__name__, exc_info=error)
+        log.error("request failed", path=request.path, error=type(error).__name__, exception=rendered(error))
         return problem_response(Problem(500, "internal error"))
