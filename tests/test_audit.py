@@ -17,7 +17,7 @@ from yoq_web.policies.operations import delete_policy
 
 MEMBERS = [
     *("recorded_at", "actor", "action", "target", "outcome"),
-    *("id", "event_id", "time", "actor_kind", "reason", "request_id", "node", "peer", "details", "version"),
+    *("id", "event_id", "time", "actor_kind", "reason", "request_id", "node", "peer", "details", "version", "nonce"),
 ]
 CLIENT_LIMIT = 64 * 1024
 
@@ -72,9 +72,10 @@ def test_an_entry_says_who_did_what_from_where(api: Api) -> None:
     entry: dict[str, Any] = api.entries(1)[0]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", entry["time"])
     assert entry["event_id"] == answer.headers["Audit-Id"]
-    assert [entry[name] for name in MEMBERS[8:]] == [
+    assert [entry[name] for name in MEMBERS[8:-1]] == [
         *("admin", None, "r1", "node-1", "192.0.2.7", {"action": "deny"}, 1),
     ]
+    assert re.fullmatch(r"[0-9a-f]{32}", entry["nonce"])
 
 
 def test_an_operation_without_a_target_has_null(api: Api) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
-from flask import Flask
+from flask import Flask, g
 from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -50,13 +50,17 @@ class CommandGroup(AppGroup):
                     raise
                 raise failure from None
             finally:
+                if g.get("yoq_events"):
+                    state().plugins.notify("yoq_pulse", app=app)
                 state().plugins.drain(DRAIN_SECONDS)
 
     def prepare(self, app: Flask) -> None:
-        """Make an empty embedded database ready, as a first start does."""
+        """Make an empty embedded database ready, as a first start does, and store what waits in the spool."""
         from yoq_web.lineages import prepare_database  # noqa: PLC0415 - Alembic is slow to import and seldom needed
 
         prepare_database(app)
+        if not state().spool.empty:
+            state().recover()
 
 
 class Failure(click.ClickException):

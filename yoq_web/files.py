@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from yoq_web.settings import SettingsError
@@ -24,6 +25,25 @@ def private(path: Path, make: Callable[[], bytes]) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Put `content` in the place of a private file: after a crash it is the old or the new, never half of one."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _write_new(draft, content)
+    draft.replace(path)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file, alone among all processes of this machine."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def make_data_dir(path: Path) -> None:
@@ -46,18 +66,25 @@ def make_private(path: str | None) -> None:
 def _create(path: Path, content: bytes) -> None:
     # Written whole and synced under another name, then linked: nobody ever reads half a key, and the first one wins.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_new(draft, content)
         with suppress(FileExistsError):
             os.link(draft, path)
     finally:
-        draft.unlink()
-    directory = os.open(path.parent, os.O_RDONLY)
+        draft.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _write_new(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(directory)
+        os.fsync(folder)
     finally:
-        os.close(directory)
+        os.close(folder)

@@ -78,6 +78,14 @@ def yoq_operation_failed(event: Event, error: BaseException) -> None:
     """Told after a failure or denial was rolled back and recorded, on a thread of the plugin's own."""
 
 
+@hookspec
+def yoq_pulse(app: Flask) -> None:
+    """Do what is due. Called every second while serving, and at the end of a command that performed an operation.
+
+    Runs on a thread of the plugin's own; nothing waits for it but the end of a command, ten seconds at the most.
+    """
+
+
 @hookspec(firstresult=True)
 def yoq_describe_actor(actor: Actor) -> str | None:
     """Say more about an entry's actor for people to read, or None. Only its kind and label are known by then."""

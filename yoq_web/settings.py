@@ -12,7 +12,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import platformdirs
 from sqlalchemy import make_url
@@ -41,6 +41,9 @@ class Settings:
     api_token: str | None = field(default=None, repr=False)
     blocked_plugins: frozenset[str] = frozenset()
     trusted_proxies: tuple[Network, ...] = ()
+    audit_failure: Literal["spool", "refuse"] = "spool"
+    given: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Every YOQ_* variable, for plugins' own settings."""
 
     @property
     def on_sqlite(self) -> bool:
@@ -65,6 +68,8 @@ class Settings:
             api_token=token,
             blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
             trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
+            audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
+            given=given,
         )
 
 
@@ -84,6 +89,12 @@ def _node(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise SettingsError("YOQ_NODE must be 1 to 64 letters, digits, dots, dashes or underscores")
     return name
+
+
+def _audit_failure(word: str) -> Literal["spool", "refuse"]:
+    if word not in ("spool", "refuse"):
+        raise SettingsError("YOQ_AUDIT_FAILURE must be spool or refuse")
+    return cast("Literal['spool', 'refuse']", word)
 
 
 def _words(text: str) -> list[str]:

@@ -11,12 +11,13 @@ import threading
 from flask import Flask
 from structlog.stdlib import get_logger
 
+from yoq_web import replaying
 from yoq_web.app import create_app
 from yoq_web.state import state_of
 
 log = get_logger("yoq_web")
 
-PULSE_SECONDS = 5.0
+PULSE_SECONDS = 1.0
 """How often a serving process looks after what is due."""
 
 
@@ -38,14 +39,20 @@ def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
 
 
 def _pulse(app: Flask) -> None:
-    pause = threading.Event()
-    while not pause.wait(PULSE_SECONDS):
+    wake = threading.Event()
+    # Requests do not wait for a replay.
+    state_of(app).recover = wake.set
+    while True:
         try:
             with app.app_context():
                 state_of(app).attempts.flush()
+                replaying.replay()
+                state_of(app).plugins.notify("yoq_pulse", app=app)
         except Exception as error:
             # The next beat may succeed; ending the thread would silence it for good.
             log.exception("background work failed", error=type(error).__name__)
+        wake.wait(PULSE_SECONDS)
+        wake.clear()
 
 
 def _finish(app: Flask) -> None:

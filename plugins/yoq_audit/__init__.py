@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from yoq_audit import commands, routes
+from yoq_audit import commands, routes, sealing
 from yoq_audit.log import append
 from yoq_web import Contribution, Event, hookimpl
 
@@ -17,6 +17,12 @@ def yoq_contribute() -> Contribution:
     return Contribution(
         blueprints=(routes.blueprint,), commands=(commands.group,), migrations=Path(__file__).parent / "migrations"
     )
+
+
+@hookimpl
+def yoq_pulse() -> None:
+    """Seal what was committed since the last time."""
+    sealing.seal()
 
 
 @hookimpl

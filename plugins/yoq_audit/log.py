@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -32,6 +33,7 @@ STORED = (
     "peer",
     "details",
     "version",
+    "nonce",
 )
 """What append() stores, in order."""
 
@@ -43,7 +45,15 @@ NEWEST = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
 
 def append(event: Event, session: Session) -> None:
     """Store a settled event, in the session's transaction."""
-    row = (
+    connection = session.connection()
+    # Through the driver: even a Core insert costs five times as much, on the path of every operation.
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(_insert(connection.dialect.paramstyle), values(event))
+
+
+def values(event: Event) -> tuple[Any, ...]:
+    """An event's row, with the columns STORED."""
+    return (
         event.time // 1_000_000,
         event.actor.label,
         event.operation.name,
@@ -58,18 +68,19 @@ def append(event: Event, session: Session) -> None:
         event.peer,
         dumps(dict(event.details)),
         VERSION,
+        os.urandom(16).hex(),
     )
-    connection = session.connection()
-    # Through the driver: even a Core insert costs five times as much, on the path of every operation.
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(_insert(connection.dialect.paramstyle), row)
 
 
 @functools.cache
 def _insert(paramstyle: str) -> str:
     mark = "?" if paramstyle == "qmark" else "%s"
     marks = ", ".join([mark] * len(STORED))
-    return f"INSERT INTO {TABLE.name} ({', '.join(STORED)}) VALUES ({marks})"  # noqa: S608 - our own names only
+    # An event has one entry, however often it is handed over.
+    return (
+        f"INSERT INTO {TABLE.name} ({', '.join(STORED)}) VALUES ({marks}) "  # noqa: S608 - our own names only
+        "ON CONFLICT (event_id) DO NOTHING"
+    )
 
 
 def newest(session: Session, limit: int) -> Sequence[Row[Any]]:

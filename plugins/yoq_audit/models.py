@@ -1,4 +1,4 @@
-"""The table of entries."""
+"""The tables of the audit log: entries, and the tree over them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class Entry(Model):
     """An event and its outcome as stored. Entries are appended and never changed.
 
     `recorded_at` is in seconds since 1970 and `time` the same moment in microseconds; `details` is JSON text; `version`
-    says by which rules the row was written, for readers of another time.
+    says by which rules the row was written, for readers of another time; `nonce` keeps a removed entry from being
+    guessed back from its leaf's hash.
     """
 
     __tablename__ = "audit_log"
@@ -32,3 +33,49 @@ class Entry(Model):
     peer: Mapped[str | None]
     details: Mapped[str]
     version: Mapped[int]
+    nonce: Mapped[str]
+
+
+class Leaf(Model):
+    """An entry's place in the tree, given when it is sealed."""
+
+    __tablename__ = "audit_leaf"
+
+    leaf_index: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    entry_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+
+
+class StoredTile(Model):
+    """A tile of the tree as it grows; its hashes are complete once there are 256 of them."""
+
+    __tablename__ = "audit_tile"
+
+    level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    hashes: Mapped[bytes]
+
+
+class StoredCheckpoint(Model):
+    """A size that the tree had, its root, and the signed checkpoint, which is added after the size is committed.
+
+    `last_entry` is an entry id up to which every entry visible then is sealed. `horizon` is PostgreSQL's: every
+    transaction before it had ended. `sealed_at` is in seconds since 1970.
+    """
+
+    __tablename__ = "audit_checkpoint"
+
+    size: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    root: Mapped[bytes]
+    note: Mapped[str | None]
+    last_entry: Mapped[int] = mapped_column(BigInteger)
+    horizon: Mapped[int] = mapped_column(BigInteger)
+    sealed_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class LogKey(Model):
+    """A public key of the log, as its vkey text; the first one is made known when the log begins."""
+
+    __tablename__ = "audit_key"
+
+    vkey: Mapped[str] = mapped_column(primary_key=True)
+    added_at: Mapped[int] = mapped_column(BigInteger)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from flask import Blueprint, request
 from pydantic import BaseModel, BeforeValidator, Field
+from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit import log
-from yoq_audit.showing import brief, documents
-from yoq_web import NotFound, db, dumps, endpoint
+from yoq_audit.showing import brief, documents, waiting
+from yoq_web import NotFound, db, dumps, endpoint, spooled
 
 blueprint = Blueprint("audit", __name__)
 
@@ -46,7 +47,7 @@ class EntryOut(BaseModel):
     action: str
     target: str | None
     outcome: str
-    id: int
+    id: int | None = Field(description="None while the entry is only in the spool")
     event_id: str
     time: str
     actor_kind: str
@@ -56,7 +57,11 @@ class EntryOut(BaseModel):
     peer: str | None
     details: dict[str, Any]
     version: int
+    nonce: str | None
     actor_description: str = ""
+    stored: Literal["spool"] | None = Field(
+        default=None, exclude_if=lambda value: value is None, description="`spool`: not in the database yet"
+    )
 
 
 @blueprint.get("/v1/audit")
@@ -75,8 +80,18 @@ def list_entries(query: AuditQuery) -> list[dict[str, Any]]:
 @blueprint.get("/v1/audit/entries/<event_id>")
 @endpoint(scope="audit:read", answer=EntryOut)
 def get_entry(event_id: str) -> dict[str, Any]:
-    """Show one entry, by the Audit-Id that its response carried."""
-    row = log.find(db.session(), event_id)
-    if row is None:
-        raise NotFound("not found", f"there is no entry {event_id!r}")
-    return documents([row])[0]
+    """Show one entry, by the Audit-Id that its response carried.
+
+    One that could not be stored yet is found in the spool of the node that was asked, and says so in `stored`.
+    """
+    try:
+        row = log.find(db.session(), event_id)
+    except SQLAlchemyError:
+        if event := spooled(event_id):
+            return waiting(event)
+        raise
+    if row is not None:
+        return documents([row])[0]
+    if event := spooled(event_id):
+        return waiting(event)
+    raise NotFound("not found", f"there is no entry {event_id!r}")

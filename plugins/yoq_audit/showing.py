@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from yoq_audit.log import SHOWN
-from yoq_web import Actor, describe_actor
+from yoq_audit.log import SHOWN, values
+from yoq_web import Actor, Event, describe_actor
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BRIEF = SHOWN[:5]
 
 
-def documents(rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
+def documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]]:
     """Each row as a document: yoq's five members first, then the further ones; times as RFC 3339 in UTC."""
     descriptions: dict[tuple[str, str], str | None] = {}
     shown = []
@@ -31,6 +31,13 @@ def documents(rows: Iterable[Row[Any]]) -> list[dict[str, Any]]:
             document["actor_description"] = descriptions[who]
         shown.append(document)
     return shown
+
+
+def waiting(event: Event) -> dict[str, Any]:
+    """The document of an event that is only in the spool: as it will be stored, but without what storing adds."""
+    row = values(event)
+    [document] = documents([(*row[:5], None, *row[5:])])
+    return document | {"nonce": None, "stored": "spool"}
 
 
 def brief(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

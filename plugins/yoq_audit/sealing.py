@@ -1,0 +1,221 @@
+"""The sealer: appends committed entries to the tree in batches, and signs the size that is committed.
+
+One process of all nodes seals at a time: on SQLite under the write lock, on PostgreSQL under an advisory lock. A root
+is signed only after it was committed, so that no two roots are ever signed for one size, whatever crashes in between.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sqlalchemy import Table, insert, select, text, update
+from sqlalchemy.orm import Session
+
+from yoq_audit import keys
+from yoq_audit.log import TABLE
+from yoq_audit.models import Leaf, LogKey, StoredCheckpoint, StoredTile
+from yoq_audit.tlog.growth import Growth
+from yoq_audit.tlog.hashing import EMPTY_ROOT, leaf_hash
+from yoq_audit.tlog.leaf import FIELDS, encode_leaf
+from yoq_audit.tlog.note import Signer
+from yoq_audit.tlog.tiles import Tile, subtree_from
+from yoq_audit.tlog.tree import root_at
+from yoq_web import db
+from yoq_web.database import unit_of_work, upsert
+
+BATCH = 1000
+"""Entries sealed in one transaction, which holds SQLite's write lock."""
+
+LOCK = 0x796F72
+"""PostgreSQL's advisory lock for sealing: one number for all nodes."""
+
+SLACK_SECONDS = 60
+"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
+
+LEAVES: Table = Leaf.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
+CHECKPOINTS: Table = StoredCheckpoint.__table__  # type: ignore[assignment]  # as above
+UNSEALED = (
+    select(TABLE.c.id, *(TABLE.c[name] for name in FIELDS))
+    .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == TABLE.c.id).exists())
+    .order_by(TABLE.c.id)
+)
+
+
+class Rewound(Exception):
+    """The database's tree is not an extension of the head kept outside it: nothing may be signed."""
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """A committed size of the tree."""
+
+    size: int
+    root: bytes
+    note: str | None
+
+
+def seal() -> int:
+    """Seal every committed entry, in batches, and sign the last size. Returns how many entries were sealed.
+
+    Does nothing on a machine that does not have the log's key. Raises Rewound if the database was cut back or changed
+    behind the head.
+    """
+    if not _due(db.session()):
+        return 0
+    key = _key()
+    if key is None:
+        return 0
+    sealed = 0
+    after = 0
+    while True:
+        with unit_of_work() as session:
+            _lock(session)
+            check_head(session, key)
+            _sign_committed(session, key)
+            count, after = _seal_batch(session, after)
+        sealed += count
+        if count < BATCH:
+            break
+    with unit_of_work() as session:
+        _lock(session)
+        newest = _sign_committed(session, key)
+    if newest is not None and newest.note is not None:
+        keys.keep_head(newest.note, newest.size, key)
+    return sealed
+
+
+def _due(session: Session) -> bool:
+    """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
+    newest = session.execute(select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    unsigned = newest is not None and newest.note is None
+    return unsigned or session.execute(UNSEALED.where(TABLE.c.id > _settled(session)).limit(1)).first() is not None
+
+
+def latest(session: Session) -> Sealed | None:
+    """The newest signed size, or None before the first."""
+    row = session.execute(
+        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note)
+        .where(CHECKPOINTS.c.note.is_not(None))
+        .order_by(CHECKPOINTS.c.size.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else Sealed(row.size, bytes(row.root), row.note)
+
+
+def tile_reader(session: Session) -> Callable[[Tile], bytes]:
+    """Reads the stored tiles, by level and number; a row that grows serves every width."""
+
+    def read(tile: Tile) -> bytes:
+        found = session.scalar(
+            select(StoredTile.hashes).where(StoredTile.level == tile.level, StoredTile.number == tile.index)
+        )
+        return b"" if found is None else bytes(found)
+
+    return read
+
+
+def check_head(session: Session, key: Signer) -> None:
+    """Raise Rewound unless the database's tree is an extension of the head kept outside."""
+    head = keys.read_head(key)
+    if head is None:
+        return
+    newest = session.execute(
+        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+    ).first()
+    size = newest.size if newest else 0
+    if size < head.size:
+        raise Rewound(f"the log has {size} sealed entries, but {head.size} were sealed according to {keys.HEAD_FILE}")
+    known = bytes(newest.root) if newest and size == head.size else _root(session, head.size)
+    if known != head.root:
+        raise Rewound(f"the first {head.size} sealed entries are not those that {keys.HEAD_FILE} was signed for")
+
+
+def _root(session: Session, size: int) -> bytes:
+    return root_at(size, subtree_from(tile_reader(session), size)) if size else EMPTY_ROOT
+
+
+def _key() -> Signer | None:
+    """The log's key, if this machine has it; the first machine to seal makes it and makes its public half known."""
+    known = set(db.session.scalars(select(LogKey.vkey)))
+    key = keys.signer()
+    if known:
+        return key if key is not None and key.vkey in known else None
+    key = keys.make_signer()
+    with unit_of_work() as session:
+        _lock(session)
+        if session.scalar(select(LogKey.vkey).limit(1)) is None:
+            session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
+        known = set(session.scalars(select(LogKey.vkey)))
+    return key if key.vkey in known else None
+
+
+def _lock(session: Session) -> None:
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+
+def _seal_batch(session: Session, after: int) -> tuple[int, int]:
+    """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
+    newest = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    size = newest.size if newest else 0
+    rows = session.execute(UNSEALED.where(TABLE.c.id > max(after, _settled(session))).limit(BATCH)).all()
+    if not rows:
+        return 0, after
+    growth = Growth(size, tile_reader(session))
+    full = growth.append(leaf_hash(encode_leaf(row[1:])) for row in rows)
+    places = [{"leaf_index": size + number, "entry_id": row.id} for number, row in enumerate(rows)]
+    session.execute(insert(LEAVES), places)
+    tiles = [
+        {"level": tile.level, "number": tile.index, "hashes": hashes} for tile, hashes in (*full, *growth.partials())
+    ]
+    session.execute(upsert(StoredTile, key=("level", "number"), update=("hashes",)), tiles)
+    # Of a batch that is not the last one, entries before its end may be unsealed still: late ones, on PostgreSQL.
+    last = rows[-1].id if len(rows) == BATCH or newest is None else max(rows[-1].id, newest.last_entry)
+    committed = {
+        "size": growth.size,
+        "root": growth.root(),
+        "note": None,
+        "last_entry": last,
+        "horizon": _horizon(session),
+        "sealed_at": int(time.time()),
+    }
+    session.execute(insert(CHECKPOINTS).values(committed))
+    return len(rows), rows[-1].id
+
+
+def _settled(session: Session) -> int:
+    """An entry id up to which everything is sealed for good.
+
+    On SQLite ids are in the order of commits. On PostgreSQL a transaction may commit an entry whose id is lower than
+    others' that are sealed; a checkpoint's `last_entry` is final once every transaction that ran then has ended.
+    """
+    final = select(CHECKPOINTS.c.last_entry).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+    if session.get_bind().dialect.name == "sqlite":
+        return session.scalar(final) or 0
+    oldest = session.scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
+    # The slack is for an id that is drawn from the sequence just before its transaction gets its number.
+    final = final.where(CHECKPOINTS.c.horizon <= oldest, CHECKPOINTS.c.sealed_at < int(time.time()) - SLACK_SECONDS)
+    return session.scalar(final) or 0
+
+
+def _horizon(session: Session) -> int:
+    """PostgreSQL: a transaction number above those of all that ran when the batch was read. SQLite needs none."""
+    if session.get_bind().dialect.name == "sqlite":
+        return 0
+    return session.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) or 0
+
+
+def _sign_committed(session: Session, key: Signer) -> Sealed | None:
+    """Sign the newest committed size if it is not signed yet, and return it."""
+    newest = session.execute(
+        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+    ).first()
+    if newest is None:
+        return None
+    note = newest.note
+    if note is None:
+        note = keys.checkpoint_note(newest.size, bytes(newest.root), key)
+        session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
+    return Sealed(newest.size, bytes(newest.root), note)
