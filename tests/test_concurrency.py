@@ -127,6 +127,7 @@ def test_an_operation_that_hangs_does_not_hang_the_others(
     assert api("POST", "/v1/policies", json=RULE).status_code == 200
     assert [(entry["action"], entry["outcome"]) for entry in entries(database_url)] == [
         ("counting_add", "ok"),
+        ("policy_add", "failed"),
         ("policy_add", "ok"),
     ]
 

@@ -148,7 +148,8 @@ def test_a_recorder_that_is_kept_apart(make_app: MakeApp, name: str) -> None:
         assert api("GET", f"/v1/audit/entries/{answer.headers['Audit-Id']}").json["target"] == secret  # type: ignore[index]
     assert api("GET", "/v1/secrets").json == ["a", "b"]
     assert api("GET", "/v1/policies").json == []
-    entries = api.entries()
+    # What a recorder tried to do by itself did not happen, and is on record where it was told apart.
+    entries = [entry for entry in api.entries() if entry["target"] != "nested" or entry["outcome"] == "ok"]
     assert [(entry["action"], entry["target"], entry["outcome"], entry["actor"]) for entry in entries] == [
         ("secret_list", None, "ok", "api-token"),
         ("secret_set", "b", "ok", "api-token"),

@@ -12,6 +12,7 @@ from yoq_web.jsontext import dumps
 from yoq_web.operations import Event, Operation
 from yoq_web.plugins import describe_actor
 from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.replaying import spooled
 from yoq_web.resource import Resource
 from yoq_web.schemas import Name
 
@@ -44,6 +45,7 @@ __all__ = [
     "named",
     "print_json",
     "print_table",
+    "spooled",
 ]
 
 

@@ -17,6 +17,7 @@ from yoq_web import (
     plugin_commands,
     policies,
     problems,
+    replaying,
     secrets,
     server,
     service,
@@ -30,6 +31,7 @@ from yoq_web.metrics import Metrics
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.plugins import PluginHost, described, plugin_name
 from yoq_web.settings import REQUIRED_PLUGINS, Settings
+from yoq_web.spool import Spool
 from yoq_web.state import State, state_of
 
 DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "service": service}
@@ -68,7 +70,13 @@ def _build(
     host = PluginHost(app, REQUIRED_PLUGINS, settings.blocked_plugins, refused)
     registry = Registry()
     app.extensions["yoq"] = State(
-        settings=settings, metrics=Metrics(), attempts=Attempts(), plugins=host, registry=registry
+        settings=settings,
+        metrics=Metrics(),
+        attempts=Attempts(),
+        plugins=host,
+        registry=registry,
+        spool=Spool(settings.data_dir),
+        recover=replaying.replay,
     )
     database.init_app(app, settings)
     lineages.init_app(app)

@@ -16,6 +16,11 @@ class Metrics:
         )
         self.operations = self._counter("yoq_operations", "Operations that ended", "action", "outcome")
         self.audit_failures = self._counter("yoq_audit_failures", "Events that a recorder could not store")
+        self.audit_recorded = self._counter("yoq_audit_recorded", "Events that every recorder stored at once")
+        self.audit_spooled = self._counter("yoq_audit_spooled", "Events that went to the spool")
+        self.audit_replayed = self._counter("yoq_audit_replayed", "Events that a recorder took from the spool")
+        self.audit_refused = self._counter("yoq_audit_refused", "Operations refused because they were not recorded")
+        self.spool_failures = self._counter("yoq_audit_spool_failures", "Events that even the spool could not keep")
         self.hook_failures = self._counter("yoq_hook_failures", "Plugins' hooks that raised", "plugin", "hook")
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from flask import g, has_request_context
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from yoq_web import recording
@@ -38,13 +39,15 @@ class Operation:
     """A named sensitive action, declared once.
 
     `name` is the trail's action label and is never reused; `scope` is what an actor must hold. `details` names what
-    may be recorded beyond the target: whatever performed() is given under another name stays out of the trail.
+    may be recorded beyond the target: whatever performed() is given under another name stays out of the trail. With
+    `audit_failure="refuse"` the operation must not go through unrecorded, whatever YOQ_AUDIT_FAILURE says.
     """
 
     name: str
     summary: str
     scope: str
     details: tuple[str, ...] = ()
+    audit_failure: Literal["refuse"] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{1,63}", self.name):
@@ -73,13 +76,15 @@ class Operation:
         if not event.actor.allows(self.scope):
             raise denied(event)
         g.yoq_performing = self.name
+        reached = spooled = False
         try:
             with unit_of_work() as session:
+                reached = True
                 here.plugins.ask_before(event)
                 yield session
                 session.flush()
                 event = event.ended("ok")
-                recording.record(event, session)
+                spooled = recording.record_change(event, session)
         except NotFound:
             raise
         except Veto as veto:
@@ -90,10 +95,22 @@ class Operation:
             ended_badly(event.ended("denied", reason_of(error)), error)
             raise
         except BaseException as error:
-            ended_badly(event.ended("failed", reason_of(error)), error)
+            # With the record of a change that was about to commit went the knowledge whether it did.
+            unknown = spooled and (isinstance(error, OperationalError) or not isinstance(error, Exception))
+            ended_badly(
+                event.ended("interrupted" if unknown else "failed", reason_of(error)),
+                error,
+                reachable=reached or not isinstance(error, SQLAlchemyError),
+            )
+            if spooled:
+                recording.settle(event, "rolled back")
             raise
         finally:
             g.pop("yoq_performing", None)
+        if spooled:
+            recording.settle(event, "committed")
+        else:
+            recording.recorded()
         ended(event)
         here.plugins.notify("yoq_operation_committed", event=event)
 
@@ -131,6 +148,32 @@ class Event:
             reason=reason,
         )
 
+    def document(self) -> dict[str, Any]:
+        """This event as JSON knows it. Of the actor only kind and label stay; its details are among the event's."""
+        own = {name: getattr(self, name) for name in PLAIN}
+        actor = {"kind": self.actor.kind, "label": self.actor.label}
+        return own | {"operation": self.operation.name, "actor": actor, "details": dict(self.details)}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], operations: Mapping[str, Operation]) -> Event:
+        """The event of a document. Its operation may be unknown by now. Raises ValueError and the like for nonsense."""
+        name = document["operation"]
+        details = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document["details"].items()
+        }
+        if document["outcome"] not in get_args(Outcome):
+            raise ValueError(f"{document['outcome']!r} is no outcome")
+        return cls(
+            operation=operations.get(name) or Operation(name, "", "*"),
+            actor=Actor(document["actor"]["kind"], document["actor"]["label"]),
+            details=MappingProxyType(details),
+            **{key: document[key] for key in PLAIN},
+        )
+
+
+PLAIN = ("id", "target", "time", "request_id", "node", "peer", "outcome", "reason")
+"""The members of an event that are the same in JSON."""
+
 
 ACCESS_DENIED = Operation("access_denied", "Refuse a request", "*", ("method", "path", "count", "seconds"))
 """Recorded where a request is refused and no operation is involved; nobody performs it."""
@@ -165,9 +208,9 @@ def denied(event: Event, scope: str | None = None) -> Denied:
     return error
 
 
-def ended_badly(event: Event, error: BaseException) -> None:
+def ended_badly(event: Event, error: BaseException, *, reachable: bool = True) -> None:
     """Record an event that changed nothing, in a transaction of its own, and tell the plugins."""
-    recording.record_alone(event)
+    recording.record_alone(event, reachable=reachable)
     ended(event)
     state().plugins.notify("yoq_operation_failed", event=event, error=error)
 

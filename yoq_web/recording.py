@@ -1,23 +1,42 @@
-"""Handing an event to the recorders, each in a savepoint: one that fails takes neither change nor record away."""
+"""Handing an event to the recorders, each in a savepoint, and what becomes of one that a recorder cannot store.
+
+The failure policy: the event goes to the spool and the operation goes on, or with `refuse` nothing is changed.
+"""
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Sequence
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_web.database import db, unit_of_work, without_endings
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.plugins import Implementation
+from yoq_web.problems import Problem
 from yoq_web.state import state
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from yoq_web.operations import Event
+    from yoq_web.spool import Settlement
 
 log = get_logger("yoq_web")
+
+Failures = Sequence[tuple[Implementation, BaseException]]
+"""The recorders that could not store an event, and why."""
+
+
+class NotRecorded(Problem):
+    """The operation could not be recorded and must not go through unrecorded: nothing was changed (503)."""
+
+    def __init__(self) -> None:
+        super().__init__(503, "the operation could not be recorded", "so nothing was changed; try again later")
 
 
 class RecorderSession(Session):
@@ -41,12 +60,18 @@ class RecorderSession(Session):
         raise RuntimeError("a recorder may not roll back: raise an exception, and the door undoes its work")
 
 
-def record(event: Event, session: Session) -> None:
-    """Let every recorder store `event` in the session's transaction. One that fails is logged and counted."""
+def recorders() -> tuple[Implementation, ...]:
+    """Everybody who stores events."""
+    return state().plugins.implementations("yoq_record_operation")
+
+
+def record(event: Event, session: Session, by: Sequence[Implementation] | None = None) -> Failures:
+    """Let every recorder, or those given, store `event` in the session's transaction; returns those that failed."""
+    failed: list[tuple[Implementation, BaseException]] = []
     connection = session.connection()
     # Savepoints through the driver: Session.begin_nested() costs a quarter of the throughput of an audited write.
     with without_endings(connection), closing(connection.connection.cursor()) as driver:
-        for recorder in state().plugins.implementations("yoq_record_operation"):
+        for recorder in recorders() if by is None else by:
             driver.execute("SAVEPOINT yoq_record")
             inner = RecorderSession(connection)
             try:
@@ -61,29 +86,112 @@ def record(event: Event, session: Session) -> None:
                 inner.close()
                 for changed in (*session.new, *session.dirty, *session.deleted):
                     session.expunge(changed)
-                driver.execute("ROLLBACK TO SAVEPOINT yoq_record")
-                driver.execute("RELEASE SAVEPOINT yoq_record")
-                not_recorded(event, error, recorder)
+                with _errors_of(connection):
+                    driver.execute("ROLLBACK TO SAVEPOINT yoq_record")
+                    driver.execute("RELEASE SAVEPOINT yoq_record")
+                failed.append((recorder, error))
+    return failed
 
 
-def record_alone(event: Event) -> None:
-    """Record an event that has no change to share a transaction with: a denial or a failure."""
-    db.session.rollback()
+@contextmanager
+def _errors_of(connection: Connection) -> Iterator[None]:
+    """Have the driver's errors look like those of other statements: a lost database is answered 503."""
+    dialect = connection.dialect
     try:
-        with unit_of_work() as session:
-            record(event, session)
-    except HOOK_ERRORS as error:
-        not_recorded(event, error)
+        yield
+    except dialect.loaded_dbapi.Error as error:
+        raise DBAPIError.instance(
+            None, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+        ) from error
 
 
-def not_recorded(event: Event, error: BaseException, recorder: Implementation | None = None) -> None:
-    """An event could not be stored; the operation goes on. The durable spool takes it from here once there is one."""
-    state().metrics.audit_failures.inc()
-    log.error(
-        "an operation could not be recorded",
-        audit_id=event.id,
-        action=event.operation.name,
-        outcome=event.outcome,
-        plugin=recorder.plugin if recorder else None,
-        error=type(error).__name__,
-    )
+def record_change(event: Event, session: Session) -> bool:
+    """Record `event` together with the change that it is about; what cannot be stored is prepared in the spool.
+
+    Returns whether the spool waits for settle(). Raises NotRecorded if the policy is to refuse.
+    """
+    failed = record(event, session)
+    if not failed:
+        return False
+    _count(event, failed)
+    if "refuse" in (event.operation.audit_failure, state().settings.audit_failure):
+        state().metrics.audit_refused.inc()
+        raise NotRecorded
+    try:
+        # Before the commit, so that no crash after it loses the event.
+        state().spool.prepare(event.document(), _names(failed))
+    except OSError as error:
+        _nowhere(event, error)
+    return True
+
+
+def settle(event: Event, settlement: Settlement) -> None:
+    """Tell the spool how the change of a prepared event ended."""
+    if settlement == "committed":
+        state().metrics.audit_spooled.inc()
+    try:
+        state().spool.settle(event.id, settlement)
+    except OSError as error:
+        if settlement == "committed":
+            _nowhere(event, error)
+
+
+def record_alone(event: Event, *, reachable: bool = True) -> None:
+    """Record an event that has no change to share a transaction with: a denial or a failure.
+
+    `reachable` says whether to try the database at all: whoever just waited for it in vain need not wait again.
+    """
+    failed: Failures = ()
+    if reachable:
+        try:
+            db.session.rollback()
+            with unit_of_work() as session:
+                failed = record(event, session)
+        except HOOK_ERRORS as error:
+            failed = [(recorder, error) for recorder in recorders()]
+    else:
+        failed = [(recorder, ConnectionError()) for recorder in recorders()]
+    if not failed:
+        recorded()
+        return
+    _count(event, failed)
+    state().metrics.audit_spooled.inc()
+    try:
+        state().spool.keep(event.document(), _names(failed))
+    except OSError as error:
+        _nowhere(event, error)
+
+
+def recorded() -> None:
+    """An event is stored and committed: so may be what waits in the spool."""
+    here = state()
+    here.metrics.audit_recorded.inc()
+    if here.spool.due:
+        here.recover()
+
+
+def _names(failed: Failures) -> list[str]:
+    return [recorder.plugin for recorder, _ in failed]
+
+
+def _count(event: Event, failed: Failures) -> None:
+    """Count every failure; log the first of an outage."""
+    here = state()
+    for recorder, error in failed:
+        here.metrics.audit_failures.inc()
+        if recorder.plugin not in here.outages:
+            here.outages.add(recorder.plugin)
+            log.error(
+                "an operation could not be recorded",
+                audit_id=event.id,
+                action=event.operation.name,
+                outcome=event.outcome,
+                plugin=recorder.plugin,
+                error=type(error).__name__,
+            )
+
+
+def _nowhere(event: Event, error: OSError) -> None:
+    """Neither the database nor the disk takes the event: the log is the last place to keep it."""
+    state().metrics.spool_failures.inc()
+    log.critical("an operation is recorded nowhere but here", record=event.document(), error=str(error))

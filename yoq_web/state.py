@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from yoq_web.metrics import Metrics
     from yoq_web.plugins import PluginHost
     from yoq_web.settings import Settings
+    from yoq_web.spool import Spool
 
 
 @dataclass(kw_only=True)
@@ -25,6 +27,11 @@ class State:
     attempts: Attempts
     plugins: PluginHost
     registry: Registry
+    spool: Spool
+    recover: Callable[[], object]
+    """Called when something may be replayed from the spool."""
+    outages: set[str] = field(default_factory=set)
+    """The recorders that failed and have not recovered."""
     write_lock: threading.Lock = field(default_factory=threading.Lock)
 
 

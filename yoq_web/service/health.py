@@ -10,11 +10,20 @@ from yoq_web.state import state
 
 def health() -> tuple[dict[str, object], int]:
     """The health document and its HTTP status: `ok`, `degraded` (it works, look here) or `unavailable` (503)."""
+    spool = _spool()
     try:
         behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
     except SQLAlchemyError:
-        return {"status": "unavailable", "database": "cannot be read"}, 503
+        return {"status": "unavailable", "database": "cannot be read", **spool}, 503
     refused = sorted({plugin.name for plugin in state().plugins.all if plugin.state == "refused"})
     concerns = {"lineages_behind": behind, "plugins_refused": refused}
-    found = {name: names for name, names in concerns.items() if names}
+    found = {name: names for name, names in concerns.items() if names} | spool
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
+
+
+def _spool() -> dict[str, object]:
+    """How many records wait in the spool, and whether it can be written, if there is something to say."""
+    spool = state().spool
+    waiting = len(spool.waiting())
+    found: dict[str, object] = {"spool": waiting} if waiting else {}
+    return found if spool.writable else found | {"spool_writable": False}
