@@ -77,14 +77,14 @@ def test_one_lineage_goes_down_and_up(app: Flask) -> None:
     """With `-x plugin=NAME`, before the command or after it, a command moves that lineage and no other."""
     everything = tables(app)
     at_head = output(app, "db", "-x", "plugin=audit", "current")
-    output(app, "db", "-x", "plugin=audit", "downgrade", "base")
+    output(app, "db", "-x", "plugin=audit", "downgrade", "--yes", "base")
     assert everything - tables(app) == {"audit_log"}
     assert run(app, "db", "-x", "plugin=audit", "current").stdout.startswith("audit: nothing, behind ")
     assert run(app, "db", "current", "-x", "plugin=core").exit_code == 0
     assert run(app, "db", "current").exit_code == 1
     output(app, "db", "upgrade", "-x", "plugin=audit")
     assert tables(app) == everything
-    output(app, "db", "downgrade", "-x", "plugin=audit", "base")
+    output(app, "db", "downgrade", "--yes", "-x", "plugin=audit", "base")
     output(app, "db", "-x", "plugin=audit", "upgrade")
     assert output(app, "db", "-x", "plugin=audit", "current") == at_head
 

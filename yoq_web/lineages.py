@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from argparse import Namespace
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +12,25 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from flask import Flask
 from flask_migrate import Migrate
 from sqlalchemy import Connection, inspect
+from structlog.stdlib import get_logger
 
 from yoq_web.database import Model, db
+from yoq_web.logs import rendered
+from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.problems import Problem
 from yoq_web.settings import REQUIRED_PLUGINS
 from yoq_web.state import state, state_of
 
+log = get_logger("yoq_web")
+
 CORE = "core"
+
+NEEDED = frozenset({CORE, *REQUIRED_PLUGINS})
+"""The lineages without which nothing is served."""
 
 
 def migrations_folder() -> Path:
@@ -131,16 +140,51 @@ def configuration(lineage: Lineage) -> Config:
     return _configure(config)
 
 
+class UpgradeFailed(Problem):
+    """The migrations of plugins that the program can do without failed; everything else was upgraded."""
+
+    def __init__(self, errors: Mapping[str, BaseException]) -> None:
+        told = "; ".join(f"{name}: {_said(error)}" for name, error in errors.items())
+        cure = "; ".join(f"yoq-web db upgrade -x plugin={name}" for name in errors)
+        super().__init__(503, "migrations failed, and were undone", f"{told}. To see where, run: {cure}")
+        self.errors = dict(errors)
+
+    def log(self) -> None:
+        """Tell it where nobody waits for an answer."""
+        for name, error in self.errors.items():
+            what = "a plugin's migrations failed and were undone"
+            log.error(what, plugin=name, error=_said(error), exception=rendered(error))
+
+
+def _said(error: BaseException) -> str:
+    # Alembic's and our own words; any other message may be about what is stored.
+    return str(error) if isinstance(error, CommandError) else rendered(error).partition("\n")[0]
+
+
 def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
-    """Bring every lineage to its head: the core first, then the plugins in load order, each in one transaction."""
+    """Bring every lineage to its head: the core first, then the plugins in load order, each in one transaction.
+
+    A plugin that the program can do without holds up nothing: if its migrations fail, or the database is ahead of
+    them, the others are upgraded before this raises.
+    """
     found = standings()
     unknown = [standing for standing in found if not standing.known]
+    errors: dict[str, BaseException] = {}
     for standing in found:
-        if standing in unknown and standing.lineage.name == CORE:
+        name = standing.lineage.name
+        if standing in unknown and name == CORE:
             raise out_of_date(unknown)
         if standing.known and not standing.up_to_date:
-            command.upgrade(configuration(standing.lineage), "head")
-            tell(f"{standing.lineage.name}: {standing.current or 'nothing'} -> {standing.head}")
+            try:
+                command.upgrade(configuration(standing.lineage), "head")
+            except HOOK_ERRORS as error:
+                if name in NEEDED:
+                    raise
+                errors[name] = error
+            else:
+                tell(f"{name}: {standing.current or 'nothing'} -> {standing.head}")
+    if errors:
+        raise UpgradeFailed(errors)
     if unknown:
         raise out_of_date(unknown)
 
@@ -181,13 +225,18 @@ def _standing(lineage: Lineage, connection: Connection, tables: set[str]) -> Sta
 
 
 def prepare_database(app: Flask) -> None:
-    """Make an empty embedded database ready. Raises a Problem with what to run if another is not up to date."""
+    """Make an empty embedded database ready. Raises a Problem with what to run if another is not up to date.
+
+    Plugins that are not required are served as they are, if they are behind: /health names them.
+    """
     with app.app_context():
         found = standings()
         if state_of(app).settings.on_sqlite and all(standing.current is None for standing in found):
-            upgrade()
+            try:
+                upgrade()
+            except UpgradeFailed as failed:
+                failed.log()
             return
-        needed = {CORE, *REQUIRED_PLUGINS}
         wrong = [standing for standing in found if not standing.up_to_date]
-        if needed.intersection(standing.lineage.name for standing in wrong):
+        if NEEDED.intersection(standing.lineage.name for standing in wrong):
             raise out_of_date(wrong)

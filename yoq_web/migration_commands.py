@@ -44,7 +44,7 @@ def remember(x_arg: tuple[str, ...]) -> None:
 
 group = MigrationGroup("db", callback=remember, params=[LINEAGE], help=HELP)
 for name, command in stock.commands.items():
-    if name not in ("init", "list-templates", "upgrade", "current"):
+    if name not in ("init", "list-templates", "upgrade", "downgrade", "current"):
         group.add_command(command, name)
 
 
@@ -64,6 +64,26 @@ def upgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], revision
     else:
         upgrade(click.echo)
         click.echo("the database is up to date")
+
+
+@group.command("downgrade")
+@click.option("--sql", is_flag=True, help="Print the SQL instead of running it.")
+@click.option("--tag", help="Any word, for env.py.")
+@click.option("-x", "--x-arg", "x_arg", multiple=True, metavar="plugin=NAME", help="Which lineage; the core's if none.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.argument("revision", default="-1")
+def downgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], yes: bool, revision: str) -> None:
+    """Take one lineage back to a revision, by one if none is given; what the newer tables hold is lost."""
+    chosen = list(x_arg or g.x_arg)
+    lineage = lineage_chosen(chosen)
+    if not (sql or yes):
+        click.confirm(
+            f"Taking {lineage.name} back to {revision!r} removes tables or columns and all that they hold, "
+            "the audit trail included if it is there.\nThere is no way back but a backup. Go on?",
+            abort=True,
+            err=True,
+        )
+    flask_migrate.downgrade(revision=revision, sql=sql, tag=tag, x_arg=chosen)
 
 
 @group.command("current")
