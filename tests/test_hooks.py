@@ -275,6 +275,44 @@ def described(app: Flask) -> Any:
     return api.entries()[0].get("actor_description")
 
 
+def test_yoq_pulse_comes_at_the_end_of_a_command_that_did_something(make_app: MakeApp) -> None:
+    """What is due after an operation is done when its command ends; a command that only reads has no such end."""
+    pulses: list[Flask] = []
+
+    def beat(app: Flask) -> None:
+        pulses.append(app)
+
+    app = make_app(Made("heart", yoq_pulse=beat))
+    for arguments, beats in ((["policy", "list"], 0), (["policy", "deny", "a", "b"], 1)):
+        assert app.test_cli_runner().invoke(args=arguments).exit_code == 0
+        assert pulses == [app] * beats
+
+
+@wrong
+def test_yoq_pulse_that_raises(make_app: MakeApp, error: BaseException) -> None:
+    """The command has done its work all the same."""
+    app = make_app(Made("bad", yoq_pulse=raising(error)))
+    assert app.test_cli_runner().invoke(args=["policy", "deny", "a", "b"]).exit_code == 0
+
+
+def test_yoq_health_is_shown(make_app: MakeApp) -> None:
+    """What a plugin says is in /health beside its name; silence changes nothing."""
+    silent = Made("silent", yoq_health=lambda: None)
+    assert Api(make_app(silent))("GET", "/health").json == {"status": "ok"}
+    app = make_app(silent, Made("worried", yoq_health=lambda: "the disk is old"))
+    assert Api(app)("GET", "/health").json == {"status": "degraded", "plugins": {"worried": "the disk is old"}}
+
+
+@wrong
+def test_yoq_health_that_raises(make_app: MakeApp, error: BaseException) -> None:
+    """It is told, and /health answers."""
+    answer = Api(make_app(Made("bad", yoq_health=raising(error))))("GET", "/health")
+    assert (answer.status_code, answer.json) == (
+        200,
+        {"status": "degraded", "plugins": {"bad": "it cannot say how it is"}},
+    )
+
+
 def test_yoq_describe_actor_says_more(make_app: MakeApp) -> None:
     """The first description wins and is shown beside the label."""
     silent = Made("silent", yoq_describe_actor=lambda actor: None)

@@ -138,7 +138,7 @@ def test_a_tampered_secret_does_not_open(
 ) -> None:
     """Ciphertext moved to another name, or altered, is told from the real one; the others still open."""
     stored = "(SELECT * FROM secrets) AS o WHERE secrets.name = 'db'"
-    behind(database_url, f"UPDATE secrets SET {change} FROM {stored} AND o.name = '{source}'")  # noqa: S608 - our own words
+    behind(database_url, f"UPDATE secrets SET {change} FROM {stored} AND o.name = '{source}'")
     before = rows(database_url)
     for act in (get_secret, rotate_secret):
         with acting(make_app()), pytest.raises(Problem) as caught:

@@ -17,7 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from tests.conftest import MakeApp
 from tests.door import acting, behind
 from tests.served import Served, command
-from yoq_audit import keys, sealing
+from yoq_audit import keys, sealing, watch
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -56,10 +56,9 @@ def naive_root(leaves: list[bytes]) -> bytes:
 
 def stored_leaves(url: str) -> list[bytes]:
     """The leaves of the sealed entries in their order, from the stored columns."""
-    rows = behind(
-        url,
-        f"SELECT l.leaf_index, {', '.join(f'e.{name}' for name in FIELDS)} FROM audit_leaf l JOIN audit_log e ON e.id = l.entry_id ORDER BY l.leaf_index",
-    )
+    columns = ", ".join(f"e.{name}" for name in FIELDS)
+    joined = "audit_leaf l JOIN audit_log e ON e.id = l.entry_id ORDER BY l.leaf_index"
+    rows = behind(url, f"SELECT l.leaf_index, {columns} FROM {joined}")
     assert [row["leaf_index"] for row in rows] == list(range(len(rows)))
     return [encode_leaf([row[name] for name in FIELDS]) for row in rows]
 
@@ -205,7 +204,7 @@ def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> 
         late = db.engine.raw_connection()
         columns = ", ".join(name for name in FIELDS if name != "event_id")
         late.cursor().execute(
-            f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "  # noqa: S608 - constants
+            f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
             f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
         )
     fill(app, 2)
@@ -230,12 +229,30 @@ def test_a_database_that_was_cut_back_is_not_signed(
     assert signed.keys() == {5}
 
 
+def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> None:
+    """A rewound database is noticed at the first beat, though nothing is due, told in /health, and mended in time."""
+    fill(app, 5)
+    seal(app)
+    kept = behind(database_url, CHECKPOINTS)
+    behind(database_url, "UPDATE audit_checkpoint SET size = 4")
+    with app.app_context():
+        watch.seal()
+    health = app.test_client().get("/health").json
+    assert health is not None
+    assert health["status"] == "degraded"
+    assert health["plugins"]["audit"].startswith("nothing is sealed: the log has 4 sealed entries, but 5")
+    behind(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
+    with app.app_context():
+        watch.seal()
+    assert app.test_client().get("/health").json == {"status": "ok"}
+
+
 def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: str) -> None:
     """A tree that is as long but another one is no extension either."""
     fill(app, 5)
     seal(app)
     zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
-    behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")  # noqa: S608 - constants
+    behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
     fill(app, 1)
     with pytest.raises(sealing.Rewound, match="not those"):
         seal(app)

@@ -79,7 +79,7 @@ def test_a_database_that_refuses_is_unavailable_until_it_is_back(
     assert stranger("GET", "/health").status_code == 200
     name = make_url(database_url).database
     postgres.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608 - our own
+    postgres.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     answer = stranger("GET", "/health")
     assert (answer.status_code, answer.get_json()["status"]) == (503, "unavailable")
     assert "Traceback" not in answer.text + caplog.text

@@ -34,7 +34,7 @@ def add_one(target: str) -> None:
     """Read the counter, add one, write it back: two of these at once must not lose one."""
     with counting_add.performed(target) as session:
         lock = "" if session.get_bind().dialect.name == "sqlite" else " FOR UPDATE"
-        value = session.scalar(text(f"SELECT value FROM counter{lock}"))  # noqa: S608 - one of two words of our own
+        value = session.scalar(text(f"SELECT value FROM counter{lock}"))
         session.execute(text("UPDATE counter SET value = :value"), {"value": (value or 0) + 1})
 
 

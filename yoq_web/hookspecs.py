@@ -86,6 +86,11 @@ def yoq_pulse(app: Flask) -> None:
     """
 
 
+@hookspec
+def yoq_health() -> str | None:
+    """Say what an operator should look at, in one short line that anybody may read, or None. Asked by /health."""
+
+
 @hookspec(firstresult=True)
 def yoq_describe_actor(actor: Actor) -> str | None:
     """Say more about an entry's actor for people to read, or None. Only its kind and label are known by then."""

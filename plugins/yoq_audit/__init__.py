@@ -6,23 +6,34 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from yoq_audit import commands, routes, sealing
+from yoq_audit import commands, log_routes, proof_commands, routes, watch
 from yoq_audit.log import append
 from yoq_web import Contribution, Event, hookimpl
+
+OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command}
+"""For auditors, who have neither our database nor our settings."""
 
 
 @hookimpl
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        blueprints=(routes.blueprint,), commands=(commands.group,), migrations=Path(__file__).parent / "migrations"
+        blueprints=(routes.blueprint, log_routes.blueprint),
+        commands=(commands.group,),
+        migrations=Path(__file__).parent / "migrations",
     )
 
 
 @hookimpl
 def yoq_pulse() -> None:
     """Seal what was committed since the last time."""
-    sealing.seal()
+    watch.seal()
+
+
+@hookimpl
+def yoq_health() -> str | None:
+    """Say why nothing is sealed, if so."""
+    return watch.trouble()
 
 
 @hookimpl

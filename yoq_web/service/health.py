@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.lineages import standings
+from yoq_web.notifying import HOOK_ERRORS, hook_failed
 from yoq_web.state import state
 
 
@@ -16,9 +17,23 @@ def health() -> tuple[dict[str, object], int]:
     except SQLAlchemyError:
         return {"status": "unavailable", "database": "cannot be read", **spool}, 503
     refused = sorted({plugin.name for plugin in state().plugins.all if plugin.state == "refused"})
-    concerns = {"lineages_behind": behind, "plugins_refused": refused}
-    found = {name: names for name, names in concerns.items() if names} | spool
+    concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": _plugins()}
+    found = {name: concern for name, concern in concerns.items() if concern} | spool
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
+
+
+def _plugins() -> dict[str, str]:
+    """What the plugins say that an operator should look at, by plugin."""
+    found: dict[str, str] = {}
+    for ask in state().plugins.implementations("yoq_health"):
+        try:
+            concern = ask()
+        except HOOK_ERRORS as error:
+            hook_failed(ask.plugin, "yoq_health", error)
+            concern = "it cannot say how it is"
+        if isinstance(concern, str):
+            found[ask.plugin] = concern
+    return found
 
 
 def _spool() -> dict[str, object]:

@@ -25,6 +25,7 @@ class Health(BaseModel):
     database: str | None = Field(default=None, exclude_if=lambda value: value is None)
     lineages_behind: list[str] = []
     plugins_refused: list[str] = []
+    plugins: dict[str, str] = {}
     spool: int = Field(default=0, description="How many records wait in the spool until they can be stored")
     spool_writable: bool = True
 
