@@ -196,3 +196,15 @@ def test_no_route_changes_the_trail(api: Api, app: Flask) -> None:
         for method in ("POST", "PUT", "DELETE"):
             assert api(method, path).status_code in (404, 405)
     assert api.entries() == [entry]
+
+
+def test_long_targets_fit_into_yoqs_client(app: Flask, api: Api) -> None:
+    """Where even the short form is longer than yoq's client takes, it gets the newest entries that fit."""
+    fill(app, 230, name="s" * 250)
+    answer = old_client(api, "/v1/audit?limit=500")
+    assert CLIENT_LIMIT - 2048 < len(answer) < CLIENT_LIMIT - 512
+    whole = api("GET", "/v1/audit?limit=500", headers={"User-Agent": "curl"}).json
+    assert whole is not None
+    assert len(whole) == 230
+    short = json.loads(answer)
+    assert short == [{name: entry[name] for name in MEMBERS[:5]} for entry in whole[: len(short)]]

@@ -69,11 +69,22 @@ class EntryOut(BaseModel):
 def list_entries(query: AuditQuery) -> list[dict[str, Any]]:
     """List the newest entries, the newest first.
 
-    A client without a User-Agent, as yoq's, gets the first five members only where the rest would be too long for it.
+    A client without a User-Agent, as yoq's, gets the first five members only where the rest would be too long for it,
+    and of the oldest entries no more than it can take.
     """
     shown = documents(log.newest(db.session(), query.limit))
     if "User-Agent" not in request.headers and len(dumps(shown).encode()) > CLIENT_BYTES:
-        return brief(shown)
+        return _fitting(brief(shown))
+    return shown
+
+
+def _fitting(shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the documents, from the first, as yoq's client takes."""
+    room = CLIENT_BYTES - len("[]")
+    for number, document in enumerate(shown):
+        room -= len(dumps(document).encode()) + len(",")
+        if room < 0:
+            return shown[:number]
     return shown
 
 
