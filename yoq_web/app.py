@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from flask import Flask
+from structlog.stdlib import get_logger
 
 from yoq_web import (
     database,
@@ -34,6 +36,8 @@ from yoq_web.settings import REQUIRED_PLUGINS, Settings
 from yoq_web.spool import Spool
 from yoq_web.state import State, state_of
 
+log = get_logger("yoq_web")
+
 DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "service": service}
 """The core's own domains; each has a contribution of the same shape as a plugin's."""
 
@@ -53,10 +57,19 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
         app, failed = _build(config or {}, given, refused)
         failed = failed or _ready(app)
         if not failed:
+            _warn(app)
             return app
         with app.app_context():
             database.db.engine.dispose()
         refused |= failed
+
+
+def _warn(app: Flask) -> None:
+    """Tell of settings that have no effect: once, not again in each of a server's workers."""
+    here = state_of(app)
+    if multiprocessing.parent_process() is None:
+        for mistake in here.settings.mistaken(here.plugins.plugins):
+            log.warning("a setting has no effect", reason=mistake)
 
 
 def _build(

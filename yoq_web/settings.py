@@ -9,7 +9,7 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -20,6 +20,18 @@ from sqlalchemy.exc import ArgumentError
 
 REQUIRED_PLUGINS = ("audit",)
 """Plugins without which the application refuses to start: an unaudited admin API is a defect."""
+
+VARIABLES = (
+    "YOQ_DATA_DIR",
+    "YOQ_DATABASE_URL",
+    "YOQ_API_TOKEN",
+    "YOQ_NODE",
+    "YOQ_TRUSTED_PROXIES",
+    "YOQ_BLOCKED_PLUGINS",
+    "YOQ_AUDIT_FAILURE",
+    "YOQ_LOG_ORIGIN",
+)
+"""Every variable there is; beside them a plugin may read those that begin with YOQ_ and its name."""
 
 TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
 """How a bearer token looks: 32 random bytes as lower-case hex."""
@@ -49,6 +61,15 @@ class Settings:
     def on_sqlite(self) -> bool:
         """Whether the database is SQLite, which a first start makes ready by itself."""
         return self.database_url.startswith("sqlite")
+
+    def mistaken(self, plugins: Iterable[str]) -> list[str]:
+        """What is wrong with the settings although they can be used, given the names of the installed plugins."""
+        names = set(plugins)
+        own = tuple(f"YOQ_{name.upper()}_" for name in names)
+        unknown = [name for name in self.given if name not in VARIABLES and not name.startswith(own)]
+        found = [f"there is no setting {name}" for name in sorted(unknown)]
+        absent = sorted(self.blocked_plugins - names)
+        return found + [f"YOQ_BLOCKED_PLUGINS names {name!r}, which is not installed" for name in absent]
 
     @classmethod
     def load(cls, config: Mapping[str, Any]) -> Settings:
