@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
@@ -20,6 +22,9 @@ from yoq_web.lineages import upgrade
 
 ADMIN = "a" * 64
 """The admin token of every application under test."""
+
+STARTERS = {"serve", "command", "PROGRAM"}
+"""What a test that starts the program uses of tests.served."""
 
 MakeApp = Callable[..., Flask]
 
@@ -53,6 +58,26 @@ class Api:
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json  # type: ignore[assignment]
         return found
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker that the tests below get by themselves."""
+    config.addinivalue_line("markers", "program: starts the program as a process of its own")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that starts the program, itself or by a fixture: `-m "not program"` runs the quick ones."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            fixtures = [found for defined in item._fixtureinfo.name2fixturedefs.values() for found in defined]
+            functions = [item.function, *(found.func for found in fixtures)]
+            if any(STARTERS & _names(inspect.unwrap(function).__code__) for function in functions):
+                item.add_marker("program")
+
+
+def _names(code: CodeType) -> set[str]:
+    inner = [_names(found) for found in code.co_consts if isinstance(found, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 @pytest.fixture(scope="session")
