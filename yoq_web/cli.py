@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import entry_points
 from typing import Any
 
 import click
@@ -12,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app import create_app
 from yoq_web.commands import told
-from yoq_web.plugins import RequiredPluginMissing
+from yoq_web.notifying import HOOK_ERRORS
+from yoq_web.plugins import GROUP, RequiredPluginMissing
 from yoq_web.settings import SettingsError
 
 
@@ -23,6 +25,18 @@ def make_app() -> Flask:
     except (SettingsError, RequiredPluginMissing) as error:
         click.echo(str(error), err=True)
         sys.exit(1)
+
+
+def offline_command(plugin: str, name: str) -> click.Command | None:
+    """What the module of a plugin has as OFFLINE_COMMANDS[name]: a command without settings, data or a database."""
+    for point in entry_points(group=GROUP, name=plugin):
+        try:
+            found = getattr(point.load(), "OFFLINE_COMMANDS", {}).get(name)
+        except HOOK_ERRORS:
+            continue  # the application, built next, refuses the plugin and says why
+        if isinstance(found, click.Command):
+            return found
+    return None
 
 
 class Root(FlaskGroup):
@@ -47,6 +61,13 @@ class Root(FlaskGroup):
             failure.show()
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was named; no application is built for one that a plugin declares offline."""
+        command = offline_command(*args[:2]) if len(args) > 1 else None
+        return (" ".join(args[:2]), command, args[2:]) if command else super().resolve_command(ctx, args)
 
     def _load_plugin_commands(self) -> None:
         """Load none of the commands that distributions add to every Flask program: they would win over ours."""

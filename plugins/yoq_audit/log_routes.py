@@ -1,0 +1,129 @@
+"""The HTTP API of the provable log: checkpoint, tiles, entry bundles (C2SP tlog-tiles), key and proofs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from flask import Blueprint, Response
+from pydantic import BaseModel, BeforeValidator, Field
+
+from yoq_audit import proving
+from yoq_audit.tlog.encoding import decimal, to_base64
+from yoq_audit.tlog.errors import PathError
+from yoq_audit.tlog.tiles import Bundle, Tile
+from yoq_web import NotFound, db, endpoint
+
+blueprint = Blueprint("audit_log", __name__)
+
+TEXT = "text/plain; charset=utf-8"
+BYTES = "application/octet-stream"
+
+FRESH = "private, max-age=1"
+FOR_EVER = "private, max-age=31536000, immutable"
+"""Whatever is at the path of a tile, full or partial, is there for ever. Private: the trail is behind a scope."""
+
+UNPROVABLE = "Nothing can be proved now: `error` and `detail` say why"
+NOTHING_YET = "The log has no entries yet"
+
+MAX_STORED = 2**63 - 1
+
+
+def _size(given: object) -> object:
+    """A size has one spelling: decimal, without sign, spaces or leading zeros."""
+    return decimal(given) if isinstance(given, str) else given
+
+
+Size = Annotated[int, Field(ge=0, le=MAX_STORED), BeforeValidator(_size)]
+
+
+class Sizes(BaseModel):
+    """Between which sizes of the log."""
+
+    old: Size = Field(alias="from", description="The smaller size")
+    new: Size | None = Field(None, alias="to", description="The larger size; the newest signed one unless given")
+
+
+class Consistency(BaseModel):
+    """That the log of size `from` is the beginning of the log of size `to`: the hashes of RFC 9162 in base64."""
+
+    old: int = Field(serialization_alias="from")
+    new: int = Field(serialization_alias="to")
+    hashes: list[str]
+
+
+@blueprint.get("/v1/audit/log/checkpoint")
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET, 503: UNPROVABLE})
+def get_checkpoint() -> Response:
+    """Give the newest signed checkpoint.
+
+    Everything committed before is sealed first. It is a signed note: the log's name, its size and its root.
+    """
+    return _answer(proving.sealed_now().note or "", TEXT, FRESH)
+
+
+@blueprint.get("/v1/audit/log/key")
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET})
+def get_key() -> Response:
+    """Give the public keys that checkpoints are signed with, one on a line, the newest last.
+
+    Ask once, keep it, and compare it with what the operator says: who checks a log with a key that he has just got
+    from it checks little.
+    """
+    found = proving.known_keys(db.session())
+    if not found:
+        raise NotFound("not found", "the log has no entries yet, and so no key")
+    return _answer("".join(f"{vkey}\n" for vkey in found), TEXT, FRESH)
+
+
+@blueprint.get("/v1/audit/log/tile/<level>/<path:place>")
+@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={503: UNPROVABLE})
+def get_tile(level: str, place: str) -> Response:
+    """Give a tile: up to 256 hashes of one level of the tree.
+
+    Level and place are written as in C2SP tlog-tiles, such as `0/x001/234` and `0/005.p/17`.
+    """
+    try:
+        tile = Tile.parse(f"tile/{level}/{place}")
+    except PathError as error:
+        raise NotFound("not found", str(error)) from None
+    return _answer(proving.tile_bytes(tile), BYTES, FOR_EVER)
+
+
+@blueprint.get("/v1/audit/log/tile/entries/<path:place>")
+@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={503: UNPROVABLE})
+def get_bundle(place: str) -> Response:
+    """Give the leaves below a tile of level 0, each behind its length as a big-endian 16-bit number.
+
+    A leaf is the entry as JSON; its hash is SHA-256 of a zero byte and the leaf.
+    """
+    try:
+        bundle = Bundle.parse(f"tile/entries/{place}")
+    except PathError as error:
+        raise NotFound("not found", str(error)) from None
+    return _answer(proving.bundle_bytes(bundle), BYTES, FOR_EVER)
+
+
+@blueprint.get("/v1/audit/entries/<event_id>/proof")
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={503: UNPROVABLE})
+def get_proof(event_id: str) -> Response:
+    """Prove that an entry is in the log, by the Audit-Id that its response carried.
+
+    The proof (C2SP tlog-proof) is checked offline, with the entry and the log's key: `yoq-web audit check-proof`.
+    """
+    proof, _ = proving.entry_proof(event_id)
+    return _answer(proof.format(), TEXT, FRESH)
+
+
+@blueprint.get("/v1/audit/log/consistency")
+@endpoint(scope="audit:read", query=Sizes, answer=Consistency, errors={404: NOTHING_YET, 503: UNPROVABLE})
+def get_consistency(query: Sizes) -> dict[str, Any]:
+    """Prove that the log only grew between two sizes.
+
+    From size 0, and between equal sizes, the proof is empty (RFC 9162).
+    """
+    new, hashes = proving.consistency(query.old, query.new)
+    return {"from": query.old, "to": new, "hashes": [to_base64(node) for node in hashes]}
+
+
+def _answer(content: str | bytes, media_type: str, caching: str) -> Response:
+    return Response(content, content_type=media_type, headers={"Cache-Control": caching})

@@ -1,0 +1,62 @@
+"""The commands of proofs: write one, check one offline, show the log's key."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+import click
+
+from yoq_audit import proving
+from yoq_audit.commands import group
+from yoq_audit.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
+from yoq_audit.showing import documents
+from yoq_audit.tlog import proof as proofs
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.note import Verifier
+from yoq_web import Failure, db, dumps, named
+from yoq_web.commands import printable
+
+
+@group.command("prove")
+@named("entry")
+@click.option("-o", "output", type=click.File("wb"), required=True, help="Where to write it; - is standard output.")
+@click.option("--entry", "document", type=click.File("wb"), help="Where to write the entry as the proof covers it.")
+def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> None:
+    """Write the proof that ENTRY, an event's id, is in the log."""
+    proof, row = proving.entry_proof(entry)
+    output.write(proof.format().encode())
+    if document is not None:
+        document.write(f"{dumps(proved_part(documents([row])[0]))}\n".encode())
+
+
+@group.command("key")
+def key_command() -> None:
+    """Print the log's public keys, the newest last."""
+    found = proving.known_keys(db.session())
+    if not found:
+        raise Failure("the log has no entries yet, and so no key")
+    for vkey in found:
+        click.echo(vkey)
+
+
+@click.command("check-proof")
+@click.argument("proof", type=click.File("rb"), metavar="FILE")
+@click.option("--entry", type=click.File("rb"), required=True, help="The entry, as the API or `audit prove` gave it.")
+@click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
+def check_command(proof: BinaryIO, entry: BinaryIO, vkeys: tuple[str, ...]) -> None:
+    """Check offline that an entry is in the log: with the proof in FILE and the log's key, and nothing else."""
+    try:
+        verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
+        document = read_document(entry.read())
+        content = proof.read()
+        head = proofs.check(content, document_leaf(document), verifiers)
+        index = proofs.parse(content).index
+    except LogError as error:
+        raise Failure(f"not proved: {printable(str(error))}") from None
+    name = printable(document["event_id"])
+    click.echo(f"proved: {name} is entry {index} of the {head.size} that {printable(head.origin)} signed")
+    if further := [member for member in UNPROVED if member in document]:
+        click.echo(f"not covered by the proof: {', '.join(further)}")
+
+
+group.add_command(check_command)
