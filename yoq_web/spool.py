@@ -101,9 +101,10 @@ class Spool:
         """What waits, by the events' ids, the oldest first."""
         if self.empty:
             return {}
+        content = b""
         with suppress(OSError):
-            return _sorted_out(self._read() + b"\n" + _encoded(self._held), self._taken).waiting
-        return {}
+            content = self._read()
+        return _sorted_out(content + b"\n" + _encoded(self._held), self._taken).waiting
 
     def replay(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
         """Hand what waits to `store`, the oldest first, and keep what that returns: what waits still.
