@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from yoq_audit import commands, log_routes, proof_commands, routes, sealing
+from yoq_audit import commands, log_routes, proof_commands, routes, watch
 from yoq_audit.log import append
 from yoq_web import Contribution, Event, hookimpl
 
@@ -27,7 +27,13 @@ def yoq_contribute() -> Contribution:
 @hookimpl
 def yoq_pulse() -> None:
     """Seal what was committed since the last time."""
-    sealing.seal()
+    watch.seal()
+
+
+@hookimpl
+def yoq_health() -> str | None:
+    """Say why nothing is sealed, if so."""
+    return watch.trouble()
 
 
 @hookimpl
