@@ -91,7 +91,7 @@ def postgres() -> Iterator[Postgres]:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database with every migration applied, to be copied."""
     folder = tmp_path_factory.mktemp("template")
-    _migrate({"YOQ_DATA_DIR": str(folder)})
+    migrate({"YOQ_DATA_DIR": str(folder)})
     return folder / "yoq.db"
 
 
@@ -99,11 +99,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgres_template(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> str:
     """A PostgreSQL database with every migration applied, to be copied."""
     name = postgres.create()
-    _migrate({"YOQ_DATA_DIR": str(tmp_path_factory.mktemp("template")), "YOQ_DATABASE_URL": postgres.url(name)})
+    migrate({"YOQ_DATA_DIR": str(tmp_path_factory.mktemp("template")), "YOQ_DATABASE_URL": postgres.url(name)})
     return name
 
 
-def _migrate(config: dict[str, str]) -> None:
+def migrate(config: dict[str, str]) -> None:
+    """Apply every migration to a database."""
     app = create_app(config)
     with app.app_context():
         upgrade()

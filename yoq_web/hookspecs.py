@@ -64,7 +64,9 @@ def yoq_before_operation(event: Event) -> None:
 def yoq_record_operation(event: Event, session: Session) -> None:
     """Store the event in the operation's own transaction, after the change. Runs in a savepoint and may not commit.
 
-    An exception undoes what this recorder did and nothing else: it is logged and counted, the operation goes on.
+    An exception undoes what this recorder did and nothing else: the event is kept in the spool and handed over again
+    when things are better, after a crash perhaps twice, so store it by its id. With the policy `refuse` the operation
+    fails instead.
     """
 
 
