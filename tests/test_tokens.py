@@ -13,6 +13,7 @@ from sqlalchemy import select, update
 
 from tests.conftest import Api
 from yoq_web import db
+from yoq_web.database import may_commit
 from yoq_web.tokens.models import Token
 
 
@@ -26,8 +27,7 @@ def create(api: Api, **body: Any) -> dict[str, Any]:
 
 def change(app: Flask, **values: object) -> None:
     """Change every token's row behind the program's back."""
-    with app.app_context(), db.engine.begin() as connection:
-        connection.info["yoq_may_commit"] = True
+    with app.app_context(), may_commit(), db.engine.begin() as connection:
         connection.execute(update(Token).values(values))
 
 
