@@ -62,12 +62,7 @@ def sealed_now() -> Sealed:
     Raises NotFound for a log without entries, and a 503 if nothing can be signed or the log was rewound.
     """
     with provable():
-        sealing.seal()
-        key = keys.signer()
-        if key is not None and key.vkey in known_keys(db.session()):
-            # The head is read first and the tree after it: in an older snapshot the tree could look cut back.
-            db.session.rollback()
-            sealing.check_head(db.session(), key)
+        sealing.seal(check=True)
     newest = sealing.latest(db.session())
     if newest is not None and newest.note is not None:
         return newest

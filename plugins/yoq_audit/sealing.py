@@ -71,6 +71,8 @@ def seal(*, check: bool = False) -> int:
     if key is None:
         return 0
     if not due:
+        # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
+        db.session.rollback()
         check_head(db.session(), key)
         return 0
     sealed = 0
