@@ -55,7 +55,9 @@ def _store(waiting: list[Waiting]) -> list[Waiting]:
     by = {recorder.plugin: recorder for recorder in recording.recorders()}
     lacking: dict[str, set[str]] = {}
     replayed: dict[str, int] = {}
-    for name in dict.fromkeys(name for line in waiting for name in line.recorders):
+    # Those that nobody takes come first: if they cannot be set aside, nothing was stored that would be again.
+    names = {name: None for line in waiting for name in line.recorders}
+    for name in sorted(names, key=lambda name: name in by):
         lines = [line for line in waiting if name in line.recorders]
         wanted = [event for line in lines if (event := events[line.event["id"]])]
         if name in by:
@@ -68,7 +70,7 @@ def _store(waiting: list[Waiting]) -> list[Waiting]:
             here.spool.set_aside([_bytes(line) for line in lines])
             taken = {event.id for event in wanted}
         lacking[name] = {event.id for event in wanted} - taken
-    _over({name for name in here.outages if replayed.get(name) or not lacking.get(name)}, replayed)
+    _over({name for name in here.outages.copy() if replayed.get(name) or not lacking.get(name)}, replayed)
     kept = (
         Waiting(line.event, tuple(name for name in line.recorders if line.event["id"] in lacking[name]))
         for line in waiting
@@ -95,6 +97,7 @@ def _replay_to(recorder: Implementation, events: Sequence[Event]) -> set[str]:
                     if time.monotonic() > until:
                         break
         except HOOK_ERRORS:
+            state().spool.due = True  # it was the database, not the event: again after the next success
             break
         taken |= stored
         if not stored:
