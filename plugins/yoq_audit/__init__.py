@@ -6,7 +6,14 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from yoq_audit import commands, log_routes, proof_commands, routes, watch
+from yoq_audit import (
+    commands,
+    log_routes,
+    proof_commands,
+    routes,
+    verify_commands,  # noqa: F401 - adds its command to the group
+    watch,
+)
 from yoq_audit.log import append
 from yoq_web import Contribution, Event, hookimpl
 

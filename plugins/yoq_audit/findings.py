@@ -1,0 +1,79 @@
+"""What a verification found: each thing that does not hold, with its place, and how far the log was looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.hashing import EMPTY_ROOT
+
+LIMIT = 100
+"""So many findings are described; the others are counted."""
+
+Kind = Literal["altered", "removed", "inserted", "moved", "tile", "checkpoint", "key", "head", "cut off", "fork"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that does not hold. Members that do not apply are None."""
+
+    kind: Kind
+    message: str
+    entry: int | None = None
+    event_id: str | None = None
+    index: int | None = None
+    field: str | None = None
+    was: str | None = None
+    now: str | None = None
+    size: int | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The members that apply."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass
+class Report:
+    """The outcome of a verification. `size` and `root` are those of the tree; `pending` entries are not sealed yet."""
+
+    entries: int = 0
+    size: int = 0
+    root: bytes = EMPTY_ROOT
+    pending: int = 0
+    spool: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    found: int = 0
+    """How many findings there are, with those that are not described."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all holds."""
+        return self.found == 0
+
+    def add(self, kind: Kind, message: str, **where: Any) -> None:
+        """Add a finding, or only count it if there are too many."""
+        self.found += 1
+        if len(self.findings) < LIMIT:
+            self.findings.append(Finding(kind=kind, message=message, **where))
+
+    def document(self) -> dict[str, Any]:
+        """The report for programs."""
+        return {
+            "ok": self.ok,
+            "entries": self.entries,
+            "size": self.size,
+            "root": to_base64(self.root),
+            "pending": self.pending,
+            "spool": self.spool,
+            "findings": [finding.document() for finding in self.findings],
+            "found": self.found,
+        }
+
+
+def shown(value: object) -> str:
+    """A column's value in a message: short, in quotes, and whatever it holds, text that can be printed."""
+    text = value if isinstance(value, str) else repr(value)
+    text = text if len(text) <= 200 else f"{text[:200]}…"
+    text = text.encode(errors="backslashreplace").decode()
+    return "null" if value is None else f'"{text}"' if isinstance(value, str) else text

@@ -1,0 +1,83 @@
+"""What the tests of verification share: a log of some length, an attacker with the database, and the findings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask
+
+from tests.commandline import run
+from tests.door import acting, behind
+from yoq_audit import sealing
+from yoq_web.policies.operations import delete_policy
+
+RECORDED = (
+    "id",
+    "event_id",
+    "recorded_at",
+    "time",
+    "actor",
+    "actor_kind",
+    "action",
+    "target",
+    "outcome",
+    "reason",
+    "request_id",
+    "node",
+    "peer",
+    "details",
+    "version",
+    "nonce",
+)
+"""The columns of an entry."""
+
+
+def fill(app: Flask, count: int) -> None:
+    """Leave so many entries."""
+    with acting(app):
+        for number in range(count):
+            delete_policy("a", str(number % 50))
+
+
+def seal(app: Flask) -> None:
+    """Seal what there is."""
+    with app.app_context():
+        sealing.seal()
+
+
+def log_of(app: Flask, *counts: int) -> None:
+    """A log of these many entries, sealed after each."""
+    for count in counts:
+        fill(app, count)
+        seal(app)
+
+
+def attack(url: str, *statements: str) -> None:
+    """Do this in the database behind the application's back, after taking the triggers away."""
+    if url.startswith("sqlite"):
+        drop = [f"DROP TRIGGER IF EXISTS audit_log_no_{name}" for name in ("update", "delete")]
+    else:
+        drop = [f"DROP TRIGGER IF EXISTS audit_log_no_{name} ON audit_log" for name in ("update", "truncate")]
+    behind(url, *drop, *statements)
+
+
+def verified(app: Flask) -> dict[str, Any]:
+    """What `audit verify --json` prints; its exit code says the same."""
+    done = run(app, "audit", "verify", "--json")
+    assert done.stderr == "", done.output
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == (0 if report["ok"] else 1), done.output
+    assert report["ok"] == (report["findings"] == []) == (report["found"] == 0)
+    return report
+
+
+def found(app: Flask, *members: str) -> list[tuple[Any, ...]]:
+    """These members of each finding."""
+    return [tuple(finding.get(name) for name in members) for finding in verified(app)["findings"]]
+
+
+def entry_at(url: str, index: int) -> int:
+    """The id of the entry at a place of the log."""
+    entry: int = behind(url, f"SELECT entry_id FROM audit_leaf WHERE leaf_index = {index}")[0]["entry_id"]
+    return entry
