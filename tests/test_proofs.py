@@ -20,6 +20,7 @@ from tests.served import Served, command
 from yoq_audit.proof_commands import check_command
 from yoq_audit.tlog.note import Signer
 from yoq_web.policies.operations import add_policy, delete_policy
+from yoq_web.state import state
 
 COUNT = 300
 
@@ -185,6 +186,23 @@ def test_an_altered_entry_is_not_proved(app: Flask, api: Api, database_url: str)
     assert answer.status_code == 503
     assert answer.json is not None
     assert answer.json["error"] == "the log is damaged"
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_an_entry_in_the_spool_is_proved_once_it_is_stored(app: Flask, api: Api, database_url: str) -> None:
+    """While an entry is only in the spool its proof is a 503 that says so; when the database takes it, it is proved."""
+    entry_of(app, api)
+    refusal = "BEGIN SELECT RAISE(ABORT, 'no'); END"
+    behind(database_url, f"CREATE TRIGGER refuse BEFORE INSERT ON audit_log {refusal}")
+    receipt = api("DELETE", "/v1/policies/x/y").headers["Audit-Id"]
+    answer = api("GET", f"/v1/audit/entries/{receipt}/proof")
+    assert answer.status_code == 503
+    assert "only in the spool" in answer.text
+    behind(database_url, "DROP TRIGGER refuse")
+    assert api("DELETE", "/v1/policies/x/z").status_code == 200
+    with app.app_context():
+        state().recover()
+    assert api("GET", f"/v1/audit/entries/{receipt}/proof").status_code == 200
 
 
 def test_a_receipt_is_proved_within_a_second(served: Served) -> None:
