@@ -37,7 +37,7 @@ def fill(app: Flask, count: int) -> None:
     """Leave so many entries."""
     with acting(app):
         for number in range(count):
-            delete_policy("a", str(number % 50))
+            delete_policy("a", str(number % 5))
 
 
 def seal(app: Flask) -> None:
