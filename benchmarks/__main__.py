@@ -6,11 +6,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import over_http, over_sqlite
+from benchmarks import over_http, over_sqlite, verify
 
 BENCHMARKS: dict[str, Callable[[Path], float]] = {
     "audited / un-audited write over HTTP (goal 0.90)": over_http.measure,
     "our audited write / bare sqlite3 doing the same two writes": over_sqlite.measure,
+    "`audit verify` of a million entries / hashing their leaves alone (goal 0.20)": verify.measure,
 }
 
 

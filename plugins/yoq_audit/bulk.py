@@ -17,8 +17,8 @@ QUERY = (
     f"SELECT count(*), CAST(group_concat(json_object({_HEAD}), char(10)) AS BLOB), "  # noqa: S608 - our own names
     "CAST(group_concat(details, char(10)) AS BLOB), "
     "total(recorded_at <> time / 1000000 OR typeof(details) <> 'text') "
-    "FROM (SELECT audit_log.* FROM audit_leaf JOIN audit_log ON audit_log.id = audit_leaf.entry_id "
-    "WHERE leaf_index BETWEEN ? AND ? ORDER BY leaf_index)"
+    "FROM audit_leaf JOIN audit_log ON audit_log.id = audit_leaf.entry_id "
+    "WHERE leaf_index BETWEEN ? AND ? ORDER BY leaf_index"
 )
 
 

@@ -6,7 +6,8 @@ is explained afterwards, in `explaining`. It writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
@@ -21,7 +22,7 @@ from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import LeafError, encode_leaf
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from, tile_root
-from yoq_audit.tlog.tree import Frontier, root_at
+from yoq_audit.tlog.tree import Frontier, root_at, root_of
 
 FULL = TILE * HASH_SIZE
 
@@ -67,13 +68,11 @@ class _Verification:
     def _walk(self) -> tuple[int, bytes]:
         """Go through the leaves; returns how many the tree has and its root."""
         walked, root = 0, EMPTY_ROOT
-        for number in range(-(-self._size // TILE)):
+        for number, stored, fast in self._fetched():
             width = min(TILE, self._size - walked)
-            stored = self._reader.tile(0, number)
-            fast = self._reader.leaves(walked, width) if stored else None
             leaves = [sha256(leaf).digest() for leaf in fast or ()]
-            if leaves and (data := joined(leaves)) == stored:
-                node = tile_root(data) if width == TILE else b""
+            if leaves and joined(leaves) == stored:
+                node = root_of(leaves)
                 self._placed += width
             else:
                 rows = self._reader.placed(walked, width)
@@ -94,6 +93,24 @@ class _Verification:
             self._marks.at(walked, root)
             self._progress(walked, self._size)
         return walked, root
+
+    def _fetched(self) -> Iterator[tuple[int, bytes | None, list[bytes] | None]]:
+        """Each tile's number, what is stored of it, and its leaves where they can be had fast."""
+
+        def fetch(number: int) -> tuple[int, bytes | None, list[bytes] | None]:
+            first = number * TILE
+            stored = self._reader.tile(0, number)
+            leaves = self._reader.leaves(first, min(TILE, self._size - first)) if stored else None
+            return number, stored, leaves
+
+        # The database works at the next tile while this one is hashed.
+        with ThreadPoolExecutor(1) as ahead:
+            last = -(-self._size // TILE) - 1
+            following = ahead.submit(fetch, 0) if last >= 0 else None
+            while following is not None:
+                fetched = following.result()
+                following = ahead.submit(fetch, fetched[0] + 1) if fetched[0] < last else None
+                yield fetched
 
     def _tile(self, number: int, rows: list[Row | None], stored: bytes | None) -> tuple[list[bytes], bytes]:
         """The leaf hashes that a tile of level 0 ought to have, and their root if it is full."""
