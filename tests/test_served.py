@@ -27,6 +27,8 @@ BAD_SETTINGS = [
     ("YOQ_DATABASE_URL", "postgresql+psycopg://yoq:hunter2@127.0.0.1:1/yoq", "the database cannot be used"),
     ("YOQ_API_TOKEN", "hunter2", "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters"),
     ("YOQ_NODE", "two words", "YOQ_NODE must be"),
+    ("YOQ_AUDIT_FAILURE", "ignore", "YOQ_AUDIT_FAILURE must be"),
+    ("YOQ_LOG_ORIGIN", "two words", "YOQ_LOG_ORIGIN must be"),
     ("YOQ_BLOCKED_PLUGINS", "audit", "the plugin 'audit' is required and is blocked"),
     ("YOQ_TRUSTED_PROXIES", "10.0.0.0/8, 300.1.1.1", "YOQ_TRUSTED_PROXIES: '300.1.1.1' is not an IP address"),
 ]

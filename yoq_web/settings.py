@@ -54,6 +54,7 @@ class Settings:
     blocked_plugins: frozenset[str] = frozenset()
     trusted_proxies: tuple[Network, ...] = ()
     audit_failure: Literal["spool", "refuse"] = "spool"
+    log_origin: str
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Every YOQ_* variable, for plugins' own settings."""
 
@@ -82,14 +83,16 @@ class Settings:
             raise SettingsError(
                 "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)"
             )
+        node = _node(given.get("YOQ_NODE") or socket.gethostname())
         return cls(
             data_dir=data_dir,
             database_url=_database_url(given.get("YOQ_DATABASE_URL") or f"sqlite:///{data_dir / 'yoq.db'}"),
-            node=_node(given.get("YOQ_NODE") or socket.gethostname()),
+            node=node,
             api_token=token,
             blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
             trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
             audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
+            log_origin=_log_origin(given.get("YOQ_LOG_ORIGIN") or f"yoq-web/{node}"),
             given=given,
         )
 
@@ -116,6 +119,12 @@ def _audit_failure(word: str) -> Literal["spool", "refuse"]:
     if word not in ("spool", "refuse"):
         raise SettingsError("YOQ_AUDIT_FAILURE must be spool or refuse")
     return cast("Literal['spool', 'refuse']", word)
+
+
+def _log_origin(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,128}", name):
+        raise SettingsError("YOQ_LOG_ORIGIN must be 1 to 128 letters, digits, dots, dashes, underscores or slashes")
+    return name
 
 
 def _words(text: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from yoq_audit.tlog import checkpoint as checkpoints
@@ -23,14 +22,6 @@ def settings() -> Settings:
     return state().settings
 
 
-def origin() -> str:
-    """The log's name, which its checkpoints begin with: YOQ_LOG_ORIGIN, else `yoq-web/<node>`."""
-    name = settings().given.get("YOQ_LOG_ORIGIN") or f"yoq-web/{settings().node}"
-    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,128}", name):
-        raise SettingsError("YOQ_LOG_ORIGIN must be 1 to 128 letters, digits, dots, dashes, underscores or slashes")
-    return name
-
-
 def signer() -> Signer | None:
     """This machine's signing key, or None if it has none."""
     path = settings().data_dir / KEY_FILE
@@ -40,7 +31,7 @@ def signer() -> Signer | None:
 def make_signer() -> Signer:
     """This machine's signing key, made if it is missing: the log begins here."""
     path = settings().data_dir / KEY_FILE
-    return _decoded(path, files.private(path, lambda: Signer.generate(origin()).encode().encode()))
+    return _decoded(path, files.private(path, lambda: Signer.generate(settings().log_origin).encode().encode()))
 
 
 def _decoded(path: Path, content: bytes) -> Signer:

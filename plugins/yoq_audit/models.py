@@ -33,7 +33,7 @@ class Entry(Model):
     peer: Mapped[str | None]
     details: Mapped[str]
     version: Mapped[int]
-    nonce: Mapped[str]
+    nonce: Mapped[str] = mapped_column(server_default="-")
 
 
 class Leaf(Model):

@@ -28,11 +28,10 @@ END $$
 
 def upgrade() -> None:
     """Apply this revision."""
-    dialect = op.get_bind().dialect.name
-    op.add_column("audit_log", sa.Column("nonce", sa.String(), nullable=True))
+    dialect = op.get_context().dialect.name
+    # The default is for the rows that are there, which get a nonce of their own at once.
+    op.add_column("audit_log", sa.Column("nonce", sa.String(), nullable=False, server_default="-"))
     op.execute(f"UPDATE audit_log SET nonce = {RANDOM[dialect]}")  # noqa: S608 - constants only
-    with op.batch_alter_table("audit_log") as batch:
-        batch.alter_column("nonce", existing_type=sa.String(), nullable=False)
     op.create_table(
         "audit_leaf",
         sa.Column("leaf_index", sa.BigInteger(), autoincrement=False, nullable=False),
@@ -83,7 +82,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Take this revision back."""
-    if op.get_bind().dialect.name == "sqlite":
+    if op.get_context().dialect.name == "sqlite":
         op.execute("DROP TRIGGER audit_log_no_update")
         op.execute("DROP TRIGGER audit_log_no_delete")
     else:
@@ -92,5 +91,4 @@ def downgrade() -> None:
         op.execute("DROP FUNCTION audit_refuse()")
     for table in TREE:
         op.drop_table(table)
-    with op.batch_alter_table("audit_log") as batch:
-        batch.drop_column("nonce")
+    op.drop_column("audit_log", "nonce")
