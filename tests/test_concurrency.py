@@ -18,7 +18,7 @@ from flask import Flask
 
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import acting, behind, entries
-from tests.served import environment, serve
+from tests.served import command, environment, serve
 from tests.writer import COUNTER, Counting, add_one, counting_add
 from yoq_web import database
 from yoq_web.secrets.operations import get_secret
@@ -195,3 +195,5 @@ def test_a_killed_server_loses_nothing_acknowledged(database_url: str, tmp_path:
     assert answered.items() <= stored.items()
     secrets = [row["name"] for row in behind(database_url, "SELECT name FROM secrets")]
     assert sorted(secrets) == sorted(stored.values())
+    verified = command(tmp_path, "audit", "verify", YOQ_DATABASE_URL=database_url)
+    assert verified.returncode == 0, verified.stdout
