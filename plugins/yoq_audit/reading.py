@@ -106,8 +106,13 @@ class Reader:
     def strays(self, size: int) -> list[Row]:
         """Index and entry id of places outside a tree of this size, and of places that are there twice."""
         outside = "SELECT leaf_index, entry_id FROM audit_leaf WHERE NOT (leaf_index >= 0 AND leaf_index < ?) LIMIT 101"
-        twice = "SELECT leaf_index, max(entry_id) FROM audit_leaf GROUP BY leaf_index HAVING count(*) > 1 LIMIT 101"
-        return self.all(outside, size) + self.all(twice)
+        found = self.all(outside, size)
+        # A place can only be there twice if an attacker dropped the key; counting is much cheaper than grouping.
+        if self.value("SELECT count(*) FROM audit_leaf") - len(found) != size:
+            found += self.all(
+                "SELECT leaf_index, max(entry_id) FROM audit_leaf GROUP BY leaf_index HAVING count(*) > 1 LIMIT 101"
+            )
+        return found
 
     def unplaced(self) -> Iterator[Row]:
         """The entries without a place in the tree: id, event id and the fields of the leaf."""

@@ -34,7 +34,9 @@ def upgrade() -> None:
     op.execute(f"UPDATE audit_log SET nonce = {RANDOM[dialect]}")  # noqa: S608 - constants only
     op.create_table(
         "audit_leaf",
-        sa.Column("leaf_index", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "leaf_index", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
+        ),
         sa.Column("entry_id", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("leaf_index", name=op.f("pk_audit_leaf")),
         sa.UniqueConstraint("entry_id", name=op.f("uq_audit_leaf_entry_id")),
