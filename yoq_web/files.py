@@ -32,7 +32,7 @@ def replace(path: Path, content: bytes) -> None:
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     _write_new(draft, content)
     draft.replace(path)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def _create(path: Path, content: bytes) -> None:
             os.link(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_new(path: Path, content: bytes) -> None:
@@ -82,7 +82,8 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names of a folder's files on disk, as fsync has a file's content."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)

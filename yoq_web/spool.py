@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from structlog.stdlib import get_logger
 
+from yoq_web import files
 from yoq_web.jsontext import dumps
 
 log = get_logger("yoq_web")
@@ -171,7 +172,7 @@ class Spool:
         draft.unlink(missing_ok=True)
         _append(draft, content)
         os.replace(draft, self._file)  # noqa: PTH105 - beside the other calls of os
-        _sync_folder(self._folder)
+        files.sync_folder(self._folder)
 
     @contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
@@ -207,15 +208,7 @@ def _append(path: Path, content: bytes) -> None:
     finally:
         os.close(handle)
     if size == 0:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        files.sync_folder(path.parent)
 
 
 def _encoded(lines: Iterable[dict[str, Any]]) -> bytes:

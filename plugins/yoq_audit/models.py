@@ -7,6 +7,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from yoq_web import Model
 
+SLACK_SECONDS = 60
+"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
+
 
 class Entry(Model):
     """An event and its outcome as stored. Entries are appended and never changed.

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from yoq_audit import bulk
+from yoq_audit.models import SLACK_SECONDS
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import TILE
 
@@ -130,7 +131,8 @@ class Reader:
             return None
         found = self.value(
             "SELECT last_entry FROM audit_checkpoint WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot())::text"
-            "::bigint AND sealed_at < extract(epoch FROM now()) - 60 ORDER BY size DESC LIMIT 1"
+            "::bigint AND sealed_at < extract(epoch FROM now()) - ? ORDER BY size DESC LIMIT 1",
+            SLACK_SECONDS,
         )
         return int(found or 0)
 

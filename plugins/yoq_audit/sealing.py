@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit import keys
 from yoq_audit.log import TABLE
-from yoq_audit.models import Leaf, LogKey, StoredCheckpoint, StoredTile
+from yoq_audit.models import SLACK_SECONDS, Leaf, LogKey, StoredCheckpoint, StoredTile
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import EMPTY_ROOT, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -30,9 +30,6 @@ BATCH = 1000
 
 LOCK = 0x796F72
 """PostgreSQL's advisory lock for sealing: one number for all nodes."""
-
-SLACK_SECONDS = 60
-"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
 
 LEAVES: Table = Leaf.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
 CHECKPOINTS: Table = StoredCheckpoint.__table__  # type: ignore[assignment]  # as above
