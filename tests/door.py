@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
 from flask import Blueprint, Flask
-from sqlalchemy import create_engine, text
+from sqlalchemy import PoolProxiedConnection, create_engine, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from yoq_web import Actor, Contribution, Event, Operation, Status, Veto, db, endpoint, hookimpl
@@ -123,3 +125,17 @@ def entries(url: str) -> list[dict[str, Any]]:
 def policies(url: str) -> list[str]:
     """The sources of the stored policies, which the tests of the door use as something to change."""
     return [row["source"] for row in behind(url, "SELECT source FROM policies ORDER BY id")]
+
+
+def lose_the_next_answer(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next commit done, and its answer lost."""
+    with app.app_context():
+        dialect = db.engine.dialect
+    commit = dialect.do_commit
+
+    def commit_and_break(connection: PoolProxiedConnection) -> None:
+        commit(connection)
+        monkeypatch.undo()
+        raise OperationalError("COMMIT", {}, Exception("connection lost"))
+
+    monkeypatch.setattr(dialect, "do_commit", commit_and_break)

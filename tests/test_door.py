@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
-from sqlalchemy import PoolProxiedConnection, text
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from tests.conftest import Api, MakeApp
-from tests.door import VETO, Probe, acting, behind, entries, policies, probe_act
-from yoq_web import Denied, Event, NotFound, Problem, db, hookimpl
+from tests.door import VETO, Probe, acting, behind, entries, lose_the_next_answer, policies, probe_act
+from yoq_web import Denied, Event, NotFound, Problem, hookimpl
 from yoq_web.policies.models import Policy
 from yoq_web.state import state, state_of
 
@@ -119,16 +119,7 @@ def test_a_commit_whose_answer_is_lost_stays_on_record(
     app: Flask, api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the commit was done and only its answer is lost, the trail says `ok`, once, where the caller looks."""
-    with app.app_context():
-        dialect = db.engine.dialect
-    commit = dialect.do_commit
-
-    def commit_and_break(connection: PoolProxiedConnection) -> None:
-        commit(connection)
-        monkeypatch.undo()
-        raise OperationalError("COMMIT", {}, Exception("connection lost"))
-
-    monkeypatch.setattr(dialect, "do_commit", commit_and_break)
+    lose_the_next_answer(app, monkeypatch)
     answer = api("POST", "/v1/policies", json={"source": "a", "target": "b", "action": "allow"})
     assert answer.status_code == 503
     assert policies(database_url) == ["a"]

@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 from structlog.testing import capture_logs
 
 from tests.conftest import Api, MakeApp
-from tests.door import Probe, acting, behind, entries, policies, probe_act
+from tests.door import Probe, acting, behind, entries, lose_the_next_answer, policies, probe_act
 from tests.plugin_kit import Made
 from tests.test_door import DEFERRED, break_commit, policy
-from yoq_web import Contribution, Operation, create_app, db
+from yoq_web import Contribution, Operation, create_app
 from yoq_web.settings import SettingsError
 from yoq_web.spool import FILE
 from yoq_web.state import state_of
@@ -126,17 +125,8 @@ def test_a_commit_whose_answer_is_lost_with_its_record(
     app: Flask, api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where neither the commit's answer nor its record is to be had the trail claims nothing: `interrupted`."""
-    with app.app_context():
-        dialect = db.engine.dialect
-    commit = dialect.do_commit
-
-    def commit_and_break(connection: PoolProxiedConnection) -> None:
-        commit(connection)
-        monkeypatch.undo()
-        raise OperationalError("COMMIT", {}, Exception("connection lost"))
-
     with no_audit_log(database_url):
-        monkeypatch.setattr(dialect, "do_commit", commit_and_break)
+        lose_the_next_answer(app, monkeypatch)
         answer = api("POST", "/v1/policies", json={"source": "a", "target": "b", "action": "allow"})
     assert answer.status_code == 503
     api("GET", "/v1/secrets")
