@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, get_origin
 
 from flask import Response, current_app, g, request
 from pydantic import BaseModel, ValidationError
@@ -160,9 +160,16 @@ def check_name(argument: str, value: str) -> None:
 
 
 def read_query(model: type[BaseModel]) -> BaseModel:
-    """The query's parameters as `model`; of a repeated one the first counts. Raises a 400 that names the parameter."""
+    """The query's parameters as `model`; of a repeated one the first counts unless its field is a list.
+
+    Raises a 400 that names the parameter.
+    """
+    given: dict[str, Any] = request.args.to_dict()
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list and name in given:
+            given[name] = request.args.getlist(name)
     try:
-        return model.model_validate(request.args.to_dict())
+        return model.model_validate(given)
     except ValidationError as error:
         raise invalid(model, error) from None
 
@@ -192,6 +199,8 @@ def _explained(found: ErrorDetails) -> Problem:
     field = str(found["loc"][0])
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "extra_forbidden":
+        return Problem(400, f"unknown parameter {field}")
     if found["type"] == "missing":
         return Problem(400, f"missing {where} field")
     if _absent(found):
