@@ -209,9 +209,9 @@ def reach(app: Flask) -> list[object]:
 
 
 def _example(rule: Rule) -> str:
-    """A path that the rule matches, as far as its converters accept the word `1`."""
+    """A path that the rule, which is on a map, matches, as far as its converters accept the word `1`."""
     try:
-        path = Map([rule.empty()]).bind("localhost").build(rule.endpoint, dict.fromkeys(rule.arguments, "1"))
+        built = rule.build(dict.fromkeys(rule.arguments, "1"))
     except (ValueError, HTTPException):
-        return rule.rule
-    return str(path)
+        built = None
+    return built[1] if built else rule.rule
