@@ -60,6 +60,23 @@ def yoq_before_operation(event: Event) -> None:
     """Called inside the transaction, before the change; raise Veto to refuse. Any exception refuses the operation."""
 
 
+@hookspec(firstresult=True)
+def yoq_wrap_key(key: bytes) -> bytes | None:
+    """Encrypt a data key of the secrets with a master key that the plugin keeps, or None to leave that to yoq-web.
+
+    Called in an operation's transaction, seldom: when a data key is made, or wrapped anew. The first bytes win and are
+    stored with the plugin's name. Any exception fails the operation: no other master key takes the place of a broken one.
+    """
+
+
+@hookspec(firstresult=True)
+def yoq_unwrap_key(wrapped: bytes) -> bytes | None:
+    """Give back the data key that this plugin's yoq_wrap_key was given; no other plugin is asked.
+
+    Called once a process and key. Any exception, and anything but that key, fails the operation and changes nothing.
+    """
+
+
 @hookspec
 def yoq_record_operation(event: Event, session: Session) -> None:
     """Store the event in the operation's own transaction, after the change. Runs in a savepoint and may not commit.

@@ -18,6 +18,7 @@ from flask_migrate import Migrate
 from sqlalchemy import Connection, inspect
 from structlog.stdlib import get_logger
 
+from yoq_web import files
 from yoq_web.database import Model, db
 from yoq_web.logs import rendered
 from yoq_web.notifying import HOOK_ERRORS
@@ -231,12 +232,17 @@ def prepare_database(app: Flask) -> None:
     """
     with app.app_context():
         found = standings()
-        if state_of(app).settings.on_sqlite and all(standing.current is None for standing in found):
-            try:
-                upgrade()
-            except UpgradeFailed as failed:
-                failed.log()
-            return
+        settings = state_of(app).settings
+        if settings.on_sqlite and not all(standing.up_to_date for standing in found):
+            # One process at a time: between two lineages another would take the database for one of an older version.
+            with files.locked(settings.data_dir / "migrating.lock"):
+                found = standings()
+                if all(standing.current is None for standing in found):
+                    try:
+                        upgrade()
+                    except UpgradeFailed as failed:
+                        failed.log()
+                    return
         wrong = [standing for standing in found if not standing.up_to_date]
         if NEEDED.intersection(standing.lineage.name for standing in wrong):
             raise out_of_date(wrong)

@@ -25,6 +25,7 @@ VARIABLES = (
     "YOQ_DATA_DIR",
     "YOQ_DATABASE_URL",
     "YOQ_API_TOKEN",
+    "YOQ_MASTER_KEY",
     "YOQ_NODE",
     "YOQ_TRUSTED_PROXIES",
     "YOQ_BLOCKED_PLUGINS",
@@ -51,6 +52,7 @@ class Settings:
     database_url: str = field(repr=False)
     node: str
     api_token: str | None = field(default=None, repr=False)
+    master_key: bytes | None = field(default=None, repr=False)
     blocked_plugins: frozenset[str] = frozenset()
     trusted_proxies: tuple[Network, ...] = ()
     audit_failure: Literal["spool", "refuse"] = "spool"
@@ -89,6 +91,7 @@ class Settings:
             database_url=_database_url(given.get("YOQ_DATABASE_URL") or f"sqlite:///{data_dir / 'yoq.db'}"),
             node=node,
             api_token=token,
+            master_key=_master_key(given.get("YOQ_MASTER_KEY")),
             blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
             trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
             audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
@@ -107,6 +110,12 @@ def _database_url(url: str) -> str:
     if not database:
         raise SettingsError("YOQ_DATABASE_URL names no database after the last slash")
     return url
+
+
+def _master_key(text: str | None) -> bytes | None:
+    if text is not None and not TOKEN_FORM.fullmatch(text):
+        raise SettingsError("YOQ_MASTER_KEY must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)")
+    return None if text is None else bytes.fromhex(text)
 
 
 def _node(name: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Integer
+from sqlalchemy import BigInteger, Index, Integer, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from yoq_web import Model
+
+ANNOUNCING = "action IN ('audit_prune', 'audit_erase')"
+"""Which entries announce that others go; a query that says so in these very words is served by an index."""
 
 SLACK_SECONDS = 60
 """PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
@@ -20,6 +23,36 @@ class Entry(Model):
     """
 
     __tablename__ = "audit_log"
+    __table_args__ = (
+        Index("ix_audit_log_announcing", "id", sqlite_where=text(ANNOUNCING), postgresql_where=text(ANNOUNCING)),
+        Index("ix_audit_log_actor", "actor", "id"),
+        Index("ix_audit_log_action", "action", "id"),
+        Index(
+            "ix_audit_log_target",
+            "target",
+            "id",
+            sqlite_where=text("target IS NOT NULL"),
+            postgresql_where=text("target IS NOT NULL"),
+            # Prefixes are compared byte by byte, whatever the database's collation.
+            postgresql_ops={"target": "text_pattern_ops"},
+        ),
+        Index(
+            "ix_audit_log_outcome",
+            "outcome",
+            "id",
+            sqlite_where=text("outcome <> 'ok'"),
+            postgresql_where=text("outcome <> 'ok'"),
+        ),
+        Index("ix_audit_log_node", "node", "id"),
+        Index(
+            "ix_audit_log_request_id",
+            "request_id",
+            "id",
+            sqlite_where=text("request_id IS NOT NULL"),
+            postgresql_where=text("request_id IS NOT NULL"),
+        ),
+        Index("ix_audit_log_time", "time", "id"),
+    )
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
     event_id: Mapped[str] = mapped_column(unique=True)
@@ -79,9 +112,13 @@ class StoredCheckpoint(Model):
 
 
 class LogKey(Model):
-    """A public key of the log, as its vkey text; the first one is made known when the log begins."""
+    """A public key of the log, as its vkey text; the first one is made known when the log begins.
+
+    `announcement` is the note by which the key before it and the key itself say that it follows; None for the first.
+    """
 
     __tablename__ = "audit_key"
 
     vkey: Mapped[str] = mapped_column(primary_key=True)
     added_at: Mapped[int] = mapped_column(BigInteger)
+    announcement: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""Encrypting secrets: AES-256-GCM (NIST SP 800-38D) with a key file in the data directory."""
+"""Encryption of secrets and of the keys they are encrypted with: AES-256-GCM (NIST SP 800-38D)."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ import os
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from yoq_web import files
 from yoq_web.problems import Problem
 from yoq_web.secrets.models import Secret
-from yoq_web.settings import Settings, SettingsError
 
-KEY_FILE = "secrets.key"
 KEY_BYTES = 32
 NONCE_BYTES = 12
 PURPOSE = b"yoq-web secret\0"
+WRAPPING = b"yoq-web data key\0"
+
+
+class WrongKey(Exception):
+    """A wrapped key does not open: under another master key, or altered."""
+
+
+def id_of(key: bytes) -> str:
+    """What tells a key from others and reveals nothing of it."""
+    return hashlib.sha256(b"yoq-web key id\0" + key).hexdigest()[:16]
 
 
 class Cipher:
-    """Encrypts and decrypts secrets under one key. `key_id` tells keys apart and reveals nothing of the key."""
+    """Encrypts and decrypts secrets under one data key."""
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
-        self.key_id = hashlib.sha256(b"yoq-web key id\0" + key).hexdigest()[:16]
+        self.key_id = id_of(key)
 
     def encrypt(self, name: str, value: str) -> tuple[bytes, bytes]:
         """A fresh nonce, and the ciphertext of `value`, which opens under `name` only."""
@@ -35,8 +42,6 @@ class Cipher:
 
     def decrypt(self, secret: Secret) -> str:
         """The value of a stored secret. Raises a Problem if it was made under another key or name, or altered."""
-        if secret.key_id != self.key_id:
-            raise Problem(500, "wrong key", f"the secret needs the key {secret.key_id}, {KEY_FILE} is {self.key_id}")
         try:
             return self._aead.decrypt(secret.nonce, secret.ciphertext, PURPOSE + secret.name.encode()).decode()
         except (InvalidTag, ValueError):  # a ValueError is a nonce of a length that cannot be
@@ -44,22 +49,21 @@ class Cipher:
             raise Problem(500, "the secret cannot be decrypted", detail) from None
 
 
-def load_cipher(settings: Settings, session: Session) -> Cipher:
-    """The cipher for the key file, which is made at the first use.
+def wrap(master: bytes, key: bytes) -> bytes:
+    """A data key, encrypted under a master key and bound to its id."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + _wrapping(master).encrypt(nonce, key, WRAPPING + id_of(key).encode())
 
-    Raises a Problem, and makes nothing, if the database holds secrets of another key: they would be lost among others.
-    """
-    path = settings.data_dir / KEY_FILE
-    stored = session.scalar(select(Secret.key_id).limit(1))
-    if not path.exists() and stored is not None:
-        raise Problem(500, "the secrets key is missing", f"put back {path}, whose id is {stored}; nothing was changed")
+
+def unwrap(master: bytes, key_id: str, wrapped: bytes) -> bytes:
+    """The data key of this id that wrap() encrypted. Raises WrongKey."""
+    nonce, ciphertext = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
     try:
-        key = files.private(path, lambda: os.urandom(KEY_BYTES))
-    except SettingsError as error:
-        raise Problem(500, "the secrets key cannot be used", str(error)) from None
-    if len(key) != KEY_BYTES:
-        raise Problem(500, "the secrets key cannot be used", f"{path} must hold {KEY_BYTES} bytes")
-    cipher = Cipher(key)
-    if stored is not None and stored != cipher.key_id:
-        raise Problem(500, "wrong key", f"the database's secrets need the key {stored}, {path} is {cipher.key_id}")
-    return cipher
+        return _wrapping(master).decrypt(nonce, ciphertext, WRAPPING + key_id.encode())
+    except (InvalidTag, ValueError):
+        raise WrongKey from None
+
+
+def _wrapping(master: bytes) -> AESGCM:
+    # Not the master key itself: an older version encrypted secrets with it.
+    return AESGCM(HKDF(SHA256(), KEY_BYTES, salt=None, info=b"yoq-web master key").derive(master))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 
-from flask import current_app
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from yoq_web.database import upsert
 from yoq_web.operations import Operation
 from yoq_web.problems import NotFound
-from yoq_web.secrets.encryption import Cipher, load_cipher
+from yoq_web.secrets.keyring import keyring
 from yoq_web.secrets.models import Secret
-from yoq_web.state import state
 
 secret_set = Operation("secret_set", "Set a secret", "secrets:write")
 secret_get = Operation("secret_get", "Read a secret's value at the command line", "*")
@@ -27,19 +24,13 @@ OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 def set_secret(name: str, value: str) -> None:
     """Create or replace a secret; a replaced one keeps its time of creation."""
     with secret_set.performed(name) as session:
-        cipher = _cipher(session)
-        nonce, ciphertext = cipher.encrypt(name, value)
-        now = int(time.time())
-        row = {"name": name, "key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext}
-        columns = ("key_id", "nonce", "ciphertext", "updated_at")
-        statement = upsert(Secret, key=("name",), update=columns)
-        session.execute(statement, row | {"created_at": now, "updated_at": now})
+        keyring().store(session, name, value)
 
 
 def get_secret(name: str) -> str:
     """A secret's value. Raises NotFound."""
     with secret_get.performed(name) as session:
-        return _cipher(session).decrypt(_found(session, name))
+        return _value(session, _found(session, name))
 
 
 def list_secrets() -> list[str]:
@@ -59,9 +50,9 @@ def delete_secret(name: str) -> None:
 def rotate_secret(name: str) -> None:
     """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
     with secret_rotate.performed(name) as session:
-        cipher = _cipher(session)
-        nonce, ciphertext = cipher.encrypt(name, cipher.decrypt(_found(session, name, lock=True)))
-        change = {"nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
+        cipher = keyring().newest(session)
+        nonce, ciphertext = cipher.encrypt(name, _value(session, _found(session, name, lock=True)))
+        change = {"key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
         session.execute(update(Secret).where(Secret.name == name).values(change))
 
 
@@ -72,9 +63,10 @@ def _found(session: Session, name: str, *, lock: bool = False) -> Secret:
     return secret
 
 
-def _cipher(session: Session) -> Cipher:
-    # Looked for once a process: the key's file and the check of what the database holds.
-    if "yoq_cipher" not in current_app.extensions:
-        current_app.extensions["yoq_cipher"] = load_cipher(state().settings, session)
-    cipher: Cipher = current_app.extensions["yoq_cipher"]
-    return cipher
+def _value(session: Session, secret: Secret) -> str:
+    cipher = keyring().cipher(session, secret.key_id)
+    if cipher is None:
+        # Its key was dropped since it was read: it is encrypted with the newest one by now.
+        session.refresh(secret)
+        cipher = keyring().newest(session)
+    return cipher.decrypt(secret)
