@@ -10,6 +10,7 @@ from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web import (
+    agents,
     database,
     files,
     guard,
@@ -38,8 +39,8 @@ from yoq_web.state import State, state_of
 
 log = get_logger("yoq_web")
 
-DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "service": service}
-"""The core's own domains; each has a contribution of the same shape as a plugin's."""
+DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "agents": agents, "service": service}
+"""The core's own domains; each has a contribution of the same shape as a plugin's, and may have a `pulse()`."""
 
 CHANGED_APP = "it changed the application itself; what a plugin adds is data that yoq_contribute returns"
 
@@ -90,6 +91,7 @@ def _build(
         registry=registry,
         spool=Spool(settings.data_dir),
         recover=replaying.replay,
+        pulses={name: domain.pulse for name, domain in DOMAINS.items() if hasattr(domain, "pulse")},
     )
     database.init_app(app, settings)
     lineages.init_app(app)

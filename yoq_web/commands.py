@@ -11,6 +11,7 @@ from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from yoq_web import pulsing
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.endpoints import invalid
 from yoq_web.jsontext import dumps
@@ -51,7 +52,7 @@ class CommandGroup(AppGroup):
                 raise failure from None
             finally:
                 if g.get("yoq_events"):
-                    state().plugins.notify("yoq_pulse", app=app)
+                    pulsing.beat(app)
                 state().plugins.drain(DRAIN_SECONDS)
 
     def prepare(self, app: Flask) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,10 @@ class State:
     spool: Spool
     recover: Callable[[], object]
     """Called when something may be replayed from the spool."""
+    pulses: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    """What the core's domains do once a second, by domain."""
+    faint: set[str] = field(default_factory=set)
+    """The domains whose pulse failed the last time."""
     outages: set[str] = field(default_factory=set)
     """The recorders that failed and have not recovered."""
     write_lock: threading.Lock = field(default_factory=threading.Lock)

@@ -11,7 +11,7 @@ import threading
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import replaying
+from yoq_web import pulsing, replaying
 from yoq_web.app import create_app
 from yoq_web.state import state_of
 
@@ -47,7 +47,7 @@ def _pulse(app: Flask) -> None:
             with app.app_context():
                 state_of(app).attempts.flush()
                 replaying.replay()
-                state_of(app).plugins.notify("yoq_pulse", app=app)
+            pulsing.beat(app)
         except Exception as error:
             # The next beat may succeed; ending the thread would silence it for good.
             log.exception("background work failed", error=type(error).__name__)
