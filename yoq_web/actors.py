@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from flask import g
 
-from yoq_web.scopes import ANYTHING, grants
+from yoq_web.scopes import ANYTHING, JOINING, grants
 
 ActorKind = Literal["admin", "token", "join", "local", "unauthenticated"]
 
@@ -60,6 +60,8 @@ def storable_label(label: object) -> bool:
 
 
 ADMIN = Actor("admin", "api-token", (ANYTHING,))
+JOIN = Actor("join", "join-token", (JOINING,))
+"""Any agent: all of them share one token."""
 UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
 
 

@@ -148,7 +148,7 @@ class Registry:
                 raise PluginError(f"the route {rule.rule} performs {operation.name!r}, which nobody declares")
             if declaration.scope and not is_scope(declaration.scope):
                 raise PluginError(f"the route {rule.rule} needs {declaration.scope!r}, which is no scope")
-            if declaration.scope and not core and not self._may_need(owner, declaration.scope):
+            if declaration.scope and not (core or declaration.join or self._may_need(owner, declaration.scope)):
                 raise PluginError(f"the route {rule.rule} needs the foreign scope {declaration.scope!r}")
         return declared
 

@@ -44,6 +44,7 @@ class Declaration:
     media_type: str
     errors: Mapping[int, str | type[BaseModel]]
     unaudited: str | None
+    join: bool
     summary: str
     description: str
 
@@ -65,6 +66,7 @@ def endpoint(
     media_type: str = "application/json",
     errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
     unaudited: str | None = None,
+    join: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
 
@@ -72,7 +74,8 @@ def endpoint(
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
     returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
     a problem, or the model that is answered instead of one. A route that writes without performing an operation says
-    why in `unaudited`. Raises TypeError if neither operation nor scope is given and the route is not `public`.
+    why in `unaudited`. A route that is the agents' own (`join`) is open to the join token and to no other.
+    Raises TypeError if neither operation nor scope is given and the route is not `public`.
     """
     if (operation is None) == (scope is None) and not public:
         raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")
@@ -89,6 +92,7 @@ def endpoint(
             media_type=media_type,
             errors=errors,
             unaudited=unaudited,
+            join=join,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),
         )

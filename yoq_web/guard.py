@@ -14,7 +14,7 @@ from structlog.stdlib import get_logger
 from werkzeug.exceptions import MethodNotAllowed
 
 from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
-from yoq_web.endpoints import READING, declaration_of
+from yoq_web.endpoints import READING, Declaration, declaration_of
 from yoq_web.hookspecs import Rejected
 from yoq_web.notifying import HOOK_ERRORS, hook_failed
 from yoq_web.operations import ACCESS_DENIED, denied, new_event
@@ -23,6 +23,7 @@ from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES
 from yoq_web.settings import Network
 from yoq_web.state import state
 from yoq_web.tokens.authentication import authenticate as by_token
+from yoq_web.tokens.authentication import authenticate_agent as by_join_token
 
 log = get_logger("yoq_web")
 
@@ -62,11 +63,13 @@ def guard() -> None:
         if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
-    actor = authenticate()
+    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
+    agents_own = declaration is not None and declaration.join
+    actor = by_join_token(request.headers.get("Authorization")) if agents_own else authenticate()
     if actor is None:
         turn_away(path)
     set_actor(actor)
-    check_scope(actor, path, routed=routed)
+    check_scope(actor, path, declaration)
     if path != request.path:
         raise Problem(404, "not found")
     if request.method == "HEAD" and routed:
@@ -99,9 +102,8 @@ def turn_away(path: str) -> NoReturn:
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
 
 
-def check_scope(actor: Actor, path: str, *, routed: bool) -> None:
+def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> None:
     """Refuse, and record, a request whose actor lacks the scope of the route or of the path."""
-    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
     scope = declaration.scope if declaration and declaration.scope else scope_of_path(request.method, path)
     if actor.allows(scope):
         return

@@ -23,6 +23,12 @@ def storable(text: str) -> str:
     return text
 
 
+def plain_text(text: str) -> bool:
+    """Whether yoq takes `text` for the name of an app, an image or an address: 1 to 256 bytes, no quotes, semicolon or backslash."""
+    harmless = all(character >= " " and character not in "'\";\\" for character in text)
+    return harmless and 1 <= len(text.encode(errors="replace")) <= MAX_NAME
+
+
 Name = Annotated[
     str,
     Field(

@@ -8,6 +8,9 @@ from collections.abc import Iterable
 ANYTHING = "*"
 """The administrator's scope."""
 
+JOINING = "agents:join"
+"""What the join token may do. No other token can be given it."""
+
 RESOURCES = (
     "apps",
     "secrets",
@@ -49,4 +52,4 @@ def vocabulary(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, 
     """Every scope that a token may be given: three for each resource, and those that operations and routes declare."""
     words = {ANYTHING, "cluster:admin", *declared}
     words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))
-    return tuple(sorted(words))
+    return tuple(sorted(words - {JOINING}))

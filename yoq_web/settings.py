@@ -26,6 +26,8 @@ VARIABLES = (
     "YOQ_DATABASE_URL",
     "YOQ_API_TOKEN",
     "YOQ_MASTER_KEY",
+    "YOQ_JOIN_TOKEN",
+    "YOQ_AGENT_TIMEOUT",
     "YOQ_NODE",
     "YOQ_TRUSTED_PROXIES",
     "YOQ_BLOCKED_PLUGINS",
@@ -36,6 +38,9 @@ VARIABLES = (
 
 TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
 """How a bearer token looks: 32 random bytes as lower-case hex."""
+
+JOIN_TOKEN_FORM = re.compile(r"[0-9A-Za-z._~+/=-]{16,256}")
+"""How the agents' join token looks: what an Authorization header can carry and yoq takes for plain text."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -53,6 +58,10 @@ class Settings:
     node: str
     api_token: str | None = field(default=None, repr=False)
     master_key: bytes | None = field(default=None, repr=False)
+    join_token: str | None = field(default=None, repr=False)
+    """What agents authenticate with; without it none can."""
+    agent_timeout: int = 30
+    """Seconds of silence after which an agent is offline."""
     blocked_plugins: frozenset[str] = frozenset()
     trusted_proxies: tuple[Network, ...] = ()
     audit_failure: Literal["spool", "refuse"] = "spool"
@@ -92,6 +101,8 @@ class Settings:
             node=node,
             api_token=token,
             master_key=_master_key(given.get("YOQ_MASTER_KEY")),
+            join_token=_join_token(given.get("YOQ_JOIN_TOKEN"), token),
+            agent_timeout=_agent_timeout(given.get("YOQ_AGENT_TIMEOUT", "30")),
             blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
             trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
             audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
@@ -122,6 +133,22 @@ def _node(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise SettingsError("YOQ_NODE must be 1 to 64 letters, digits, dots, dashes or underscores")
     return name
+
+
+def _join_token(text: str | None, api_token: str | None) -> str | None:
+    if text is not None and not JOIN_TOKEN_FORM.fullmatch(text):
+        raise SettingsError(
+            "YOQ_JOIN_TOKEN must be 16 to 256 letters, digits and . _ ~ + / = - (try: openssl rand -hex 32)"
+        )
+    if text is not None and text == api_token:
+        raise SettingsError("YOQ_JOIN_TOKEN must differ from YOQ_API_TOKEN: every agent knows it")
+    return text
+
+
+def _agent_timeout(text: str) -> int:
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", text):
+        raise SettingsError("YOQ_AGENT_TIMEOUT must be a number of seconds, 1 to 99999")
+    return int(text)
 
 
 def _audit_failure(word: str) -> Literal["spool", "refuse"]:

@@ -65,7 +65,12 @@ def _describe() -> dict[str, Any]:
                     "type": "http",
                     "scheme": "bearer",
                     "description": "The admin token, or a named token that holds the operation's `x-scope`.",
-                }
+                },
+                "join": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "The join token, which agents share.",
+                },
             },
         },
     }
@@ -82,7 +87,7 @@ def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) ->
     if declaration.description:
         described["description"] = declaration.description
     if declaration.scope:
-        described["security"] = [{"token": []}]
+        described["security"] = [{"join": []} if declaration.join else {"token": []}]
         described["x-scope"] = declaration.scope
     if declaration.operation:
         described["x-audited-as"] = declaration.operation.name

@@ -1,4 +1,4 @@
-"""Who presents a bearer token: the administrator, a named token's holder or nobody (yoq's rules)."""
+"""Who presents a bearer token: the administrator, a named token's holder, an agent or nobody (yoq's rules)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 
 from sqlalchemy import select
 
-from yoq_web.actors import ADMIN, Actor
+from yoq_web.actors import ADMIN, JOIN, Actor
 from yoq_web.database import db
 from yoq_web.settings import TOKEN_FORM
 from yoq_web.state import state
@@ -43,3 +43,12 @@ def authenticate(authorization: str | None) -> Actor | None:
     if token is None or not hmac.compare_digest(token.secret_hash, digest):
         return None
     return Actor("token", token.label, tuple(token.scopes.split(",")))
+
+
+def authenticate_agent(authorization: str | None) -> Actor | None:
+    """The agents' common actor if an Authorization header carries the join token, or None."""
+    expected = state().settings.join_token
+    if expected is None or not authorization or not authorization.startswith(SCHEME):
+        return None
+    presented = authorization.removeprefix(SCHEME).encode(errors="replace")
+    return JOIN if hmac.compare_digest(presented, expected.encode()) else None

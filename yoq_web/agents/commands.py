@@ -1,0 +1,73 @@
+"""The commands of agents."""
+
+from __future__ import annotations
+
+import click
+
+from yoq_web.agents import operations
+from yoq_web.agents.documents import full_document
+from yoq_web.commands import CommandGroup, Failure, as_json, named, print_json, print_table
+from yoq_web.problems import NotFound
+
+group = CommandGroup("agent", help="Manage agents, the machines that run services.")
+
+
+@group.command("list")
+@as_json
+def list_command(as_json: bool) -> None:
+    """List the agents, in the order in which they registered."""
+    agents = [full_document(agent, peer) for agent, peer in operations.list_agents()]
+    if as_json:
+        print_json(agents)
+        return
+    if not agents:
+        click.echo("no agents")
+        return
+    rows = [
+        (
+            agent["id"],
+            "drained" if agent["drained"] else agent["status"],
+            f"{agent['cpu_used']}/{agent['cpu_cores'] * 1000}",
+            f"{agent['memory_used_mb']}/{agent['memory_mb']}MB",
+            agent["containers"],
+            agent["address"],
+            agent["labels"] or "-",
+        )
+        for agent in agents
+    ]
+    header = ("ID", "STATUS", "CPU", "MEMORY", "CONTAINERS", "ADDRESS", "LABELS")
+    print_table((14, 10, 12, 16, 10, 21), header, rows)
+
+
+@group.command("drain")
+@named("agent")
+def drain_command(agent: str) -> None:
+    """Have AGENT take no more services and give its own to others."""
+    try:
+        operations.drain(agent)
+    except NotFound:
+        raise Failure(f"agent not found: {agent}") from None
+    click.echo(f"{agent}: draining")
+
+
+@group.command("undrain")
+@named("agent")
+def undrain_command(agent: str) -> None:
+    """Let AGENT take services again."""
+    try:
+        operations.undrain(agent)
+    except NotFound:
+        raise Failure(f"agent not found: {agent}") from None
+    click.echo(f"{agent}: active")
+
+
+@group.command("labels")
+@named("agent")
+@click.argument("labels")
+def labels_command(agent: str, labels: str) -> None:
+    """Replace AGENT's labels by LABELS, words separated by commas."""
+    try:
+        operations.label(agent, labels)
+    except NotFound:
+        raise Failure(f"agent not found: {agent}") from None
+    click.echo(f"{agent}: {labels}")

@@ -1,0 +1,59 @@
+"""The tables of agents and of their WireGuard peers."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy.orm import Mapped, mapped_column
+
+from yoq_web.database import Model
+
+ACTIVE = "active"
+DRAINING = "draining"
+OFFLINE = "offline"
+
+
+class Agent(Model):
+    """An agent. Times are seconds since 1970, but `registered_at`, which is also the order of agents: microseconds."""
+
+    __tablename__ = "agents"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    address: Mapped[str]
+    agent_api_port: Mapped[int | None]
+    status: Mapped[str]
+    # As it was before the last beat: a beat answers it, and an UPDATE can return only what it leaves in the row.
+    status_before: Mapped[str]
+    # When the last of a draining agent's services had moved to others.
+    drained_at: Mapped[int | None] = mapped_column(BigInteger)
+    cpu_cores: Mapped[int]
+    memory_mb: Mapped[int]
+    cpu_used: Mapped[int] = mapped_column(BigInteger)
+    memory_used_mb: Mapped[int] = mapped_column(BigInteger)
+    containers: Mapped[int] = mapped_column(BigInteger)
+    last_heartbeat: Mapped[int] = mapped_column(BigInteger)
+    registered_at: Mapped[int] = mapped_column(BigInteger)
+    role: Mapped[str]
+    region: Mapped[str | None]
+    labels: Mapped[str]
+    gpu_count: Mapped[int] = mapped_column(BigInteger)
+    gpu_used: Mapped[int] = mapped_column(BigInteger)
+    gpu_model: Mapped[str | None]
+    gpu_vram_mb: Mapped[int | None] = mapped_column(BigInteger)
+    gpu_health: Mapped[str]
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.id} {self.status}>"
+
+
+class WireguardPeer(Model):
+    """An agent's place in the overlay network; its addresses follow from `node_id`."""
+
+    __tablename__ = "wireguard_peers"
+
+    node_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    agent_id: Mapped[str] = mapped_column(ForeignKey("agents.id", ondelete="CASCADE"), unique=True)
+    public_key: Mapped[str]
+    endpoint: Mapped[str]
+
+    def __repr__(self) -> str:
+        return f"<WireguardPeer {self.node_id} {self.agent_id}>"

@@ -1,0 +1,171 @@
+"""What can be done with agents; routes, commands and plugins all come here."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+from sqlalchemy import Row, Select, func, insert, select, text, update
+from sqlalchemy.orm import Session, aliased
+
+from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
+from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration, short
+from yoq_web.agents.wireguard import MAX_NODE, PORT, endpoint
+from yoq_web.database import db, unit_of_work
+from yoq_web.operations import Operation
+from yoq_web.problems import NotFound, Problem
+from yoq_web.scopes import JOINING
+from yoq_web.state import state
+
+agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",))
+agent_drain = Operation("agent_drain", "Drain an agent", "agents:write")
+agent_undrain = Operation("agent_undrain", "Let a draining agent take services again", "agents:write")
+agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", details=("labels",))
+
+OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label)
+
+AgentRow = Row[tuple[Agent, WireguardPeer | None]]
+
+SERVING = ("server", "both")
+"""The roles of agents that others connect to."""
+
+
+def register(wanted: Registration) -> AgentRow:
+    """Register a new agent, and give it the smallest free number of the overlay network if it brings a key.
+
+    The same machine may register again and is another agent then. Raises a Problem if a field is wrong (400) or no
+    number is free (500).
+    """
+    wanted.checked(state().settings.join_token)
+    agent_id = secrets.token_hex(6)
+    with agent_register.performed(wanted.address, agent=agent_id) as session:
+        session.execute(insert(Agent).values(_row(agent_id, wanted)))
+        if wanted.wg_public_key is not None:
+            peer = {"node_id": _free_number(session), "agent_id": agent_id, "public_key": wanted.wg_public_key}
+            where = endpoint(wanted.address, wanted.wg_listen_port or PORT)
+            session.execute(insert(WireguardPeer).values(peer | {"endpoint": where}))
+        return session.execute(_agents().where(Agent.id == agent_id)).one()
+
+
+def _row(agent_id: str, wanted: Registration) -> dict[str, object]:
+    now = time.time_ns() // 1000
+    return {
+        "id": agent_id,
+        "address": wanted.address,
+        "agent_api_port": wanted.agent_api_port,
+        "status": ACTIVE,
+        "status_before": ACTIVE,
+        "cpu_cores": wanted.cpu_cores,
+        "memory_mb": wanted.memory_mb,
+        "cpu_used": 0,
+        "memory_used_mb": 0,
+        "containers": 0,
+        "last_heartbeat": now // 1_000_000,
+        "registered_at": now,
+        "role": wanted.role or "both",
+        "region": wanted.region,
+        "labels": wanted.labels or "",
+        "gpu_count": wanted.gpu_count,
+        "gpu_used": 0,
+        "gpu_model": wanted.gpu_model,
+        "gpu_vram_mb": None if wanted.gpu_vram_mb is None else max(0, wanted.gpu_vram_mb),
+        "gpu_health": "healthy",
+    }
+
+
+def _free_number(session: Session) -> int:
+    """The smallest number that no agent has; nobody else can take it before this transaction ends."""
+    if session.get_bind().dialect.name == "postgresql":
+        # Two registrations at once would find the same number. SQLite has but one writer.
+        session.execute(text("LOCK TABLE wireguard_peers IN SHARE ROW EXCLUSIVE MODE"))
+    taken = aliased(WireguardPeer)
+    following = select(WireguardPeer.node_id + 1).where(
+        ~select(taken.node_id).where(taken.node_id == WireguardPeer.node_id + 1).exists()
+    )
+    first = session.scalar(select(WireguardPeer.node_id).where(WireguardPeer.node_id == 1))
+    number = 1 if first is None else session.scalar(select(func.min(following.subquery().c[0])))
+    if number is None or number > MAX_NODE:
+        raise Problem(500, "no available node_id", f"all numbers up to {MAX_NODE} are taken")
+    return number
+
+
+def beat(agent_id: str, reported: Beat) -> tuple[str, int] | None:
+    """Note that an agent is alive: an offline one is active again, a draining one stays so. Not recorded.
+
+    Returns its status before this and how many peers the overlay network has; None if there is no such agent.
+    """
+    with unit_of_work() as session:
+        row = session.execute(_BEAT, reported.model_dump() | {"agent": agent_id, "now": int(time.time())}).first()
+    return None if row is None else (row.status_before, row.peers_count)
+
+
+# One statement, built once. In an UPDATE every right-hand side is the row as it was before.
+_BEAT = text(
+    f"""
+    UPDATE agents
+       SET status_before = status, status = CASE status WHEN '{OFFLINE}' THEN '{ACTIVE}' ELSE status END,
+           cpu_used = :cpu_used, memory_used_mb = :memory_used_mb, containers = :containers, gpu_used = :gpu_used,
+           gpu_health = :gpu_health, last_heartbeat = :now
+     WHERE id = :agent
+    RETURNING status_before, (SELECT count(*) FROM wireguard_peers) AS peers_count
+    """  # noqa: S608 - made of constants
+)
+
+
+def drain(agent_id: str, *, strict: bool = True) -> None:
+    """Have an agent take no more services and give its own to others. Repeating it is no error.
+
+    Raises NotFound, unless not `strict`: yoq answers and records the same whether there is such an agent or not.
+    """
+    with agent_drain.performed(agent_id) as session:
+        change = update(Agent).where(Agent.id == agent_id, Agent.status != DRAINING)
+        session.execute(change.values(status=DRAINING, drained_at=None))
+        _check(session, agent_id, strict)
+
+
+def undrain(agent_id: str) -> None:
+    """Let a draining agent take services again; it is offline until it beats if it was silent. Raises NotFound."""
+    with agent_undrain.performed(agent_id) as session:
+        change = update(Agent).where(Agent.id == agent_id, Agent.status == DRAINING)
+        session.execute(change.values(status=ACTIVE, drained_at=None))
+        _check(session, agent_id, strict=True)
+
+
+def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
+    """Replace an agent's labels. Raises a Problem if they are too long, and NotFound unless not `strict`."""
+    if not short(labels, MAX_LABELS):
+        raise Problem(400, "invalid labels", f"at most {MAX_LABELS} bytes, without NUL")
+    with agent_label.performed(agent_id, labels=labels) as session:
+        session.execute(update(Agent).where(Agent.id == agent_id).values(labels=labels))
+        _check(session, agent_id, strict)
+
+
+def _check(session: Session, agent_id: str, strict: bool) -> None:
+    if strict and session.scalar(select(Agent.id).where(Agent.id == agent_id)) is None:
+        raise NotFound("not found", f"there is no agent {agent_id!r}")
+
+
+def list_agents() -> list[AgentRow]:
+    """All agents with their peers, in the order in which they registered. Reading them is not recorded."""
+    return list(db.session.execute(_agents()))
+
+
+def get_agent(agent_id: str) -> AgentRow:
+    """One agent with its peer. Raises NotFound."""
+    found = db.session.execute(_agents().where(Agent.id == agent_id)).one_or_none()
+    if found is None:
+        raise NotFound("not found", f"there is no agent {agent_id!r}")
+    return found
+
+
+def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
+    """The members of the overlay network by number; those that others connect to alone if asked."""
+    chosen = select(WireguardPeer).order_by(WireguardPeer.node_id)
+    if servers_only:
+        chosen = chosen.join(Agent, Agent.id == WireguardPeer.agent_id).where(Agent.role.in_(SERVING))
+    return list(db.session.scalars(chosen))
+
+
+def _agents() -> Select[tuple[Agent, WireguardPeer | None]]:
+    joined = select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)
+    return joined.order_by(Agent.registered_at, Agent.id)

@@ -1,0 +1,101 @@
+"""The HTTP API of agents: what operators do with them, and what the agents themselves report with the join token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from yoq_web.agents import operations
+from yoq_web.agents.documents import full_document, peer_document
+from yoq_web.agents.schemas import AgentOut, Beat, Beaten, LabelsIn, Peer, PeersQuery, Registered, Registration
+from yoq_web.endpoints import Status, endpoint
+from yoq_web.problems import NotFound
+from yoq_web.scopes import JOINING
+
+blueprint = Blueprint("agents", __name__)
+
+NOT_SENSITIVE = "a heartbeat comes from every agent every few seconds and says only that it lives"
+
+
+@blueprint.get("/v1/agents")
+@endpoint(scope="agents:read", answer=list[AgentOut])
+def list_agents() -> list[dict[str, Any]]:
+    """List the agents, in the order in which they registered."""
+    return [full_document(agent, peer) for agent, peer in operations.list_agents()]
+
+
+@blueprint.post("/v1/agents")
+@endpoint(operations.agent_register, join=True, body=Registration, answer=Registered, status=201)
+def register(body: Registration) -> dict[str, Any]:
+    """Register an agent.
+
+    Every registration makes a new agent. One that brings a WireGuard key gets a place in the overlay network.
+    """
+    return registered(body)
+
+
+@blueprint.get("/v1/agents/peers")
+@endpoint(scope=JOINING, join=True, query=PeersQuery, answer=list[Peer])
+def list_peers(query: PeersQuery) -> list[dict[str, Any]]:
+    """List the members of the overlay network by number."""
+    return [peer_document(peer) for peer in operations.list_peers(servers_only=query.servers_only == "1")]
+
+
+@blueprint.get("/v1/agents/<agent>")
+@endpoint(scope="agents:read", answer=AgentOut)
+def get_agent(agent: str) -> dict[str, Any]:
+    """Show an agent."""
+    return full_document(*operations.get_agent(agent))
+
+
+@blueprint.post("/v1/agents/<agent>/heartbeat")
+@endpoint(scope=JOINING, join=True, body=Beat, answer=Beaten, unaudited=NOT_SENSITIVE)
+def beat(agent: str, body: Beat) -> dict[str, Any]:
+    """Say that an agent is alive, and how busy.
+
+    The answer says how it stood before.
+    """
+    found = operations.beat(agent, body)
+    if found is None:
+        raise NotFound("not found", f"there is no agent {agent!r}")
+    return {"status": found[0], "peers_count": found[1]}
+
+
+@blueprint.post("/v1/agents/<agent>/drain")
+@endpoint(operations.agent_drain)
+def drain(agent: str) -> Status:
+    """Drain an agent.
+
+    It takes no more services, and those it has move to others; `drained` says when they have.
+    """
+    operations.drain(agent)
+    return Status(status="draining")
+
+
+@blueprint.post("/v1/agents/<agent>/undrain")
+@endpoint(operations.agent_undrain)
+def undrain(agent: str) -> Status:
+    """Let a draining agent take services again."""
+    operations.undrain(agent)
+    return Status(status="active")
+
+
+@blueprint.put("/v1/agents/<agent>/labels")
+@endpoint(operations.agent_label, body=LabelsIn)
+def label(agent: str, body: LabelsIn) -> Status:
+    """Replace an agent's labels."""
+    operations.label(agent, body.labels)
+    return Status(status="ok")
+
+
+def registered(wanted: Registration) -> dict[str, Any]:
+    """Register an agent and say what it has to know: its id and, with a key, its place and the others'."""
+    agent, peer = operations.register(wanted)
+    if peer is None:
+        return {"id": agent.id}
+    # Who is an agent and nothing else connects to servers only.
+    others = operations.list_peers(servers_only=agent.role == "agent")
+    own = peer_document(peer)
+    peers = [peer_document(other) for other in others if other.node_id != peer.node_id]
+    return {"id": agent.id, "node_id": own["node_id"], "overlay_ip": own["overlay_ip"], "peers": peers}

@@ -1,0 +1,33 @@
+"""The overlay network as data: which addresses an agent's number stands for (yoq's rules)."""
+
+from __future__ import annotations
+
+import re
+
+MAX_NODE = 54_783
+"""The highest number whose subnet is an address at all: 10.255.255.0/24."""
+
+PORT = 51_820
+"""Where WireGuard listens unless an agent says otherwise."""
+
+
+def overlay_ip(node_id: int) -> str:
+    """The agent's own address in the overlay network."""
+    return f"10.40.{_high(node_id)}.{node_id & 255}"
+
+
+def container_subnet(node_id: int) -> str:
+    """The network that the agent's containers get their addresses from."""
+    if node_id <= 254:
+        return f"10.42.{node_id}.0/24"
+    return f"10.{42 + (node_id >> 8)}.{node_id & 255}.0/24"
+
+
+def endpoint(address: str, port: int) -> str:
+    """Where other agents reach this one; a port in the address is the agent's API, not WireGuard's."""
+    host = re.sub(r"^(\d{1,3}(?:\.\d{1,3}){3}):\d+$", r"\1", address, flags=re.ASCII)
+    return f"{host}:{port}"
+
+
+def _high(node_id: int) -> int:
+    return 0 if node_id <= 254 else node_id >> 8
