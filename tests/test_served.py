@@ -26,6 +26,8 @@ BAD_SETTINGS = [
     ("YOQ_DATABASE_URL", "postgresql+psycopg://yoq:hunter2@localhost:port/yoq", "YOQ_DATABASE_URL is not a URL"),
     ("YOQ_DATABASE_URL", "postgresql+psycopg://yoq:hunter2@127.0.0.1:1/yoq", "the database cannot be used"),
     ("YOQ_API_TOKEN", "hunter2", "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters"),
+    ("YOQ_JOIN_TOKEN", "hunter2", "YOQ_JOIN_TOKEN must be 16 to 256 letters, digits"),
+    ("YOQ_AGENT_TIMEOUT", "0", "YOQ_AGENT_TIMEOUT must be a number of seconds"),
     ("YOQ_NODE", "two words", "YOQ_NODE must be"),
     ("YOQ_AUDIT_FAILURE", "ignore", "YOQ_AUDIT_FAILURE must be"),
     ("YOQ_LOG_ORIGIN", "two words", "YOQ_LOG_ORIGIN must be"),

@@ -24,7 +24,7 @@ def storable(text: str) -> str:
 
 
 def plain_text(text: str) -> bool:
-    """Whether yoq takes `text` for the name of an app, an image or an address: 1 to 256 bytes, no quotes, semicolon or backslash."""
+    """Whether yoq takes `text` for an address or a key: 1 to 256 bytes, no quote, semicolon, backslash or control."""
     harmless = all(character >= " " and character not in "'\";\\" for character in text)
     return harmless and 1 <= len(text.encode(errors="replace")) <= MAX_NAME
 
