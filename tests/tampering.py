@@ -56,9 +56,11 @@ def log_of(app: Flask, *counts: int) -> None:
 def attack(url: str, *statements: str) -> None:
     """Do this in the database behind the application's back, after taking the triggers away."""
     if url.startswith("sqlite"):
-        drop = [f"DROP TRIGGER IF EXISTS audit_log_no_{name}" for name in ("update", "delete")]
+        triggers = behind(url, "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
+        drop = [f"DROP TRIGGER {found['name']}" for found in triggers]
     else:
-        drop = [f"DROP TRIGGER IF EXISTS audit_log_no_{name} ON audit_log" for name in ("update", "truncate")]
+        listed = "SELECT tgname AS name, tgrelid::regclass::text AS tbl_name FROM pg_trigger WHERE NOT tgisinternal"
+        drop = [f"DROP TRIGGER {found['name']} ON {found['tbl_name']}" for found in behind(url, listed)]
     behind(url, *drop, *statements)
 
 

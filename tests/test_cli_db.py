@@ -79,6 +79,7 @@ def test_one_lineage_goes_down_and_up(app: Flask) -> None:
     at_head = output(app, "db", "-x", "plugin=audit", "current")
     output(app, "db", "-x", "plugin=audit", "downgrade", "--yes", "base")
     tree = {"audit_leaf", "audit_tile", "audit_checkpoint", "audit_key"}
+    tree |= {"audit_minimum", "audit_erased", "audit_pruned"}
     assert everything - tables(app) == {"audit_log", *tree}
     assert run(app, "db", "-x", "plugin=audit", "current").stdout.startswith("audit: nothing, behind ")
     assert run(app, "db", "current", "-x", "plugin=core").exit_code == 0

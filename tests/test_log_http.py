@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.outsider import Log, check_proof, consistent, leaf_hash, node, open_checkpoint, root_of
+from tests.tampering import attack
 from yoq_web.policies.operations import delete_policy
 
 LOG = "/v1/audit/log"
@@ -168,7 +169,7 @@ def test_a_rewound_log_signs_and_proves_nothing(app: Flask, api: Api, database_u
     fill(app, 9)
     entry = api.entries(1)[0]["event_id"]
     good(api, "checkpoint")
-    behind(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
+    attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
     for path in (f"{LOG}/checkpoint", f"/v1/audit/entries/{entry}/proof", f"{LOG}/consistency?from=1"):
         answer = api("GET", path)
         assert answer.status_code == 503, answer.text

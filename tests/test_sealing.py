@@ -17,6 +17,7 @@ from sqlalchemy.engine.interfaces import DBAPICursor
 from tests.conftest import MakeApp
 from tests.door import acting, behind
 from tests.served import Served, command
+from tests.tampering import attack
 from yoq_audit import keys, sealing, watch
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
@@ -222,7 +223,7 @@ def test_a_database_that_was_cut_back_is_not_signed(
     """Where the database is no extension of the head kept outside, nothing is signed."""
     fill(app, 5)
     seal(app)
-    behind(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
+    attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
     fill(app, 5)
     with pytest.raises(sealing.Rewound, match="5 were sealed"):
         seal(app)
@@ -280,7 +281,7 @@ def test_the_head_never_moves_back(app: Flask, tmp_path: Path) -> None:
     with app.app_context():
         key = keys.signer()
         assert key is not None
-        keys.keep_head(keys.checkpoint_note(1, b"x" * 32, key), 1, key)
+        keys.keep_head(keys.checkpoint_note(1, b"x" * 32, key), 1, [key.verifier])
     assert (tmp_path / keys.HEAD_FILE).read_text() == head
     for name in (keys.HEAD_FILE, keys.KEY_FILE):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600

@@ -31,6 +31,7 @@ BAD_SETTINGS = [
     ("YOQ_NODE", "two words", "YOQ_NODE must be"),
     ("YOQ_AUDIT_FAILURE", "ignore", "YOQ_AUDIT_FAILURE must be"),
     ("YOQ_LOG_ORIGIN", "two words", "YOQ_LOG_ORIGIN must be"),
+    ("YOQ_AUDIT_RETENTION", "a year", "YOQ_AUDIT_RETENTION must be a number and h, d or w"),
     ("YOQ_BLOCKED_PLUGINS", "audit", "the plugin 'audit' is required and is blocked"),
     ("YOQ_TRUSTED_PROXIES", "10.0.0.0/8, 300.1.1.1", "YOQ_TRUSTED_PROXIES: '300.1.1.1' is not an IP address"),
 ]

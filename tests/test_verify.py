@@ -11,7 +11,7 @@ from flask import Flask
 from tests.commandline import output, run
 from tests.door import behind
 from tests.served import command
-from tests.tampering import fill, log_of, seal, verified
+from tests.tampering import attack, fill, log_of, seal, verified
 from yoq_audit.tlog.encoding import to_base64
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 
@@ -92,6 +92,6 @@ def test_the_program_itself(app: Flask, tmp_path: Path, database_url: str) -> No
     log_of(app, 3)
     done = command(tmp_path, "audit", "verify", "--json", YOQ_DATABASE_URL=database_url)
     assert (done.returncode, done.stderr, json.loads(done.stdout)["ok"]) == (0, "", True)
-    behind(database_url, "DELETE FROM audit_leaf WHERE leaf_index = 1")
+    attack(database_url, "DELETE FROM audit_leaf WHERE leaf_index = 1")
     done = command(tmp_path, "audit", "verify", YOQ_DATABASE_URL=database_url)
     assert (done.returncode, done.stderr) == (1, "")

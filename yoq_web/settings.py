@@ -33,6 +33,7 @@ VARIABLES = (
     "YOQ_BLOCKED_PLUGINS",
     "YOQ_AUDIT_FAILURE",
     "YOQ_LOG_ORIGIN",
+    "YOQ_AUDIT_RETENTION",
 )
 """Every variable there is; beside them a plugin may read those that begin with YOQ_ and its name."""
 
@@ -66,6 +67,7 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = ()
     audit_failure: Literal["spool", "refuse"] = "spool"
     log_origin: str
+    audit_retention: str | None = None
     given: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Every YOQ_* variable, for plugins' own settings."""
 
@@ -106,6 +108,7 @@ class Settings:
             blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
             trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
             audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
+            audit_retention=_audit_retention(given.get("YOQ_AUDIT_RETENTION")),
             log_origin=_log_origin(given.get("YOQ_LOG_ORIGIN") or f"yoq-web/{node}"),
             given=given,
         )
@@ -155,6 +158,12 @@ def _audit_failure(word: str) -> Literal["spool", "refuse"]:
     if word not in ("spool", "refuse"):
         raise SettingsError("YOQ_AUDIT_FAILURE must be spool or refuse")
     return cast("Literal['spool', 'refuse']", word)
+
+
+def _audit_retention(age: str | None) -> str | None:
+    if age is not None and not re.fullmatch(r"[1-9][0-9]{0,5}[hdw]", age, re.ASCII):
+        raise SettingsError("YOQ_AUDIT_RETENTION must be a number and h, d or w, like 400d")
+    return age
 
 
 def _log_origin(name: str) -> str:

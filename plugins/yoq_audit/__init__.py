@@ -15,9 +15,13 @@ from yoq_audit import (
     watch,
 )
 from yoq_audit.log import append
+from yoq_audit.retention import chores
+from yoq_audit.retention import commands as retention_commands
+from yoq_audit.retention import routes as retention_routes
+from yoq_audit.retention.operations import audit_erase, audit_prune
 from yoq_web import Contribution, Event, hookimpl
 
-OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command}
+OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command, "archive": retention_commands.archives}
 """For auditors, who have neither our database nor our settings."""
 
 
@@ -25,7 +29,8 @@ OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command}
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        blueprints=(routes.blueprint, log_routes.blueprint),
+        operations=(audit_prune, audit_erase),
+        blueprints=(routes.blueprint, log_routes.blueprint, retention_routes.blueprint),
         commands=(commands.group,),
         migrations=Path(__file__).parent / "migrations",
     )
@@ -33,14 +38,15 @@ def yoq_contribute() -> Contribution:
 
 @hookimpl
 def yoq_pulse() -> None:
-    """Seal what was committed since the last time."""
+    """Seal what was committed since the last time, and prune what is old enough."""
     watch.seal()
+    chores.pulse()
 
 
 @hookimpl
 def yoq_health() -> str | None:
-    """Say why nothing is sealed, if so."""
-    return watch.trouble()
+    """Say why nothing is sealed or pruned, if so."""
+    return watch.trouble() or chores.chores().trouble
 
 
 @hookimpl

@@ -12,6 +12,7 @@ from sqlalchemy import Row, Table, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.models import Entry
+from yoq_audit.retention.forgotten import was_recorded
 from yoq_web import Event, dumps
 
 VERSION = 1
@@ -46,6 +47,8 @@ NEWEST = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
 def append(event: Event, session: Session) -> None:
     """Store a settled event, in the session's transaction."""
     connection = session.connection()
+    if was_recorded(event, connection):
+        return
     # Through the driver: even a Core insert costs five times as much, on the path of every operation.
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(_insert(connection.dialect.paramstyle), values(event))

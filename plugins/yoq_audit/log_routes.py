@@ -23,6 +23,7 @@ FOR_EVER = "private, max-age=31536000, immutable"
 """Whatever is at the path of a tile, full or partial, is there for ever. Private: the trail is behind a scope."""
 
 UNPROVABLE = "Nothing can be proved now: `error` and `detail` say why"
+PRUNED = "The bundle was pruned, or holds an entry that was erased"
 NOTHING_YET = "The log has no entries yet"
 
 MAX_STORED = 2**63 - 1
@@ -90,7 +91,7 @@ def get_tile(level: str, place: str) -> Response:
 
 
 @blueprint.get("/v1/audit/log/tile/entries/<path:place>")
-@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={503: UNPROVABLE})
+@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={410: PRUNED, 503: UNPROVABLE})
 def get_bundle(place: str) -> Response:
     """Give the leaves below a tile of level 0, each behind its length as a big-endian 16-bit number.
 

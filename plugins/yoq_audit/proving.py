@@ -6,7 +6,7 @@ Whatever keeps the log from proving anything is told as a Problem, 503, with the
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -15,8 +15,9 @@ from structlog.stdlib import get_logger
 
 from yoq_audit import keys, log, sealing
 from yoq_audit.log import TABLE
-from yoq_audit.models import Leaf, LogKey
-from yoq_audit.sealing import LEAVES, Rewound, Sealed
+from yoq_audit.models import Leaf
+from yoq_audit.retention.forgotten import absent, check_served
+from yoq_audit.sealing import LEAVES, CannotSign, HeadMissing, Rewound, Sealed
 from yoq_audit.tlog.errors import LogError, TileError
 from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -33,8 +34,6 @@ AGAIN = {"Retry-After": "1"}
 
 NOT_HERE = "this machine does not have the log's key; the one that has it seals within a second"
 
-KEYS = select(LogKey.vkey).order_by(LogKey.added_at, LogKey.vkey)
-
 
 @contextmanager
 def provable() -> Iterator[None]:
@@ -43,6 +42,8 @@ def provable() -> Iterator[None]:
         yield
     except Rewound as error:
         raise _unprovable("the log was rewound", f"{error}; {VERIFY}") from error
+    except HeadMissing as error:
+        raise _unprovable("the log's head is missing", str(error)) from error
     except SettingsError as error:
         # Named by its file alone: the caller need not learn where the data directory is.
         reason = str(error).replace(f"{keys.settings().data_dir}/", "")
@@ -61,7 +62,7 @@ def sealed_now() -> Sealed:
 
     Raises NotFound for a log without entries, and a 503 if nothing can be signed or the log was rewound.
     """
-    with provable():
+    with provable(), suppress(CannotSign):  # another machine seals
         sealing.seal(check=True)
     newest = sealing.latest(db.session())
     if newest is not None and newest.note is not None:
@@ -72,8 +73,16 @@ def sealed_now() -> Sealed:
 
 
 def known_keys(session: Session) -> list[str]:
-    """The log's public keys as vkey texts, the newest last."""
-    return list(session.scalars(KEYS))
+    """The log's public keys as vkey texts, the newest last; not those that the key before did not announce.
+
+    Raises a 503 where this machine's own key is not among them: whose keys they are cannot be known.
+    """
+    with provable():
+        own = keys.signer()
+        chain = keys.stored_chain(session, own)
+    if own is not None and chain.missing == own.verifier:
+        raise _unprovable("the log's key cannot be used", f"{keys.KEY_FILE} is not a key of the log in the database")
+    return [key.vkey for key in chain.keys]
 
 
 def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
@@ -96,7 +105,7 @@ def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
 def _absent(event_id: str) -> Problem:
     if spooled(event_id):
         return Problem(503, "the entry is not sealed yet", "it is only in the spool: the database did not take it")
-    return NotFound("not found", f"there is no entry {event_id!r}")
+    return absent(db.session(), event_id)
 
 
 def _proof(index: int, row: Row[Any], newest: Sealed) -> Proof:
@@ -142,6 +151,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
     end = bundle.start + bundle.width
     if end > _signed_size(session):
         raise NotFound("not found", f"the log does not have {bundle.path()} yet")
+    check_served(session, bundle)
     rows = session.execute(
         select(*(TABLE.c[name] for name in FIELDS))
         .join(LEAVES, LEAVES.c.entry_id == TABLE.c.id)

@@ -9,8 +9,9 @@ from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit import log
+from yoq_audit.retention.forgotten import absent
 from yoq_audit.showing import brief, documents, waiting
-from yoq_web import NotFound, db, dumps, endpoint, spooled
+from yoq_web import db, dumps, endpoint, spooled
 
 blueprint = Blueprint("audit", __name__)
 
@@ -105,4 +106,4 @@ def get_entry(event_id: str) -> dict[str, Any]:
         return documents([row])[0]
     if event := spooled(event_id):
         return waiting(event)
-    raise NotFound("not found", f"there is no entry {event_id!r}")
+    raise absent(db.session(), event_id)

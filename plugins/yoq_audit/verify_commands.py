@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from yoq_audit import keys
+from yoq_audit import keys, sealing
 from yoq_audit.commands import group
 from yoq_audit.findings import Report
 from yoq_audit.tlog.checkpoint import Checkpoint
+from yoq_audit.tlog.note import Signer
 from yoq_audit.verifying import verify
 from yoq_web import as_json, db, print_json
 from yoq_web.commands import printable
@@ -44,7 +45,7 @@ def verify_command(as_json: bool) -> None:
 def check(bar: Bar | None = None) -> Report:
     """Verify the current application's log."""
     own = keys.signer()
-    head, complaint = _head()
+    head, complaint = _head(own)
     connection = db.engine.raw_connection()
     try:
         own_key = own.verifier if own else None
@@ -57,13 +58,18 @@ def check(bar: Bar | None = None) -> Report:
     return report
 
 
-def _head() -> tuple[Checkpoint | None, str | None]:
+def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
     """The head kept outside the database, or what is wrong with it."""
-    key = keys.signer()
+    if own is None:
+        return None, None
     try:
-        return (keys.read_head(key) if key else None), None
+        head = keys.read_head(keys.stored_chain(db.session(), own).keys or (own.verifier,))
     except SettingsError as error:
         return None, str(error)
+    missing = head is None and sealing.latest(db.session()) is not None
+    # The log goes on growing while it is verified, from what is read now.
+    db.session.rollback()
+    return head, sealing.HEAD_MISSING if missing else None
 
 
 def _print(report: Report) -> None:
@@ -79,19 +85,27 @@ def _print(report: Report) -> None:
 
 
 class Bar:
-    """A progress bar on standard error, once it has taken long enough."""
+    """A progress bar on standard error, once it has taken long enough; none if it is `silent`."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "verifying", *, silent: bool = False) -> None:
+        self._label = label
+        self._silent = silent
         self._started = time.monotonic()
         self._bar: ProgressBar[Any] | None = None
         self._done = 0
 
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.finish()
+
     def show(self, done: int, size: int) -> None:
         """Show that so many leaves of `size` are done."""
         if self._bar is None:
-            if time.monotonic() - self._started < SLOW_SECONDS:
+            if self._silent or time.monotonic() - self._started < SLOW_SECONDS:
                 return
-            self._bar = click.progressbar(length=size, label="verifying", file=sys.stderr, update_min_steps=10_000)
+            self._bar = click.progressbar(length=size, label=self._label, file=sys.stderr, update_min_steps=10_000)
             self._bar.render_progress()
         self._bar.update(done - self._done)
         self._done = done

@@ -1,0 +1,160 @@
+"""The commands of retention: prune and erase, and reading the archives that pruning leaves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from yoq_audit.commands import group
+from yoq_audit.retention import ages, archive, archive_reading, erasing, pruning
+from yoq_audit.retention.archive_reading import Archive
+from yoq_audit.showing import rfc3339
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.note import Verifier
+from yoq_audit.verify_commands import Bar
+from yoq_web import Failure, as_json, dumps, named, print_json
+from yoq_web.commands import printable
+from yoq_web.schemas import storable
+
+REMAINS = """\
+It is gone from the trail. Copies may be left in: backups, archives, exports and copies of the database made before;
+the spool of another machine, until it is replayed; and until it is rewritten (--rewrite) in free space of the
+database's files, on PostgreSQL also in its archived write-ahead log."""
+
+
+class Age(click.ParamType[str]):
+    """How long entries are kept."""
+
+    name = "age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, or a usage error that says how it is written."""
+        try:
+            ages.seconds_of(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+@group.command("prune")
+@click.option("--older-than", type=Age(), required=True, help="How old: a number and h, d or w, like 400d.")
+@click.option("--archive", "file", type=click.Path(path_type=Path, dir_okay=False), help="Keep what is pruned here.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be pruned.")
+@as_json
+def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bool) -> None:
+    """Prune old entries, whole bundles of 256, and raise the log's minimum index.
+
+    What was signed still verifies. The archive is a tar file (compressed if its name ends in .gz) that proves itself
+    with the log's key: `audit archive verify`.
+    """
+    planned = pruning.plan(ages.seconds_of(older_than))
+    planned.go_on()
+    written = None
+    if planned.reached > planned.before and not dry_run:
+        if file is not None:
+            with _bar("archiving", as_json) as bar:
+                written = archive.write(file.absolute(), planned, bar.show)
+        pruning.announce(planned, older_than, "command", written)
+        with _bar("pruning", as_json) as bar:
+            pruning.finish(progress=bar.show)
+    if as_json:
+        found = {"minimum_before": planned.before, "minimum_after": planned.reached, "entries": planned.entries}
+        if written:
+            found |= {"archive": str(file), "archive_sha256": written.sha256, "archive_bytes": written.size}
+        print_json(found)
+        return
+    if planned.reached == planned.before:
+        click.echo(f"nothing to prune: no whole bundle is older than {older_than}")
+        return
+    word = "would be pruned" if dry_run else "pruned"
+    click.echo(f"{word}: {planned.entries} entries, numbers {planned.before} to {planned.reached - 1} of the log")
+    if written:
+        click.echo(f"archived in {printable(str(file))}, SHA-256 {written.sha256}")
+
+
+@group.command("erase")
+@named("entry")
+@click.option("--reason", required=True, help="Why, for the trail; without what is to be erased.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--rewrite", is_flag=True, help="Rewrite the database's file, so that no free space holds a copy.")
+def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
+    """Erase what ENTRY, an event's id, says. Its place in the log stays provable."""
+    try:
+        storable(reason)
+    except ValueError as error:
+        raise Failure(f"invalid reason: {error}") from None
+    found = erasing.find(entry)
+    if not yes:
+        click.echo(
+            f"{printable(found.action)} of {printable(found.target or '-')} by {printable(found.actor)}", err=True
+        )
+        if click.prompt("Type erase to erase this entry for ever", err=True) != "erase":
+            raise Failure("nothing was erased")
+    erasing.erase(found, reason)
+    erasing.wipe(rewrite=rewrite)
+    click.echo(f"erased: {entry}, number {found.places[-1]} of the log")
+    click.echo(REMAINS, err=True)
+
+
+archives = click.Group("archive", help="Check and read the archives that pruning leaves; offline.")
+_file = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+_keys = click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
+
+
+@archives.command("verify")
+@_file
+@_keys
+@as_json
+def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) -> None:
+    """Check that FILE holds a part of the log with these keys, whole and unaltered."""
+    found = _read(file, vkeys)
+    assert found.head is not None  # noqa: S101 - or _read had raised
+    said = {
+        "first": found.first,
+        "end": found.end,
+        "entries": found.entries,
+        "erased": found.erased,
+        "origin": found.head.origin,
+        "size": found.head.size,
+        "sha256": found.sha256,
+    }
+    if as_json:
+        print_json(said)
+        return
+    click.echo(
+        f"the archive holds: {found.entries} entries, numbers {found.first} to {found.end - 1} of the "
+        f"{found.head.size} that {printable(found.head.origin)} signed; {len(found.erased)} erased"
+    )
+    click.echo(f"SHA-256 {found.sha256}")
+
+
+@archives.command("list")
+@_file
+@_keys
+def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
+    """Print the entries of FILE, one JSON document a line, the oldest first. Exits with 1 if FILE does not hold."""
+
+    def tell(index: int, entry: dict[str, Any]) -> None:
+        click.echo(dumps({"index": index} | entry | {"time": rfc3339(entry["time"])}))
+
+    _read(file, vkeys, tell)
+
+
+def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reading.Tell = lambda _index, _entry: None) -> Archive:
+    try:
+        verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
+        return archive_reading.read(file, verifiers, tell)
+    except LogError as error:
+        raise Failure(f"the archive does not hold: {printable(str(error))}") from None
+    except OSError as error:
+        raise Failure(f"{printable(str(file))}: {error.strerror}") from None
+
+
+def _bar(label: str, silent: bool) -> Bar:
+    return Bar(label, silent=silent or not sys.stderr.isatty())
+
+
+group.add_command(archives)

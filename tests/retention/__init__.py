@@ -1,0 +1,1 @@
+"""Tests of retention: pruning, archives and erasing."""
