@@ -1,0 +1,181 @@
+"""The container: a tar file of the database, the keys if wanted, the manifest and the checksums of them all.
+
+Written in one form only and read strictly, so that a byte changed anywhere is noticed, in a plain backup as well.
+`tar x` and `sha256sum --check SHA256SUMS` open and check it without yoq-web.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from yoq_web.backup.age import Reader
+from yoq_web.backup.manifest import Manifest
+
+DATABASES = {"sqlite": "yoq.db", "postgresql": "yoq.pgdump"}
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+KEYS = "keys/"
+
+BLOCK = 512
+PIECE = 1024 * 1024
+SMALL = 1024 * 1024
+"""No member but the database is larger."""
+END = bytes(2 * BLOCK)
+
+Progress = Callable[[int], object]
+"""Told how many further bytes are done."""
+
+
+class NotABackup(Exception):
+    """The stream is not a whole and undamaged backup; the text says why."""
+
+
+def pieces(
+    database: Path, keys: dict[str, bytes], describe: Callable[[str, int], Manifest], progress: Progress
+) -> Iterator[bytes]:
+    """The bytes of a container. `describe` is given the database's SHA-256 and size, once it was read."""
+    sums: dict[str, str] = {}
+    digest = hashlib.sha256()
+    size = database.stat().st_size
+    described = describe("", size)
+    name = DATABASES[described.database]
+    yield _head(name, size)
+    with database.open("rb") as file:
+        while piece := file.read(PIECE):
+            digest.update(piece)
+            yield piece
+            progress(len(piece))
+    yield _padding(size)
+    sums[name] = digest.hexdigest()
+    manifest = described.model_copy(update={"sha256": sums[name]})
+    small = {KEYS + key: content for key, content in keys.items()}
+    small[MANIFEST] = manifest.model_dump_json(indent=2).encode() + b"\n"
+    for member, content in small.items():
+        sums[member] = hashlib.sha256(content).hexdigest()
+        yield _head(member, len(content)) + content + _padding(len(content))
+    listed = _listed(sums)
+    yield _head(SUMS, len(listed)) + listed + _padding(len(listed)) + END
+
+
+class Stream:
+    """Reads pieces as if they were a file."""
+
+    def __init__(self, source: Iterator[bytes]) -> None:
+        self._source = source
+        self._held = b""
+        self._at = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes, as many as asked for unless it is the end."""
+        parts: list[bytes] = []
+        while size > 0:
+            if self._at >= len(self._held):
+                self._held, self._at = next(self._source, b""), 0
+                if not self._held:
+                    break
+            part = self._held[self._at : self._at + size]
+            parts.append(part)
+            self._at += len(part)
+            size -= len(part)
+        return b"".join(parts)
+
+
+@dataclass(frozen=True)
+class Content:
+    """What was in a container: the database, by now a file, the manifest, and the keys by their names."""
+
+    database: Path
+    manifest: Manifest
+    keys: dict[str, bytes]
+
+
+def unpacked(source: Reader, folder: Path, progress: Progress) -> Content:
+    """Read a container to its end and put its database into `folder`. Raises NotABackup unless all of it fits."""
+    name, size = _next_head(source)
+    if name not in DATABASES.values():
+        raise NotABackup("it does not begin with a database")
+    database, sums = folder / name, {name: _stored(source, folder / name, size, progress)}
+    small: dict[str, bytes] = {}
+    while SUMS not in small:
+        member, size = _next_head(source)
+        if size > SMALL or member in small or member == name:
+            raise NotABackup("a member of it has no place there")
+        small[member] = _exactly(source, size)
+        _padded(source, size)
+        sums[member] = hashlib.sha256(small[member]).hexdigest()
+    del sums[SUMS]
+    if small.pop(SUMS) != _listed(sums) or _exactly(source, len(END)) != END or source.read(1):
+        raise NotABackup("its checksums do not fit")
+    manifest = _manifest(small.pop(MANIFEST, b""))
+    if (DATABASES[manifest.database], manifest.sha256) != (name, sums[name]):
+        raise NotABackup("its manifest is about another database")
+    keys = {member.removeprefix(KEYS): content for member, content in small.items()}
+    if list(small) != [KEYS + key for key in manifest.keys]:
+        raise NotABackup("its keys are not those that its manifest names")
+    return Content(database, manifest, keys)
+
+
+def _stored(source: Reader, path: Path, size: int, progress: Progress) -> str:
+    digest, left = hashlib.sha256(), size
+    with path.open("xb") as file:
+        while left:
+            piece = _exactly(source, min(left, PIECE))
+            digest.update(piece)
+            file.write(piece)
+            left -= len(piece)
+            progress(len(piece))
+    _padded(source, size)
+    return digest.hexdigest()
+
+
+def _manifest(content: bytes) -> Manifest:
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        where = ".".join(str(part) for part in error.errors()[0]["loc"])
+        raise NotABackup(f"its manifest cannot be read{where and f': {where}'}") from None
+
+
+def _listed(sums: dict[str, str]) -> bytes:
+    return "".join(f"{digest}  {member}\n" for member, digest in sums.items()).encode()
+
+
+def _head(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o600
+    return member.tobuf(tarfile.GNU_FORMAT)
+
+
+def _next_head(source: Reader) -> tuple[str, int]:
+    head = _exactly(source, BLOCK)
+    try:
+        member = tarfile.TarInfo.frombuf(head, "utf-8", "strict")
+        name, size = member.name, member.size
+        same = size >= 0 and _head(name, size) == head
+    except (tarfile.HeaderError, ValueError):
+        same = False
+    if not same:
+        raise NotABackup("one of its heads is damaged")
+    return name, size
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % BLOCK)
+
+
+def _padded(source: Reader, size: int) -> None:
+    if _exactly(source, -size % BLOCK) != _padding(size):
+        raise NotABackup("it is damaged between its members")
+
+
+def _exactly(source: Reader, size: int) -> bytes:
+    data = source.read(size)
+    if len(data) != size:
+        raise NotABackup("it is cut off")
+    return data

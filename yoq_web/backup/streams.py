@@ -1,0 +1,114 @@
+"""From a database's copy to a backup file, and back: the container through the sealing, in constant memory."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from yoq_web import files
+from yoq_web.backup.age import NotOpened, Reader, Transform, Writer
+from yoq_web.backup.container import Content, NotABackup, Progress, Stream, unpacked
+
+PIECE = 1024 * 1024
+
+
+def as_it_is(reader: Reader, writer: Writer) -> None:
+    """The transform of a plain backup."""
+    while piece := reader.read(PIECE):
+        writer.write(piece)
+    writer.flush()
+
+
+def write_file(path: Path, container: Iterator[bytes], seal: Transform) -> int:
+    """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(handle, "wb", buffering=PIECE) as file:
+            kept = _Keeping(file)
+            try:
+                seal(Stream(container), kept)
+                file.flush()
+            except Exception:
+                # The library hands an error of the disk on as one of its own.
+                if kept.error is not None:
+                    raise kept.error from None
+                raise
+            os.fsync(file.fileno())
+            size = file.tell()
+        draft.replace(path)
+        files.sync_folder(path.parent)
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return size
+
+
+def read_file(path: Path, opened: Transform, folder: Path, progress: Progress) -> Content:
+    """Open a backup file and put its database into `folder`.
+
+    Raises NotOpened or NotABackup for a file that is not a whole, undamaged backup for us; OSError.
+    """
+    with path.open("rb") as file, _through(file, opened) as source:
+        return unpacked(source, folder, progress)
+
+
+class _Keeping:
+    """A file that remembers the error of a write."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError as error:
+            self.error = error
+            raise
+
+
+@contextmanager
+def _through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
+    """What a transform makes of a file, to be read while it works, on a thread of its own. Raises what it raises."""
+    reading, writing = os.pipe()
+    failed: list[Exception] = []
+
+    def work() -> None:
+        try:
+            with os.fdopen(writing, "wb", buffering=PIECE) as target:
+                transform(file, target)
+        except BrokenPipeError:
+            pass  # nobody wants the rest
+        except Exception as error:  # noqa: BLE001 - raised again where it was waited for
+            failed.append(error)
+
+    worker = threading.Thread(target=work, name="open backup", daemon=True)
+    with os.fdopen(reading, "rb", buffering=PIECE) as source:
+        worker.start()
+        broken: Exception | None = None
+        try:
+            yield source
+        except NotABackup as error:
+            broken = error
+        finally:
+            source.close()
+            worker.join()
+        # What the reader made of a stream that ended too early is the lesser news.
+        for error in failed:
+            if isinstance(error, NotOpened | OSError) or broken is None:
+                raise error from None
+        if broken is not None:
+            raise broken
