@@ -29,6 +29,7 @@ from yoq_web import (
 from yoq_web.attempts import Attempts
 from yoq_web.contributions import Contribution, Registry, reach
 from yoq_web.endpoints import MAX_BODY
+from yoq_web.intents import Intents
 from yoq_web.jsontext import CompactProvider
 from yoq_web.metrics import Metrics
 from yoq_web.notifying import HOOK_ERRORS
@@ -90,6 +91,7 @@ def _build(
         plugins=host,
         registry=registry,
         spool=Spool(settings.data_dir),
+        intents=Intents(settings.data_dir),
         recover=replaying.replay,
         pulses={name: domain.pulse for name, domain in DOMAINS.items() if hasattr(domain, "pulse")},
     )

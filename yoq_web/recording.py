@@ -105,16 +105,21 @@ def _record(event: Event, session: Session, connection: Connection, by: Sequence
     return failed
 
 
-def record_change(event: Event, session: Session) -> bool:
+def refusing(event: Event) -> bool:
+    """Whether what cannot be recorded must not be done."""
+    return "refuse" in (event.operation.audit_failure, state().settings.audit_failure)
+
+
+def record_change(event: Event, session: Session, *, may_refuse: bool = True) -> bool:
     """Record `event` together with the change that it is about; what cannot be stored is prepared in the spool.
 
-    Returns whether the spool waits for settle(). Raises NotRecorded if the policy is to refuse.
+    Returns whether the spool waits for settle(). Raises NotRecorded if the policy is to refuse, and it may.
     """
     failed = record(event, session)
     if not failed:
         return False
     _count(event, failed)
-    if "refuse" in (event.operation.audit_failure, state().settings.audit_failure):
+    if may_refuse and refusing(event):
         state().metrics.audit_refused.inc()
         raise NotRecorded
     try:
@@ -136,10 +141,28 @@ def settle(event: Event, settlement: Settlement) -> None:
             _nowhere(event, error)
 
 
-def record_alone(event: Event, *, reachable: bool = True) -> None:
-    """Record an event that has no change to share a transaction with: a denial or a failure.
+def record_intent(event: Event, session: Session) -> None:
+    """Record that an external operation begins; what cannot be stored is in the spool before its effect takes place.
+
+    Raises NotRecorded if the policy is to refuse.
+    """
+    keep_intent(event, record(event, session))
+
+
+def keep_intent(event: Event, failed: Failures) -> None:
+    """Do by the policy with an intent that these recorders could not store. Raises NotRecorded."""
+    if failed and refusing(event):
+        _count(event, failed)
+        state().metrics.audit_refused.inc()
+        raise NotRecorded
+    _keep(event, failed)
+
+
+def record_alone(event: Event, *, reachable: bool = True) -> bool:
+    """Record an event that has no change to share a transaction with: a denial, a failure, an external outcome.
 
     `reachable` says whether to try the database at all: whoever just waited for it in vain need not wait again.
+    Returns whether it is stored or on disk.
     """
     failed: Failures = ()
     if reachable:
@@ -153,13 +176,21 @@ def record_alone(event: Event, *, reachable: bool = True) -> None:
         failed = [(recorder, ConnectionError()) for recorder in recorders()]
     if not failed:
         recorded()
-        return
+    return _keep(event, failed)
+
+
+def _keep(event: Event, failed: Failures) -> bool:
+    """Put an event into the spool for these recorders; returns whether it is on disk."""
+    if not failed:
+        return True
     _count(event, failed)
     state().metrics.audit_spooled.inc()
     try:
         state().spool.keep(event.document(), _names(failed))
     except OSError as error:
         _nowhere(event, error)
+        return False
+    return True
 
 
 def recorded() -> None:

@@ -12,6 +12,7 @@ from flask import Flask, current_app
 if TYPE_CHECKING:
     from yoq_web.attempts import Attempts
     from yoq_web.contributions import Registry
+    from yoq_web.intents import Intents
     from yoq_web.metrics import Metrics
     from yoq_web.plugins import PluginHost
     from yoq_web.settings import Settings
@@ -28,6 +29,7 @@ class State:
     plugins: PluginHost
     registry: Registry
     spool: Spool
+    intents: Intents
     recover: Callable[[], object]
     """Called when something may be replayed from the spool."""
     pulses: Mapping[str, Callable[[], object]] = field(default_factory=dict)

@@ -1,0 +1,107 @@
+"""Intents: which external operations are under way on this machine, for whoever comes after a crash.
+
+One file an operation, in the data directory, locked by the process that runs it for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from yoq_web import files
+from yoq_web.jsontext import dumps
+
+FOLDER = "intents"
+
+
+class Intents:
+    """The intents of one data directory, shared by all processes that use it."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._folder = data_dir / FOLDER
+
+    def begin(self, event: dict[str, Any]) -> Intent:
+        """Have on disk that the event of this document is under way. Raises OSError if that is not possible."""
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            files.sync_folder(self._folder.parent)
+        path = self._folder / f"{event['id']}.json"
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if _is(path, handle):  # else it was taken for a dead process's before it was locked
+                    with open(handle, "wb", closefd=False) as file:
+                        file.write(dumps(event).encode())
+                    os.fsync(handle)
+                    files.sync_folder(self._folder)
+                    return Intent(path, handle)
+            except OSError:
+                with suppress(OSError):
+                    path.unlink()
+                os.close(handle)
+                raise
+            os.close(handle)
+
+    def left(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
+        """Each intent whose process is gone, with its event's document, locked until the next one is asked for."""
+        try:
+            paths = sorted(self._folder.iterdir())
+        except OSError:  # there is no folder, so nothing was ever begun
+            return
+        for path in paths:
+            try:
+                handle = os.open(path, os.O_RDWR)
+            except OSError:
+                continue
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not _is(path, handle):
+                    continue
+                document = _document(path)
+                if document is None:  # the crash came before the intent was on disk: nothing was begun
+                    path.unlink()
+                    continue
+                yield Intent(path, handle), document
+            except OSError:  # it is under way, or somebody else settles it
+                continue
+            finally:
+                os.close(handle)
+
+
+class Intent:
+    """One operation under way, until it is settled."""
+
+    def __init__(self, path: Path, handle: int) -> None:
+        self._path = path
+        self._handle = handle
+
+    def settled(self) -> None:
+        """Forget it: its outcome is stored, or on disk. If that fails the next sweep finds the outcome stored."""
+        with suppress(OSError):
+            self._path.unlink()
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        os.close(self._handle)
+
+
+def _is(path: Path, handle: int) -> bool:
+    """Whether the open file still bears this name."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
+
+
+def _document(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("id"), str) else None
