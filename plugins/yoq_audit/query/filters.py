@@ -127,7 +127,7 @@ class Filters:
 
     def conditions(self, dialect: str, table: FromClause = TABLE) -> list[ColumnElement[bool]]:
         """What a row of `table` must fulfil, for the SQL of this dialect."""
-        found = [any_of(table.c[name], values, dialect) for name, values in self.given()]
+        found = [any_of(name, table.c[name], values, dialect) for name, values in self.given()]
         if self.since is not None:
             found.append(table.c.time >= self.since)
         if self.until is not None:
@@ -135,13 +135,12 @@ class Filters:
         return found
 
 
-def any_of(column: ColumnElement[Any], values: Sequence[str], dialect: str) -> ColumnElement[bool]:
-    """That a column has one of these values; of `target` they may be prefixes. As the indexes need it to be said."""
-    # A partial index is used where its condition can be proved, which no database does for a parameter.
-    but_ok = literal_column(f"{column} <> 'ok'")
-    if column.key != "target":
+def any_of(name: str, column: ColumnElement[Any], values: Sequence[str], dialect: str) -> ColumnElement[bool]:
+    """That the column of this name has one of the values; of `target` they may be prefixes."""
+    if name != "target":
         found = column == values[0] if len(values) == 1 else column.in_(values)
-        return found & but_ok if column.key == "outcome" and "ok" not in values else found
+        # A partial index is used where its condition can be proved, which no database does for a parameter.
+        return found & literal_column(f"{column} <> 'ok'") if name == "outcome" and "ok" not in values else found
     exact = [value for value in values if not value.endswith("*")]
     conditions = [starting(column, value[:-1], dialect) for value in values if value.endswith("*")]
     if exact:

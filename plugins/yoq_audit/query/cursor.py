@@ -1,0 +1,82 @@
+"""The cursor: where a page ended, of which walk, with which filters. Opaque to those who carry it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+from urllib.parse import urlencode
+
+from yoq_audit.query.filters import Filters
+from yoq_audit.query.frozen import Frozen
+from yoq_web import Problem, dumps
+
+VERSION = 1
+CHECK = 8
+"""Bytes of the check sum. It finds mistakes; a forged cursor shows nothing that its bearer may not read anyway."""
+BEYOND = 2**63
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """The last entry shown (its id, or its time and id), and what the walk shows. Times in microseconds since 1970."""
+
+    position: tuple[int, ...]
+    frozen: Frozen
+    since: int | None = None
+    until: int | None = None
+
+    def encode(self, filters: Filters, order: str) -> str:
+        """The cursor as text, good for these filters and this order only."""
+        frozen = self.frozen
+        # Of each range the distances: the gap before it, and its length.
+        ends = [frozen.floor, *(end for ends in frozen.ranges for end in ends)]
+        steps = [high - low for low, high in pairwise(ends)]
+        parts = [VERSION, order, filters.digest(), self.since, self.until, *self.position]
+        payload = dumps([parts, frozen.floor, frozen.size, steps]).encode()
+        return _text(_check(payload) + payload)
+
+
+def decode(text: str, filters: Filters, order: str) -> Cursor:
+    """The cursor in a text. Raises a 400 for one that was not given out so, or for other filters."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        payload = raw[CHECK:]
+        (version, given_order, digest, since, until, *position), floor, size, steps = json.loads(payload)
+        numbers = [floor, size, *position, *steps, *(each for each in (since, until) if each is not None)]
+        sound = raw[:CHECK] == _check(payload) and _text(raw) == text and version == VERSION
+        sound = sound and len(position) == 1 + (since is not None or until is not None)
+        sound = sound and all(type(number) is int and abs(number) < BEYOND for number in numbers)
+    except (ValueError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise Problem(400, "invalid cursor", "take it from the Link header as it is")
+    if digest != filters.digest() or given_order != order:
+        raise Problem(400, "invalid cursor", "it belongs to other filters or another order: repeat those it came with")
+    return Cursor(tuple(position), Frozen(floor, size, _ranges(floor, steps)), since, until)
+
+
+def _ranges(floor: int, steps: list[int]) -> tuple[tuple[int, int], ...]:
+    ends: list[int] = []
+    at = floor
+    for step in steps:
+        at += step
+        ends.append(at)
+    return tuple(zip(ends[::2], ends[1::2], strict=False))
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _check(payload: bytes) -> bytes:
+    return hashlib.sha256(b"yoq audit cursor\0" + payload).digest()[:CHECK]
+
+
+def link(path: str, arguments: list[tuple[str, str]], token: str) -> str:
+    """The value of a Link header that leads to the next page."""
+    kept: list[tuple[str, Any]] = [(name, value) for name, value in arguments if name != "cursor"]
+    return f'<{path}?{urlencode([*kept, ("cursor", token)])}>; rel="next"'
