@@ -20,11 +20,25 @@ def private(path: Path, make: Callable[[], bytes]) -> bytes:
     try:
         if not path.exists():
             _create(path, make())
-        if path.stat().st_mode & 0o077:
-            raise SettingsError(f"{path} is open to other users; close it with: chmod 600 {path}")
-        return path.read_bytes()
+        return _content(path)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
+
+
+def existing(path: Path) -> bytes | None:
+    """The content of a private file, or None if there is none. Raises SettingsError as private() does."""
+    try:
+        return _content(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror}") from error
+
+
+def _content(path: Path) -> bytes:
+    if path.stat().st_mode & 0o077:
+        raise SettingsError(f"{path} is open to other users; close it with: chmod 600 {path}")
+    return path.read_bytes()
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from yoq_audit.chain import Chain, chain
 from yoq_audit.findings import LIMIT, Report
 from yoq_audit.reading import Reader
+from yoq_audit.sealing import ROTATION
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
@@ -23,7 +25,9 @@ class Marks:
     def __init__(self, reader: Reader, report: Report, own: Verifier | None, head: Checkpoint | None) -> None:
         self._report = report
         self._head = head if head and head.size else None
-        self._keys = self._known(reader, own)
+        self._chain = self._known(reader, own)
+        self._announcements = self._announced(reader)
+        self._signer, self._signed_size = 0, 0
         self._stream = reader.checkpoints()
         self._next = next(self._stream, None)
         newest = reader.all("SELECT size FROM audit_checkpoint ORDER BY size DESC LIMIT 1")
@@ -33,28 +37,42 @@ class Marks:
         self._matched = 0
         self._signed: tuple[int, bytes] | None = None
 
-    def _known(self, reader: Reader, own: Verifier | None) -> list[Verifier]:
-        """The keys that may sign; a key of the database that is not this log's is told."""
-        stored: list[Verifier] = []
-        for (text,) in reader.all("SELECT vkey FROM audit_key ORDER BY added_at, vkey"):
+    def _known(self, reader: Reader, own: Verifier | None) -> Chain:
+        """The keys that may sign, in their order; a key of the database that is none of them is told.
+
+        Without a key of this machine's own the first one of the database is believed.
+        """
+        found = chain(reader.all("SELECT vkey, announcement FROM audit_key ORDER BY added_at, vkey"), own)
+        for vkey in found.strangers:
             try:
-                stored.append(Verifier.from_vkey(text))
-            except (LogError, AttributeError):
-                self._report.add("key", "a key in the database is malformed")
-        # A machine that came too late to begin the log has a key that never signed.
-        if own is None or (own not in stored and self._head is None and stored):
-            return list(dict.fromkeys(stored))
-        for key in stored:
-            if key != own:
-                self._report.add("key", f"the key {key.name}+{key.key_id.hex()} in the database is not this log's")
-        if own not in stored:
-            self._report.add("key", "this log's key is not in the database any more")
-        return [own]
+                key = Verifier.from_vkey(vkey)
+                said = f"the key {key.name}+{key.key_id.hex()} in the database is not this log's"
+            except LogError:
+                said = "a key in the database is malformed"
+            self._report.add("key", said)
+        if found.missing is not None and (found.missing != own or self._begun(reader, found)):
+            missing = f"{found.missing.name}+{found.missing.key_id.hex()}"
+            which = f"this machine's key {missing}" if found.missing == own else f"this log's key {missing}"
+            self._report.add("key", f"{which} is not in the database")
+        return found
+
+    def _begun(self, reader: Reader, found: Chain) -> bool:
+        """Whether there is a log at all; before that a machine has its key alone."""
+        return bool(found.strangers or self._head or reader.all("SELECT 1 FROM audit_checkpoint LIMIT 1"))
+
+    def _announced(self, reader: Reader) -> list[int]:
+        """For each key but the first, the place of the entry that announces it; -1 where that cannot be found."""
+        query = (
+            "SELECT min(l.leaf_index) FROM audit_log e JOIN audit_leaf l ON l.entry_id = e.id "  # noqa: S608 - our own word
+            f"WHERE e.action = '{ROTATION}' AND e.outcome = 'ok' AND e.target = ?"
+        )
+        places = [reader.value(query, key.vkey) for key in self._chain.keys[1:]]
+        return [-1, *(place if isinstance(place, int) else -1 for place in places)]
 
     def _newest_root(self, reader: Reader) -> bytes | None:
         for size, root, text in reader.checkpoints(self.size):
             try:
-                return self._opened(size, text).root if text else root
+                return self._opened(size, text)[0].root if text else root
             except LogError:
                 return None
         return None
@@ -112,13 +130,26 @@ class Marks:
     def _advance(self) -> None:
         self._next = next(self._stream, None)
 
-    def _opened(self, size: int, text: bytes) -> Checkpoint:
-        """The checkpoint in a note that a key of this log signed for this size."""
-        opened = notes.verify(text, self._keys)
+    def _opened(self, size: int, text: bytes) -> tuple[Checkpoint, Verifier]:
+        """The checkpoint in a note that a key of this log signed for this size, and that key."""
+        opened = notes.verify(text, self._chain.keys)
         found = checkpoints.parse(opened.text)
         if found.size != size or found.origin not in {key.name for key in opened.verified}:
             raise NoteError("the note is that of another checkpoint")
-        return found
+        return found, opened.verified[0]
+
+    def _turn(self, size: int, key: Verifier) -> None:
+        """Tell of a checkpoint that was signed by a key before its turn, or after it."""
+        place = self._chain.place(key) or 0
+        name = f"{key.name}+{key.key_id.hex()}"
+        if place < self._signer:
+            self._report.add("key", f"checkpoint of size {size} signed by {name}, which was replaced before", size=size)
+            return
+        if place > self._signer and not all(
+            at < self._signed_size for at in self._announcements[self._signer + 1 : place + 1]
+        ):
+            self._report.add("key", f"checkpoint of size {size} signed by {name}, which was not announced", size=size)
+        self._signer, self._signed_size = place, size
 
     def _checkpoint(self, size: int, stored: bytes, text: bytes | None, root: bytes) -> None:
         if text is None:
@@ -128,7 +159,7 @@ class Marks:
                 self._report.add("checkpoint", f"checkpoint of size {size} has no signature any more", size=size)
             return
         try:
-            signed = self._opened(size, text).root
+            opened, key = self._opened(size, text)
         except LogError as error:
             unknown = str(error) == "no known key signed the note"
             reason = "signed by an unknown key" if unknown else f"altered: {error}"
@@ -136,6 +167,8 @@ class Marks:
             kind = "key" if unknown else "checkpoint"
             self._report.add(kind, f"checkpoint of size {size} {reason}{other}", size=size)  # type: ignore[arg-type]  # one of two kinds
             return
+        self._turn(size, key)
+        signed = opened.root
         self._signed = size, signed
         if stored != signed:
             self._report.add("checkpoint", f"checkpoint of size {size} altered: its root was not signed", size=size)

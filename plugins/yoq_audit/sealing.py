@@ -14,12 +14,13 @@ from sqlalchemy import Table, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from yoq_audit import keys
+from yoq_audit.chain import Chain
 from yoq_audit.log import TABLE
 from yoq_audit.models import SLACK_SECONDS, Leaf, LogKey, StoredCheckpoint, StoredTile
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import EMPTY_ROOT, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
-from yoq_audit.tlog.note import Signer
+from yoq_audit.tlog.note import Signer, Verifier
 from yoq_audit.tlog.tiles import Tile, subtree_from
 from yoq_audit.tlog.tree import root_at
 from yoq_web import db
@@ -30,6 +31,14 @@ BATCH = 1000
 
 LOCK = 0x796F72
 """PostgreSQL's advisory lock for sealing: one number for all nodes."""
+
+ROTATION = "audit_key_rotate"
+"""The action of the entry that announces a key; its target is the key."""
+
+HEAD_MISSING = (
+    f"{keys.HEAD_FILE} is missing, without which a log that was cut off would not be noticed; put it back, or if the "
+    "log is whole as far as you know, run: yoq-web audit accept-head"
+)
 
 LEAVES: Table = Leaf.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
 CHECKPOINTS: Table = StoredCheckpoint.__table__  # type: ignore[assignment]  # as above
@@ -42,6 +51,14 @@ UNSEALED = (
 
 class Rewound(Exception):
     """The database's tree is not an extension of the head kept outside it: nothing may be signed."""
+
+
+class HeadMissing(Exception):
+    """The head kept outside the database is gone: a database that was cut back would not be noticed."""
+
+
+class CannotSign(Exception):
+    """This machine's key is not the one that signs the log now, if it ever was."""
 
 
 @dataclass(frozen=True)
@@ -58,44 +75,52 @@ def seal(*, check: bool = False) -> int:
 
     With `check` the database is held against the head kept outside even if there is nothing to seal.
 
-    Does nothing on a machine that does not have the log's key. Raises Rewound if the database was cut back or changed
-    behind the head.
+    Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
+    if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
     """
     due = _due(db.session())
     if not due and not check:
         return 0
-    key = keys.signer() if not due else _key()
-    if key is None:
-        return 0
     if not due:
         # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
         db.session.rollback()
-        check_head(db.session(), key)
+        signing = _settled_signing()
+        if signing is not None:
+            check_head(db.session(), signing.chain)
         return 0
+    _begin()
     sealed = 0
     after = 0
     while True:
         with unit_of_work() as session:
-            _lock(session)
-            check_head(session, key)
-            _sign_committed(session, key)
+            signing = _turn(session)
+            if signing is None:
+                return 0
+            check_head(session, signing.chain)
+            _sign_committed(session, signing.key)
             count, after = _seal_batch(session, after)
         sealed += count
         if count < BATCH:
             break
     with unit_of_work() as session:
-        _lock(session)
-        newest = _sign_committed(session, key)
-    if newest is not None and newest.note is not None:
-        keys.keep_head(newest.note, newest.size, key)
+        signing = _turn(session)
+        newest = _sign_committed(session, signing.key) if signing else None
+    if signing is not None and newest is not None and newest.note is not None:
+        keys.keep_head(newest.note, newest.size, signing.chain.keys)
     return sealed
+
+
+def settle_key() -> None:
+    """Put the next key in its place, if it is its turn."""
+    with unit_of_work() as session:
+        _turn(session)
 
 
 def _due(session: Session) -> bool:
     """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
     newest = session.execute(select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
     unsigned = newest is not None and newest.note is None
-    return unsigned or session.execute(UNSEALED.where(TABLE.c.id > _settled(session)).limit(1)).first() is not None
+    return unsigned or session.execute(UNSEALED.where(TABLE.c.id > settled(session)).limit(1)).first() is not None
 
 
 def latest(session: Session) -> Sealed | None:
@@ -121,10 +146,12 @@ def tile_reader(session: Session) -> Callable[[Tile], bytes]:
     return read
 
 
-def check_head(session: Session, key: Signer) -> None:
-    """Raise Rewound unless the database's tree is an extension of the head kept outside."""
-    head = keys.read_head(key)
+def check_head(session: Session, chain: Chain) -> None:
+    """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one."""
+    head = keys.read_head(chain.keys)
     if head is None:
+        if latest(session) is not None:
+            raise HeadMissing(HEAD_MISSING)
         return
     newest = session.execute(
         select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
@@ -141,19 +168,95 @@ def _root(session: Session, size: int) -> bytes:
     return root_at(size, subtree_from(tile_reader(session), size)) if size else EMPTY_ROOT
 
 
-def _key() -> Signer | None:
-    """The log's key, if this machine has it; the first machine to seal makes it and makes its public half known."""
-    known = set(db.session.scalars(select(LogKey.vkey)))
-    key = keys.signer()
-    if known:
-        return key if key is not None and key.vkey in known else None
-    key = keys.make_signer()
+@dataclass(frozen=True)
+class Signing:
+    """What signs now, on this machine, and the chain of keys that it belongs to."""
+
+    key: Signer
+    chain: Chain
+    promoted: bool = False
+    """Whether the key is still the next one, whose turn has come."""
+
+
+def _begin() -> None:
+    """Make the log's first key known, if there is none yet: the first machine to seal makes it."""
+    if db.session.scalar(select(LogKey.vkey).limit(1)) is not None:
+        return
+    key = keys.signer() or keys.next_signer()
+    if key is None:
+        key = Signer.generate(keys.settings().log_origin)
+        keys.write_next(key)
     with unit_of_work() as session:
         _lock(session)
         if session.scalar(select(LogKey.vkey).limit(1)) is None:
+            if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
+                raise Rewound("the log is there, but none of its keys")
             session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
         known = set(session.scalars(select(LogKey.vkey)))
-    return key if key.vkey in known else None
+    if key.vkey not in known and keys.signer() is None:
+        keys.drop_next()  # another machine came first
+
+
+def _turn(session: Session) -> Signing | None:
+    """Who signs now, alone among all processes until the transaction ends; the next key is put in its place first."""
+    _lock(session)
+    signing = _signing(session)
+    if signing is not None and signing.promoted:
+        if latest(session) is None:
+            # From the very beginning there is a head: where it is missing later, somebody took it away.
+            keys.keep_head(keys.checkpoint_note(0, EMPTY_ROOT, signing.key), 0, signing.chain.keys)
+        keys.promote_next()
+    return signing
+
+
+def _signing(session: Session) -> Signing | None:
+    """Who may sign now, or None on a machine that has no key. Raises CannotSign."""
+    own, following = keys.signer(), keys.next_signer()
+    if own is None and following is None:
+        return None
+    chain = keys.stored_chain(session, own)
+    if not chain.keys:
+        return None
+    newest = chain.keys[-1]
+    if own is None:
+        first = following is not None and chain.keys == (following.verifier,)
+        return Signing(following, chain, promoted=True) if first and following else None
+    if chain.missing == own.verifier:
+        raise CannotSign(f"{keys.KEY_FILE} is not the log's key; if this machine never sealed the log, remove it")
+    if chain.forked:
+        raise CannotSign("two keys claim to follow the log's last one")
+    if own.verifier == newest:
+        return Signing(own, chain)
+    if own.verifier != chain.keys[-2] or announced_in_signed(session, newest):
+        if following is not None and following.verifier == newest:
+            return Signing(following, chain, promoted=True)
+        raise CannotSign(
+            f"{keys.KEY_FILE} was replaced by {newest.name}+{newest.key_id.hex()}: "
+            f"copy {keys.KEY_FILE} and {keys.HEAD_FILE} from the machine that has it"
+        )
+    # The old key signs once more: for the tree that holds the announcement of the new one.
+    return Signing(own, chain)
+
+
+def _settled_signing() -> Signing | None:
+    """Who may sign now; before somebody is told that he may not, what another process is about to do is awaited."""
+    try:
+        return _signing(db.session())
+    except CannotSign:
+        with unit_of_work() as session:
+            return _turn(session)
+
+
+def announced_in_signed(session: Session, key: Verifier) -> bool:
+    """Whether the entry that announces a key is in the tree of a signed checkpoint."""
+    place = session.scalar(
+        select(LEAVES.c.leaf_index)
+        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+        .where(TABLE.c.action == ROTATION, TABLE.c.outcome == "ok", TABLE.c.target == key.vkey)
+        .limit(1)
+    )
+    newest = latest(session)
+    return place is not None and newest is not None and newest.size > place
 
 
 def _lock(session: Session) -> None:
@@ -165,7 +268,7 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
     """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
     newest = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
     size = newest.size if newest else 0
-    rows = session.execute(UNSEALED.where(TABLE.c.id > max(after, _settled(session))).limit(BATCH)).all()
+    rows = session.execute(UNSEALED.where(TABLE.c.id > max(after, settled(session))).limit(BATCH)).all()
     if not rows:
         return 0, after
     growth = Growth(size, tile_reader(session))
@@ -190,7 +293,7 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
     return len(rows), rows[-1].id
 
 
-def _settled(session: Session) -> int:
+def settled(session: Session) -> int:
     """An entry id up to which everything is sealed for good.
 
     On SQLite ids are in the order of commits. On PostgreSQL a transaction may commit an entry whose id is lower than

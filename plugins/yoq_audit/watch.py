@@ -21,7 +21,7 @@ def seal() -> None:
     try:
         sealing.seal(check=_TROUBLE not in current_app.extensions or before is not None)
         now = None
-    except (sealing.Rewound, SettingsError, LogError) as error:
+    except (sealing.Rewound, sealing.HeadMissing, sealing.CannotSign, SettingsError, LogError) as error:
         now = f"nothing is sealed: {error}"
     except SQLAlchemyError as error:
         now = f"nothing is sealed: the database refuses ({type(error).__name__})"
