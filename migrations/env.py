@@ -85,7 +85,8 @@ if context.is_offline_mode():
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with db.engine.connect().execution_options(yoq_writes=True) as connection:
+    engine = context.config.attributes.get("engine") or db.engine
+    with engine.connect().execution_options(yoq_writes=True) as connection:
         driver = connection.connection.cursor()
         if connection.dialect.name == "sqlite":
             # With foreign keys on, rebuilding a parent table deletes its children (ON DELETE CASCADE). The pragma

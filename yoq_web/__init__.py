@@ -9,6 +9,7 @@ from yoq_web.database import Model, db, metadata
 from yoq_web.endpoints import Status, endpoint
 from yoq_web.hookspecs import Rejected, Veto, hookimpl
 from yoq_web.jsontext import dumps
+from yoq_web.keeping import Choice, Keeper
 from yoq_web.operations import Event, Operation
 from yoq_web.plugins import describe_actor
 from yoq_web.problems import Denied, NotFound, Problem
@@ -18,11 +19,13 @@ from yoq_web.schemas import Name
 
 __all__ = [
     "Actor",
+    "Choice",
     "CommandGroup",
     "Contribution",
     "Denied",
     "Event",
     "Failure",
+    "Keeper",
     "Model",
     "Name",
     "NotFound",

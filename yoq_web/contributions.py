@@ -12,24 +12,29 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 
 from yoq_web.commands import CommandGroup
 from yoq_web.endpoints import READING, Declaration, declaration_of
+from yoq_web.keeping import Keeper
 from yoq_web.lineages import Lineage, revisions
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.operations import Operation
 from yoq_web.plugins import PluginError
 from yoq_web.scopes import RESOURCES, is_scope, vocabulary
 
-RESERVED = ("alembic", "core", "db", "plugins", "serve")
+RESERVED = ("alembic", "backups", "core", "db", "plugins", "restore", "serve")
 """Names that no plugin may bear: the core's lineage, its version table's and commands that are no domain's."""
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a plugin adds. `migrations` is the folder of its Alembic revisions; its tables begin with its name."""
+    """What a plugin adds. `migrations` is the folder of its Alembic revisions; its tables begin with its name.
+
+    A `keeper` has a say when the tables are backed up or restored.
+    """
 
     operations: Sequence[Operation] = ()
     blueprints: Sequence[Blueprint] = ()
     commands: Sequence[CommandGroup] = ()
     migrations: Path | None = None
+    keeper: Keeper | None = None
 
     def __post_init__(self) -> None:
         # They are gone through more than once, which an iterator would survive empty.
@@ -68,6 +73,8 @@ class Registry:
         self._check_routes(rule for rule, _ in rules)
         if contribution.migrations is not None:
             self._check_migrations(owner, Path(contribution.migrations))
+        if contribution.keeper is not None and not isinstance(contribution.keeper, Keeper):
+            raise PluginError(f"{contribution.keeper!r} is not a yoq_web.Keeper")
         self.contributions[owner] = contribution
         self.operations.update({operation.name: operation for operation in contribution.operations})
         self.commands.update(str(group.name) for group in contribution.commands)

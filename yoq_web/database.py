@@ -12,13 +12,13 @@ from typing import Any, NoReturn, cast
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Connection, Engine, Executable, MetaData, Table, event
+from sqlalchemy import URL, Connection, Engine, Executable, MetaData, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, registry
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from yoq_web import files
 from yoq_web.settings import Settings
@@ -94,6 +94,23 @@ def init_app(app: Flask, settings: Settings) -> None:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         _watch_file(engine)
+
+
+def other_engine(url: URL) -> Engine:
+    """An engine on a database that is being made or looked at, and that a crash may spoil: it is not the app's."""
+    engine = create_engine(url, hide_parameters=True, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_other)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_other(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys=ON", "journal_mode=DELETE", "synchronous=OFF"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:

@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from flask import Flask
 from flask_migrate import Migrate
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Engine, inspect
 from structlog.stdlib import get_logger
 
 from yoq_web import files
@@ -133,9 +133,10 @@ def _configure(config: Config) -> Config:
     return config
 
 
-def configuration(lineage: Lineage) -> Config:
-    """Alembic's configuration for one lineage, without Flask-Migrate's command line."""
+def configuration(lineage: Lineage, engine: Engine | None = None) -> Config:
+    """Alembic's configuration for one lineage, without Flask-Migrate's command line; on another database if given."""
     config = Config()
+    config.attributes["engine"] = engine
     config.set_main_option("script_location", str(migrations_folder()))
     config.cmd_opts = Namespace(x=[f"plugin={lineage.name}"])
     return _configure(config)
@@ -162,13 +163,13 @@ def _said(error: BaseException) -> str:
     return str(error) if isinstance(error, CommandError) else rendered(error).partition("\n")[0]
 
 
-def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
+def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine | None = None) -> None:
     """Bring every lineage to its head: the core first, then the plugins in load order, each in one transaction.
 
     A plugin that the program can do without holds up nothing: if its migrations fail, or the database is ahead of
     them, the others are upgraded before this raises.
     """
-    found = standings()
+    found = standings(engine)
     unknown = [standing for standing in found if not standing.known]
     errors: dict[str, BaseException] = {}
     for standing in found:
@@ -177,7 +178,7 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None) -> None:
             raise out_of_date(unknown)
         if standing.known and not standing.up_to_date:
             try:
-                command.upgrade(configuration(standing.lineage), "head")
+                command.upgrade(configuration(standing.lineage, engine), "head")
             except HOOK_ERRORS as error:
                 if name in NEEDED:
                     raise
@@ -209,9 +210,9 @@ def revisions(lineage: Lineage) -> tuple[str, ...]:
     return tuple(script.revision for script in scripts.walk_revisions())
 
 
-def standings() -> list[Standing]:
-    """Where each lineage stands in the database."""
-    with db.engine.connect() as connection:
+def standings(engine: Engine | None = None) -> list[Standing]:
+    """Where each lineage stands in the database, the application's unless another is given."""
+    with (engine or db.engine).connect() as connection:
         tables = set(inspect(connection).get_table_names())
         return [_standing(lineage, connection, tables) for lineage in lineages()]
 

@@ -1,0 +1,174 @@
+"""PostgreSQL's own programs pg_dump and pg_restore, of the server's version, and the databases that a restore makes."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, text
+
+from yoq_web.database import other_engine
+from yoq_web.exclusion import InUse
+from yoq_web.problems import Problem
+
+PLACES = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin")
+"""Where distributions keep the programs of each version; PATH is looked through first."""
+
+MAINTENANCE = ("postgres", "template1")
+"""Databases from which others can be made and renamed."""
+
+QUIET = ("--no-password", "--no-owner", "--no-privileges")
+
+OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
+
+
+def dump(engine: Engine, path: Path, snapshot: str) -> None:
+    """Dump what a snapshot sees into a file, in pg_dump's own form. Raises a Problem, with what pg_dump said."""
+    program = _program("pg_dump", engine)
+    # Uncompressed: what is encrypted afterwards is small enough, and a checksum is all the faster.
+    _run(engine.url, program, "--format=custom", "--compress=0", f"--snapshot={snapshot}", f"--file={path}", *QUIET)
+
+
+def load(engine: Engine, path: Path) -> None:
+    """Fill an empty database from such a file, whole or not at all. Raises a Problem, with what pg_restore said."""
+    program = _program("pg_restore", engine)
+    name = f"--dbname={engine.url.database}"
+    _run(engine.url, program, "--single-transaction", "--exit-on-error", name, *QUIET, str(path))
+
+
+@contextmanager
+def scratch(engine: Engine) -> Iterator[Engine]:
+    """A new, empty database on the server of another one; dropped at the end, unless it was renamed."""
+    name = f"{engine.url.database}_restore_{secrets.token_hex(4)}"
+    with _maintaining(engine) as connection:
+        owner = connection.scalar(text("SELECT current_user"))
+        if not connection.scalar(text("SELECT rolcreatedb FROM pg_roles WHERE rolname = current_user")):
+            raise Problem(
+                409, "a database cannot be made", f"a restore makes one beside the present one: ALTER ROLE {owner} CREATEDB"
+            )
+        _drop_stale(connection, engine)
+        connection.exec_driver_sql(f"CREATE DATABASE {quoted(connection, name)} TEMPLATE template0")
+    made = other_engine(engine.url.set(database=name))
+    try:
+        yield made
+    finally:
+        made.dispose()
+        with _maintaining(engine) as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(connection, name)} WITH (FORCE)")
+
+
+def check_alone(engine: Engine) -> None:
+    """Raise InUse if anybody else is connected to the database."""
+    with engine.connect() as connection:
+        others = connection.scalar(text(OTHERS), {"name": engine.url.database})
+    if others:
+        raise _in_use(others)
+
+
+def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
+    """Give a new database the name of the present one, in one transaction; returns the present one's new name.
+
+    Raises InUse, with nothing changed, if anybody is connected to the present one.
+    """
+    name = str(engine.url.database)
+    kept = f"{name}_before_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{secrets.token_hex(2)}"
+    new.dispose()
+    engine.dispose()
+    with _maintaining(engine) as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        if others := connection.scalar(text(OTHERS), {"name": name}):
+            raise _in_use(others)
+        # One message, and so one transaction: both names change, or neither.
+        connection.exec_driver_sql(
+            f"ALTER DATABASE {quoted(connection, name)} RENAME TO {quoted(connection, kept)}; "
+            f"ALTER DATABASE {quoted(connection, str(new.url.database))} RENAME TO {quoted(connection, name)}"
+        )
+        if keep:
+            return kept
+        connection.exec_driver_sql(f"DROP DATABASE {quoted(connection, kept)}")
+    return None
+
+
+def quoted(connection: Connection, name: str) -> str:
+    """A name as an identifier in SQL."""
+    return connection.dialect.identifier_preparer.quote_identifier(name)
+
+
+@contextmanager
+def _maintaining(engine: Engine) -> Iterator[Connection]:
+    """A connection to a database from which others can be made, dropped and renamed; each statement for itself."""
+    for last, database in enumerate(MAINTENANCE, 1 - len(MAINTENANCE)):
+        maintenance = other_engine(engine.url.set(database=database))
+        try:
+            connection = maintenance.connect().execution_options(isolation_level="AUTOCOMMIT")
+        except Exception:
+            maintenance.dispose()
+            if last == 0:
+                raise
+            continue
+        with connection:
+            yield connection
+        maintenance.dispose()
+        return
+
+
+def _drop_stale(connection: Connection, engine: Engine) -> None:
+    """Drop what an interrupted restore left; it holds nothing that the backup does not."""
+    pattern = f"{engine.url.database}_restore_"
+    found = connection.execute(
+        text(
+            "SELECT datname FROM pg_database WHERE starts_with(datname, :pattern) "
+            "AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.datname = pg_database.datname)"
+        ),
+        {"pattern": pattern},
+    )
+    for name in found.scalars():
+        if re.fullmatch(re.escape(pattern) + "[0-9a-f]{8}", name):
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(connection, name)}")
+
+
+def _in_use(others: int) -> InUse:
+    said = f"{others} other connections to it are open: stop every server of yoq-web, and close what else is connected"
+    return InUse("the database is in use", said)
+
+
+def _program(name: str, engine: Engine) -> str:
+    """A program of the server's version. Raises a Problem that says which is needed."""
+    with engine.connect() as connection:
+        major = int(connection.scalar(text("SHOW server_version_num")) or 0) // 10000
+    found = [shutil.which(name), *(shutil.which(name, path=place.format(major=major)) for place in PLACES)]
+    seen: list[str] = []
+    for path in found:
+        if path is None:
+            continue
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S603 - ours
+        version = re.search(r"\) (\d+)", told)
+        if version and int(version[1]) == major:
+            return path
+        seen.append(f"{path} is {told.strip() or 'of no version'}")
+    there = f"; {', '.join(seen)}" if seen else ""
+    raise Problem(409, f"{name} is missing", f"the server is PostgreSQL {major}: put {name} {major} into PATH{there}")
+
+
+def _run(url: URL, *command: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    _, given = url.get_dialect()().create_connect_args(url)
+    names = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "password": "PGPASSWORD", "dbname": "PGDATABASE"}
+    for name, value in given.items():
+        # In the environment, where other users do not see it; libpq has a variable for nearly every parameter.
+        variable = names.get(name, "PG" + name.upper().replace("_", ""))
+        environment[variable] = str(value)
+    done = subprocess.run(  # noqa: S603 - PostgreSQL's program
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = " ".join(done.stderr.split())[:500]
+        full = "No space left" in said
+        raise Problem(507 if full else 500, f"{Path(command[0]).name} failed", said)
