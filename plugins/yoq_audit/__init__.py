@@ -15,6 +15,8 @@ from yoq_audit import (
     watch,
 )
 from yoq_audit.log import append
+from yoq_audit.query import commands as query_commands  # noqa: F401 - adds its commands to the group
+from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import chores
 from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
@@ -30,7 +32,7 @@ def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
         operations=(audit_prune, audit_erase),
-        blueprints=(routes.blueprint, log_routes.blueprint, retention_routes.blueprint),
+        blueprints=(routes.blueprint, query_routes.blueprint, log_routes.blueprint, retention_routes.blueprint),
         commands=(commands.group,),
         migrations=Path(__file__).parent / "migrations",
     )
