@@ -40,6 +40,7 @@ class Reader:
         self._connection = connection
         self.on_sqlite = isinstance(connection, sqlite3.Connection)
         self._streams = 0
+        self._tile: tuple[tuple[int, int] | None, bytes | None] = (None, None)
 
     def __enter__(self) -> Reader:
         if self.on_sqlite:
@@ -70,7 +71,12 @@ class Reader:
         return rows[0][0] if rows else None
 
     def tile(self, level: int, number: int) -> bytes | None:
-        """A tile as stored."""
+        """A tile as stored. The last one asked for is remembered: a query waits for one that another thread runs."""
+        if self._tile[0] != (level, number):
+            self._tile = (level, number), self._stored_tile(level, number)
+        return self._tile[1]
+
+    def _stored_tile(self, level: int, number: int) -> bytes | None:
         hashes = self.value("SELECT hashes FROM audit_tile WHERE level = ? AND number = ?", level, number)
         return None if hashes is None else bytes(hashes) if isinstance(hashes, (bytes, memoryview)) else b""
 
@@ -88,6 +94,12 @@ class Reader:
             for size, root, text in batch:
                 yield size, bytes(root) if isinstance(root, (bytes, memoryview)) else b"", text and bytes(text)
 
+    def stored_tiles(self, first: int, count: int) -> dict[int, bytes]:
+        """As many tiles of level 0 from a number on, as far as they are stored."""
+        query = "SELECT number, hashes FROM audit_tile WHERE level = 0 AND number BETWEEN ? AND ?"
+        found = self.all(query, first, first + count - 1)
+        return {number: bytes(hashes) if isinstance(hashes, (bytes, memoryview)) else b"" for number, hashes in found}
+
     def placed(self, first: int, width: int) -> list[Row | None]:
         """The rows of `width` places from `first` on, None for a place that has none."""
         rows: list[Row | None] = [None] * width
@@ -96,13 +108,13 @@ class Reader:
         return rows
 
     def leaves(self, first: int, width: int) -> list[bytes] | None:
-        """The leaves of these places behind their prefix, where they can be had fast."""
+        """The leaves of these places, where they can be had fast."""
         if not self.on_sqlite:
             return None
         try:
             return bulk.leaves_of(self.all(bulk.QUERY, first, first + width - 1)[0], width)
         except sqlite3.Error:
-            return None  # something is stored that is no text
+            return None  # something is stored that is no text, or no JSON
 
     def strays(self, size: int) -> list[Row]:
         """Index and entry id of places outside a tree of this size, and of places that are there twice."""
