@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -12,12 +13,12 @@ from flask import g
 
 from yoq_web.scopes import ANYTHING, JOINING, grants
 
-ActorKind = Literal["admin", "token", "join", "local", "unauthenticated"]
+ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticated"]
 
 LABEL_BYTES = 64
 """A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule)."""
 
-RESERVED_LABELS = ("api-token", "join-token", "local", "unauthenticated")
+RESERVED_LABELS = ("api-token", "join-token", "local", "system", "unauthenticated")
 """Labels of actors that are not named tokens; no token may pass for one of them."""
 
 
@@ -62,6 +63,8 @@ def storable_label(label: object) -> bool:
 ADMIN = Actor("admin", "api-token", (ANYTHING,))
 JOIN = Actor("join", "join-token", (JOINING,))
 """Any agent: all of them share one token."""
+SYSTEM = Actor("system", "system", (ANYTHING,))
+"""Nobody: what the program does by itself, because something happened or its time has come."""
 UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
 
 
@@ -82,6 +85,21 @@ def label_of(token_name: str) -> str:
 def set_actor(actor: Actor) -> None:
     """Set the acting actor for this request or command, whatever was there before."""
     g.yoq_actor = actor
+
+
+@contextmanager
+def as_system() -> Iterator[None]:
+    """Act as nobody in particular for a while: what happens by itself is nobody's deed."""
+    # A pulse has no actor at all.
+    before = g.get("yoq_actor")
+    set_actor(SYSTEM)
+    try:
+        yield
+    finally:
+        if before is None:
+            g.pop("yoq_actor", None)
+        else:
+            set_actor(before)
 
 
 def current_actor() -> Actor:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import time
 
+from flask import current_app
 from sqlalchemy import ColumnElement, delete, select, update
 from structlog.stdlib import get_logger
 
+from yoq_web.actors import as_system
 from yoq_web.agents.models import ACTIVE, OFFLINE, Agent
-from yoq_web.database import db, unit_of_work
+from yoq_web.database import db
+from yoq_web.operations import Operation
+from yoq_web.problems import NotFound
 from yoq_web.state import state
 
 log = get_logger("yoq_web")
@@ -17,37 +21,51 @@ FORGOTTEN_SECONDS = 3600
 """After this much silence an agent that is offline is removed, and its number in the overlay network is free."""
 
 
+agent_offline = Operation("agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",))
+agent_forget = Operation(
+    "agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",)
+)
+
+
 def pulse() -> None:
     """Have the agents that are silent go offline, and forget those that stay so."""
-    follow(int(time.time()))
+    now = int(time.time())
+    # Nobody could beat while nobody served: silence counts from when this process began to listen.
+    since: int = current_app.extensions.setdefault("yoq_listening_since", now)
+    if now - since > state().settings.agent_timeout:
+        follow(now)
 
 
-def follow(now: int) -> list[str]:
-    """Do what is due at `now`, in seconds since 1970; returns the ids of the agents that went offline.
-
-    Any number of processes may do so at once.
-    """
-    silent, forgotten = _silent(now), _forgotten(now)
+def follow(now: int) -> None:
+    """Do what is due at `now`, in seconds since 1970. Any number of processes may do so at once."""
+    silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - state().settings.agent_timeout)
+    forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGOTTEN_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
-    due = db.session.scalar(select(Agent.id).where(silent | forgotten).limit(1))
+    columns = (Agent.id, Agent.status, Agent.last_heartbeat)
+    due = db.session.execute(select(*columns).where(silent | forgotten).order_by(Agent.registered_at)).all()
     db.session.rollback()
-    if due is None:
-        return []
-    with unit_of_work() as session:
-        change = update(Agent).where(silent).values(status=OFFLINE).returning(Agent.id)
-        gone = list(session.scalars(change, execution_options={"synchronize_session": False}))
-        removal = delete(Agent).where(forgotten).returning(Agent.id)
-        removed = list(session.scalars(removal, execution_options={"synchronize_session": False}))
-    for agent in gone:
-        log.warning("an agent fell silent", agent=agent)
-    for agent in removed:
-        log.warning("a silent agent was forgotten", agent=agent)
-    return gone
+    with as_system():
+        for agent, status, heard in due:
+            try:
+                if status == ACTIVE:
+                    _leave(agent, heard, silent)
+                else:
+                    _forget(agent, heard, forgotten)
+            except NotFound:
+                continue  # it beat meanwhile, or another process was first
 
 
-def _silent(now: int) -> ColumnElement[bool]:
-    return (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - state().settings.agent_timeout)
+def _leave(agent: str, heard: int, silent: ColumnElement[bool]) -> None:
+    with agent_offline.performed(agent, last_heartbeat=heard) as session:
+        change = update(Agent).where(Agent.id == agent, silent).values(status=OFFLINE).returning(Agent.id)
+        if session.scalar(change, execution_options={"synchronize_session": False}) is None:
+            raise NotFound
+    log.warning("an agent fell silent", agent=agent)
 
 
-def _forgotten(now: int) -> ColumnElement[bool]:
-    return (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGOTTEN_SECONDS)
+def _forget(agent: str, heard: int, forgotten: ColumnElement[bool]) -> None:
+    with agent_forget.performed(agent, last_heartbeat=heard) as session:
+        removal = delete(Agent).where(Agent.id == agent, forgotten).returning(Agent.id)
+        if session.scalar(removal, execution_options={"synchronize_session": False}) is None:
+            raise NotFound
+    log.warning("a silent agent was forgotten", agent=agent)

@@ -8,6 +8,7 @@ import time
 from sqlalchemy import Row, Select, func, insert, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from yoq_web.agents.liveness import agent_forget, agent_offline
 from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
 from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration, short
 from yoq_web.agents.wireguard import MAX_NODE, PORT, endpoint
@@ -22,7 +23,7 @@ agent_drain = Operation("agent_drain", "Drain an agent", "agents:write")
 agent_undrain = Operation("agent_undrain", "Let a draining agent take services again", "agents:write")
 agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", details=("labels",))
 
-OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label)
+OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label, agent_offline, agent_forget)
 
 AgentRow = Row[tuple[Agent, WireguardPeer | None]]
 
