@@ -17,7 +17,7 @@ from yoq_audit.log import TABLE
 from yoq_audit.retention import announced
 from yoq_audit.retention.forgotten import gone
 from yoq_audit.retention.models import ERASED
-from yoq_audit.retention.operations import ANNOUNCEMENTS, audit_erase
+from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruning import finish
 from yoq_audit.retention.statements import Erasure, sign
 from yoq_audit.sealing import LEAVES
@@ -25,6 +25,10 @@ from yoq_web import NotFound, Problem, db, spooled
 
 YOUNGEST_SECONDS = 60
 """Younger entries are not erased: a spool may be handing them over once more."""
+
+
+KEPT = ("audit_prune", "audit_erase", "audit_key_rotate")
+"""The actions whose entries are not erased: they say what is gone, and whose keys the log's are."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +79,8 @@ def _find(session: Session, event_id: str) -> Erasable:
         known = gone(session, event_id)
         raise NotFound("not found", f"{event_id!r} is gone: {known}" if known else f"there is no entry {event_id!r}")
     row = rows[-1]
-    if any(found.action in ANNOUNCEMENTS for found in rows):
-        raise Problem(409, "this entry cannot be erased", "it says what else was pruned or erased")
+    if any(found.action in KEPT for found in rows):
+        raise Problem(409, "this entry cannot be erased", "it is needed to verify the log")
     if all(found.outcome == "started" for found in rows):
         raise Problem(409, "the operation has not ended yet", "its entry can be erased when it has")
     if not 0 <= row.time < time.time_ns() // 1000 - YOUNGEST_SECONDS * 1_000_000:

@@ -29,5 +29,3 @@ audit_erase = Operation(
     details=("index", "started_index", "reason", "signature"),
     audit_failure="refuse",
 )
-
-ANNOUNCEMENTS = (audit_prune.name, audit_erase.name)
