@@ -69,6 +69,9 @@ def try_operation(operation: APIOperation[Any, Any, Any, Any], mode: GenerationM
     if operation.path == "/v1/audit/log/consistency":
         # No description says that one size must not be beyond the other.
         excluded.append(positive_data_acceptance)
+    if operation.path in ("/v1/apps", "/v1/apps/diff"):
+        # By yoq's rule a field of another type counts as not given, and a manifest needs workloads, and agents.
+        excluded += [negative_data_rejection, positive_data_acceptance]
     if operation.label == "POST /v1/tokens":
         # Which characters are printable no pattern says that every reader of the description understands.
         excluded.append(positive_data_acceptance)

@@ -11,6 +11,7 @@ from structlog.stdlib import get_logger
 
 from yoq_web import (
     agents,
+    apps,
     database,
     files,
     guard,
@@ -40,7 +41,7 @@ from yoq_web.state import State, state_of
 
 log = get_logger("yoq_web")
 
-DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "agents": agents, "service": service}
+DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "agents": agents, "apps": apps, "service": service}
 """The core's own domains; each has a contribution of the same shape as a plugin's, and may have a `pulse()`."""
 
 CHANGED_APP = "it changed the application itself; what a plugin adds is data that yoq_contribute returns"

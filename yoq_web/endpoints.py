@@ -60,6 +60,7 @@ def endpoint(
     scope: str | None = None,
     public: bool = False,
     body: type[BaseModel] | None = None,
+    raw: bool = False,
     query: type[BaseModel] | None = None,
     answer: Any = Status,
     status: int = 200,
@@ -73,8 +74,9 @@ def endpoint(
     Give the operation that the route performs, or for a route that only reads the `scope` that it needs. `body` and
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
     returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
-    a problem, or the model that is answered instead of one. A route that writes without performing an operation says
-    why in `unaudited`. A route that is the agents' own (`join`) is open to the join token and to no other.
+    a problem, or the model that is answered instead of one. With `raw` the view gets the body as the bytes that were
+    sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
+    operation says why in `unaudited`. A route that is the agents' own (`join`) is open to the join token and to no other.
     Raises TypeError if neither operation nor scope is given and the route is not `public`.
     """
     if (operation is None) == (scope is None) and not public:
@@ -105,7 +107,7 @@ def endpoint(
             if query is not None:
                 arguments["query"] = read_query(query)
             if body is not None:
-                arguments["body"] = read_body(body)
+                arguments["body"] = received() if raw else read_body(body)
             response = as_response(view(*positional, **arguments), declaration)
             if (
                 (operation is not None or request.method not in READING)
@@ -141,18 +143,24 @@ def as_response(result: object, declaration: Declaration) -> Response:
 
 def read_body(model: type[BaseModel]) -> BaseModel:
     """The request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
-    raw = request.get_data(cache=False)
-    if request.content_length is None and len(raw) >= MAX_BODY:
-        # Werkzeug cuts a body that does not say its length off at the limit, where it refuses others.
-        raise RequestEntityTooLarge
-    if request.content_length and len(raw) < request.content_length:
-        raise Problem(400, "malformed request", "the body ended before its announced length")
+    raw = received()
     if not raw:
         raise Problem(400, "missing request body")
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
         raise invalid(model, error) from None
+
+
+def received() -> bytes:
+    """The request's body, whole. Raises a Problem if it is too large or ended early."""
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= MAX_BODY:
+        # Werkzeug cuts a body that does not say its length off at the limit, where it refuses others.
+        raise RequestEntityTooLarge
+    if request.content_length and len(raw) < request.content_length:
+        raise Problem(400, "malformed request", "the body ended before its announced length")
+    return raw
 
 
 def check_name(argument: str, value: str) -> None:

@@ -1,0 +1,14 @@
+"""Apps: releases of what is to run, rolled out over the agents, and rolled back."""
+
+from __future__ import annotations
+
+from yoq_web.apps import operations, routes
+from yoq_web.apps.moving import pulse
+from yoq_web.contributions import Contribution
+
+__all__ = ["contribution", "pulse"]
+
+
+def contribution() -> Contribution:
+    """What this domain adds to the application."""
+    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,))

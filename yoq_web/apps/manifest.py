@@ -1,0 +1,247 @@
+"""The request document of apply, dry-run and deploy: what it says, as plain values (yoq's rules and error texts)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from yoq_web.jsontext import dumps
+
+Strategy = Literal["rolling", "canary", "blue_green"]
+FailureAction = Literal["rollback", "pause"]
+Kind = Literal["service", "worker", "cron", "training_job"]
+
+ARRAYS: Mapping[Kind, str] = {
+    "service": "services",
+    "worker": "workers",
+    "cron": "crons",
+    "training_job": "training_jobs",
+}
+"""The document's arrays by the kind of workload in them, in yoq's order."""
+
+STRENGTH: Sequence[Strategy] = ("rolling", "canary", "blue_green")
+"""The strategies, the weakest first: an app rolls out by the strongest of its services'."""
+
+LARGEST = 2**31 - 1
+"""Numbers are cut to this: beyond it lies nothing that could be placed, and not every database could store it."""
+
+
+class Refused(Exception):
+    """The document cannot be applied; the text is yoq's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How an app rolls out. `delay` between two batches and `timeout` for readiness are seconds, 0 for none."""
+
+    strategy: Strategy = "rolling"
+    parallelism: int = 1
+    delay: int = 0
+    failure_action: FailureAction = "rollback"
+    timeout: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """Something to run. `cpu` is in thousandths of a core; a gang (`ranks` > 0) runs as many parts, or none."""
+
+    kind: Literal["service", "worker"]
+    name: str
+    image: str
+    command: str = ""
+    cpu: int = 1000
+    memory_mb: int = 256
+    labels: tuple[str, ...] = ()
+    health_check: str | None = None
+    gpus: int = 0
+    gpu_model: str | None = None
+    gpu_vram_mb: int = 0
+    ranks: int = 0
+    master_port: int = 29500
+
+    @property
+    def parts(self) -> int:
+        """How many assignments it takes."""
+        return self.ranks or 1
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A request document. `services` are those that can be placed, `objects` all the objects there are, by kind."""
+
+    app: str | None
+    services: tuple[Workload, ...]
+    policy: Policy
+    objects: Mapping[Kind, tuple[Mapping[str, Any], ...]] = field(repr=False)
+
+    def count(self, kind: Kind) -> int:
+        """How many objects of a kind the document has, usable or not."""
+        return len(self.objects[kind])
+
+
+def manifest_hash(body: bytes) -> str:
+    """The hash of a document: of its bytes as they were received."""
+    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+
+def app_name(body: bytes) -> str | None:
+    """The app that a document names, whatever else is wrong with it; None if it names none."""
+    return _app(_document(body))
+
+
+def read(body: bytes, *, named: bool = True) -> Manifest:
+    """The manifest in a request's body. With `named` it must say which app it is. Raises Refused with yoq's text."""
+    if not body:
+        raise Refused("missing request body")
+    document = _document(body)
+    app = _app(document)
+    if named and app is None:
+        raise Refused("missing app_name")
+    objects = {kind: _objects(document.get(array)) for kind, array in ARRAYS.items()}
+    # Of two services of one name the later counts: they would take each other's place for ever.
+    services: dict[str, Workload] = {}
+    policies = []
+    for found in objects["service"]:
+        service = _workload("service", found)
+        if service is not None:
+            policies.append(_policy(found.get("rollout")))
+            services.pop(service.name, None)
+            services[service.name] = service
+    if not any(objects.values()):
+        raise Refused("no services to deploy")
+    return Manifest(app, tuple(services.values()), combined(policies), objects)
+
+
+def find_worker(body: bytes, name: str) -> Workload | None:
+    """The worker of that name in a stored document, or None if there is none that can be run."""
+    for found in _objects(_document(body).get("workers")):
+        if found.get("name") == name:
+            return _workload("worker", found)
+    return None
+
+
+def combined(policies: Sequence[Policy]) -> Policy:
+    """The policy of an app whose services have these: the most careful in each respect."""
+    if not policies:
+        return Policy()
+    return Policy(
+        strategy=max((policy.strategy for policy in policies), key=STRENGTH.index),
+        parallelism=min(policy.parallelism for policy in policies),
+        delay=max(policy.delay for policy in policies),
+        failure_action="pause" if any(policy.failure_action == "pause" for policy in policies) else "rollback",
+        timeout=max(policy.timeout for policy in policies),
+    )
+
+
+def plain_text(value: object) -> bool:
+    """Whether `value` is what yoq takes for a name, an image or a command."""
+    if not isinstance(value, str):
+        return False
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        return False
+    return 1 <= size <= 256 and not any(character in "'\";\\" or character < " " for character in value)
+
+
+def label_items(text: object) -> tuple[str, ...]:
+    """The items of a comma-separated list, without blanks around them."""
+    return tuple(item for part in text.split(",") if (item := part.strip())) if isinstance(text, str) else ()
+
+
+def _document(body: bytes) -> Mapping[str, Any]:
+    # Whatever is no JSON object has no fields: the answer is the one for the first that is missing.
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _app(document: Mapping[str, Any]) -> str | None:
+    for key in ("app_name", "volume_app"):
+        if isinstance(name := document.get(key), str) and name:
+            return name
+    return None
+
+
+def _objects(array: object) -> tuple[Mapping[str, Any], ...]:
+    return tuple(item for item in array if isinstance(item, dict)) if isinstance(array, list) else ()
+
+
+def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> Workload | None:
+    """A service or worker, or None if its image or command is none that yoq would take."""
+    image, command, name = found.get("image"), _command(found.get("command")), found.get("name")
+    if not plain_text(image) or not (command == "" or plain_text(command)):
+        return None
+    if name is not None and not (isinstance(name, str) and _storable(name)):
+        return None
+    # The CLI nests what the server's own documents keep flat.
+    gpu, mesh = _object(found.get("gpu")), _object(found.get("gpu_mesh"))
+    ranks = max(0, _integer(found.get("gang_world_size"), _integer(mesh.get("world_size"), 0)))
+    per_rank = max(1, _integer(found.get("gpus_per_rank"), _integer(mesh.get("gpus_per_rank"), 1)))
+    gpus = max(0, _integer(found.get("gpu_limit"), _integer(gpu.get("count"), 0)))
+    model = found.get("gpu_model", gpu.get("model"))
+    vram = _integer(found.get("gpu_vram_min_mb"), _integer(gpu.get("vram_min_mb"), 0))
+    check = found.get("health_check")
+    return Workload(
+        kind=kind,
+        name=name or "",
+        image=cast("str", image),
+        command=command,
+        cpu=max(0, _integer(found.get("cpu_limit"), 1000)),
+        memory_mb=max(0, _integer(found.get("memory_limit_mb"), 256)),
+        labels=label_items(found.get("required_labels")),
+        health_check=dumps(check) if isinstance(check, dict) and _storable(dumps(check)) else None,
+        gpus=per_rank if ranks else gpus,
+        gpu_model=model if isinstance(model, str) and model else None,
+        gpu_vram_mb=max(0, vram),
+        ranks=ranks,
+        master_port=min(65535, max(1, _integer(mesh.get("master_port"), 29500))),
+    )
+
+
+def _command(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(str(part) for part in value)
+    return value if isinstance(value, str) else ""
+
+
+def _policy(found: object) -> Policy:
+    rollout = _object(found)
+    strategy = rollout.get("strategy")
+    action = rollout.get("failure_action")
+    parallelism = _integer(rollout.get("parallelism"), 1)
+    delay = _integer(rollout.get("delay_between_batches"), 0)
+    timeout = _integer(rollout.get("health_check_timeout"), 0)
+    # A field of another type is no field at all to yoq.
+    strategy = strategy if isinstance(strategy, str) else "rolling"
+    action = action if isinstance(action, str) else "rollback"
+    known = strategy in STRENGTH and action in ("rollback", "pause")
+    if not known or parallelism < 1 or delay < 0 or timeout < 0:
+        raise Refused("invalid rollout config")
+    return Policy(cast("Strategy", strategy), parallelism, delay, cast("FailureAction", action), timeout)
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _integer(value: object, default: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return default
+    # Beyond what fits there is also infinity, which is no integer, and NaN, which is not even a number.
+    if not -LARGEST <= value <= LARGEST:
+        return LARGEST if value > 0 else -LARGEST
+    return int(value)
+
+
+def _storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

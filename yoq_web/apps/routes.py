@@ -1,0 +1,137 @@
+"""The HTTP API of apps: what operators do with them, and what the agents take up and report with the join token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from yoq_web.apps import operations
+from yoq_web.apps.schemas import (
+    Applied,
+    AppStatus,
+    AssignmentOut,
+    Controlled,
+    Diff,
+    HistoryEntry,
+    HistoryQuery,
+    ManifestIn,
+    Ran,
+    Reported,
+    ReportIn,
+    RollbackIn,
+)
+from yoq_web.endpoints import endpoint
+from yoq_web.problems import NotFound
+from yoq_web.scopes import JOINING
+
+blueprint = Blueprint("apps", __name__)
+
+IN_PROGRESS = "The app is being applied, or its newest release still rolls out"
+NOT_SENSITIVE = "an agent says how its own assignments fare; what follows from it is recorded as the system's doing"
+CHANGES_NOTHING = "it compares and stores nothing"
+
+
+@blueprint.get("/v1/apps")
+@endpoint(scope="apps:read", answer=list[AppStatus])
+def list_apps() -> list[dict[str, Any]]:
+    """List the apps, that with the newest release first."""
+    return operations.list_apps()
+
+
+@blueprint.post("/v1/apps")
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=Applied, errors={409: IN_PROGRESS})
+def apply(body: bytes) -> dict[str, Any]:
+    """Apply a manifest.
+
+    Makes a release and begins to roll it out. The answer shows how it then stands: a rollout that waits for readiness
+    or between batches goes on by itself. The body is kept as it was sent.
+    """
+    return operations.apply(body)
+
+
+@blueprint.post("/v1/apps/diff")
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=CHANGES_NOTHING)
+def diff(body: bytes) -> dict[str, Any]:
+    """Say what an apply would change, without doing it."""
+    return operations.dry_run(body)
+
+
+@blueprint.get("/v1/apps/<app>")
+@endpoint(scope="apps:read", answer=AppStatus)
+def status(app: str) -> dict[str, Any]:
+    """Show an app with its newest release."""
+    return operations.status(app)
+
+
+@blueprint.get("/v1/apps/<app>/history")
+@endpoint(scope="apps:read", query=HistoryQuery, answer=list[HistoryEntry])
+def history(app: str, query: HistoryQuery) -> list[dict[str, Any]]:
+    """List an app's releases, the newest first.
+
+    Of an app without releases there are none.
+    """
+    return operations.history(app, query.limit, query.before)
+
+
+@blueprint.post("/v1/apps/<app>/rollback")
+@endpoint(operations.app_rollback, body=RollbackIn, answer=Applied, errors={409: IN_PROGRESS})
+def rollback(app: str, body: RollbackIn) -> dict[str, Any]:
+    """Apply an earlier release again.
+
+    It makes a new release and rolls out like any other.
+    """
+    return operations.rollback(app, body.release_id)
+
+
+@blueprint.post("/v1/apps/<app>/pause")
+@endpoint(operations.app_pause, answer=Controlled)
+def pause(app: str) -> dict[str, Any]:
+    """Have a rollout wait before its next batch.
+
+    A batch that was begun is finished.
+    """
+    return operations.pause(app)
+
+
+@blueprint.post("/v1/apps/<app>/resume")
+@endpoint(operations.app_resume, answer=Controlled)
+def resume(app: str) -> dict[str, Any]:
+    """Let a paused rollout go on."""
+    return operations.resume(app)
+
+
+@blueprint.post("/v1/apps/<app>/cancel")
+@endpoint(operations.app_cancel, answer=Controlled)
+def cancel(app: str) -> dict[str, Any]:
+    """End a rollout now.
+
+    With the failure action `rollback` everything that it brought is undone, else what was cut over stays.
+    """
+    return operations.cancel(app)
+
+
+@blueprint.post("/v1/apps/<app>/workers/<worker>/run")
+@endpoint(operations.app_run, answer=Ran)
+def run_worker(app: str, worker: str) -> dict[str, Any]:
+    """Run a worker of the app's newest release once."""
+    return operations.run_worker(app, worker)
+
+
+@blueprint.get("/v1/agents/<agent>/assignments")
+@endpoint(scope=JOINING, join=True, answer=list[AssignmentOut])
+def list_assignments(agent: str) -> list[dict[str, Any]]:
+    """List what an agent is to run, in the order in which it was assigned."""
+    return operations.assignments_of(agent)
+
+
+@blueprint.post("/v1/agents/<agent>/assignments/<assignment>/status")
+@endpoint(scope=JOINING, join=True, body=ReportIn, answer=Reported, unaudited=NOT_SENSITIVE)
+def report(agent: str, assignment: str, body: ReportIn) -> dict[str, Any]:
+    """Say how an assignment fares.
+
+    An agent can speak of its own assignments only.
+    """
+    if not operations.report(agent, assignment, body.status, body.reason):
+        raise NotFound("not found", f"the agent {agent!r} has no assignment {assignment!r}")
+    return {"ok": True, "status": body.status}
