@@ -1,0 +1,71 @@
+"""yoq's routes of agents: for operators, and with the join token for the agents themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import request
+
+from yoq_web import Status, endpoint
+from yoq_web.agents import operations
+from yoq_web.agents.documents import agent_document, peer_document
+from yoq_web.agents.routes import NOT_SENSITIVE, registered
+from yoq_web.agents.schemas import Beat, LabelsIn, Peer, Registered, Registration
+from yoq_web.scopes import JOINING
+from yoq_wire.answers import blueprint
+from yoq_wire.limits import within
+from yoq_wire.unknown import check_agent
+
+routes = blueprint("agents")
+
+
+@routes.get("/agents")
+@endpoint(scope="agents:read", answer=list[dict[str, Any]])
+def list_agents() -> list[dict[str, Any]]:
+    """List the agents, in the order in which they registered.
+
+    Of many agents only what `yoq nodes` shows, so that its client can take the answer.
+    """
+    return within([agent_document(agent, peer) for agent, peer in operations.list_agents()])
+
+
+@routes.post("/agents/register")
+@endpoint(operations.agent_register, join=True, body=Registration, answer=Registered)
+def register(body: Registration) -> dict[str, Any]:
+    """Register an agent."""
+    return registered(body)
+
+
+@routes.post("/agents/<agent>/heartbeat")
+@endpoint(scope=JOINING, join=True, body=Beat, answer=dict[str, Any], unaudited=NOT_SENSITIVE)
+def beat(agent: str, body: Beat) -> dict[str, Any]:
+    """Say that an agent is alive; an unknown one is told nothing."""
+    check_agent(agent)
+    found = operations.beat(agent, body)
+    return {"status": "ok"} if found is None else {"status": found[0], "peers_count": found[1]}
+
+
+@routes.post("/agents/<agent>/drain")
+@endpoint(operations.agent_drain)
+def drain(agent: str) -> Status:
+    """Drain an agent; the answer is the same for an unknown one."""
+    check_agent(agent)
+    operations.drain(agent, strict=False)
+    return Status(status="draining")
+
+
+@routes.put("/agents/<agent>/labels")
+@endpoint(operations.agent_label, body=LabelsIn, answer=dict[str, bool])
+def label(agent: str, body: LabelsIn) -> dict[str, bool]:
+    """Replace an agent's labels; the answer is the same for an unknown one."""
+    check_agent(agent)
+    operations.label(agent, body.labels, strict=False)
+    return {"ok": True}
+
+
+@routes.get("/wireguard/peers")
+@endpoint(scope=JOINING, join=True, answer=list[Peer])
+def list_peers() -> list[dict[str, Any]]:
+    """List the members of the overlay network by number, with `servers_only=1` those that others connect to."""
+    servers_only = b"servers_only=1" in request.query_string.split(b"&")
+    return [peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)]

@@ -1,0 +1,37 @@
+"""What yoq's clients need of every answer: compact JSON, errors of one member, and a connection that is closed."""
+
+from __future__ import annotations
+
+import json
+
+from flask import Blueprint, Response, request
+
+from yoq_web import dumps
+from yoq_wire.unknown import refusal
+
+CLIENT_BYTES = 64 * 1024 - 1024
+"""yoq's client takes answers of 64 KiB, headers included."""
+
+
+def blueprint(name: str) -> Blueprint:
+    """A blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
+    made = Blueprint(f"wire_{name}", __name__)
+    made.after_request(finish)
+    return made
+
+
+def finish(response: Response) -> Response:
+    """Close the connection, or the client waits for its end; of a problem tell the `error` alone."""
+    response.headers["Connection"] = "close"
+    status, error = response.status_code, None
+    if response.mimetype == "application/problem+json":
+        error = json.loads(response.get_data())["error"]
+    if request.method == "HEAD" and status == 405:
+        # No route of yoq's takes HEAD for GET; the core says 405 for any.
+        status, error = refusal(request.method, request.path)
+        response.headers.pop("Allow", None)
+    if error is not None:
+        response.status_code = status
+        response.set_data(dumps({"error": error}))
+        response.content_type = "application/json"
+    return response

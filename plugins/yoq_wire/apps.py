@@ -1,0 +1,162 @@
+"""yoq's routes of apps: documents in its key order, lists as long as its client can take them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Response
+from pydantic import BaseModel
+
+from yoq_web import endpoint
+from yoq_web.apps import operations
+from yoq_web.apps.documents import fitting
+from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
+from yoq_web.apps.schemas import (
+    Applied,
+    AppStatus,
+    AssignmentOut,
+    Controlled,
+    Diff,
+    HistoryEntry,
+    ManifestIn,
+    Ran,
+    Reported,
+    RollbackIn,
+)
+from yoq_web.scopes import JOINING
+from yoq_wire.answers import blueprint
+from yoq_wire.unknown import check_agent
+
+routes = blueprint("apps")
+
+MOST = 100
+"""Of an app's history more releases than these never fit into what the client takes."""
+
+
+class StatusIn(BaseModel):
+    """What an agent says of an assignment: `running`, `stopped` or `failed`."""
+
+    status: str
+    reason: str | None = None
+
+
+IN_PROGRESS = {409: "The app is being applied, or its newest release still rolls out"}
+
+
+@routes.get("/apps")
+@endpoint(scope="apps:read", answer=list[AppStatus])
+def list_apps() -> list[dict[str, Any]]:
+    """List the apps, that with the newest release first, as many as the client can take."""
+    return fitting(operations.list_apps())
+
+
+@routes.post("/apps/apply")
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=Applied, errors=IN_PROGRESS)
+def apply(body: bytes) -> dict[str, Any]:
+    """Apply a manifest; the answer does not wait for a rollout that takes its time."""
+    return operations.apply(body)
+
+
+@routes.post("/apps/dry-run")
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=CHANGES_NOTHING)
+def dry_run(body: bytes) -> dict[str, Any]:
+    """Say what an apply would change, without doing it."""
+    return operations.dry_run(body)
+
+
+@routes.post("/deploy")
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=dict[str, int], errors=IN_PROGRESS)
+def deploy(body: bytes) -> dict[str, int]:
+    """Apply a manifest that need not name an app, and count what was placed."""
+    made = operations.apply(body, named=False)
+    return {"placed": made["placed"], "failed": made["failed"]}
+
+
+@routes.get("/apps/<app>/status")
+@endpoint(scope="apps:read", answer=AppStatus)
+def status(app: str) -> dict[str, Any]:
+    """Show an app with its newest release."""
+    return operations.status(app)
+
+
+@routes.get("/apps/<app>/history")
+@endpoint(scope="apps:read", answer=list[HistoryEntry])
+def history(app: str) -> list[dict[str, Any]]:
+    """List an app's releases, the newest first, as many as the client can take."""
+    return fitting(operations.history(app, MOST))
+
+
+@routes.post("/apps/<app>/rollback")
+@endpoint(
+    operations.app_rollback,
+    body=RollbackIn,
+    raw=True,
+    answer=Applied,
+    errors=IN_PROGRESS,
+    unaudited="with print it shows a release and changes nothing; without, the operation records itself",
+)
+def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
+    """Apply an earlier release again; with `print` show what it was made from."""
+    release_id, shown = _rollback(body)
+    if shown:
+        stored = operations.stored_body(operations.rollback_target(app, release_id))
+        return Response(stored, content_type="application/json")
+    return operations.rollback(app, release_id)
+
+
+def _rollback(body: bytes) -> tuple[str | None, bool]:
+    """The release and whether to print it; a body that says neither is as good as none."""
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError):
+        return None, False
+    if not isinstance(document, dict):
+        return None, False
+    release = document.get("release_id")
+    return release if isinstance(release, str) else None, document.get("print") is True
+
+
+@routes.post("/apps/<app>/rollout/pause")
+@endpoint(operations.app_pause, answer=Controlled)
+def pause(app: str) -> dict[str, Any]:
+    """Have a rollout wait before its next batch."""
+    return operations.pause(app)
+
+
+@routes.post("/apps/<app>/rollout/resume")
+@endpoint(operations.app_resume, answer=Controlled)
+def resume(app: str) -> dict[str, Any]:
+    """Let a paused rollout go on."""
+    return operations.resume(app)
+
+
+@routes.post("/apps/<app>/rollout/cancel")
+@endpoint(operations.app_cancel, answer=Controlled)
+def cancel(app: str) -> dict[str, Any]:
+    """End a rollout now."""
+    return operations.cancel(app)
+
+
+@routes.post("/apps/<app>/workers/<worker>/run")
+@endpoint(operations.app_run, answer=Ran)
+def run_worker(app: str, worker: str) -> dict[str, Any]:
+    """Run a worker of the app's newest release once."""
+    return operations.run_worker(app, worker)
+
+
+@routes.get("/agents/<agent>/assignments")
+@endpoint(scope=JOINING, join=True, answer=list[AssignmentOut])
+def list_assignments(agent: str) -> list[dict[str, Any]]:
+    """List what an agent is to run, in the order in which it was assigned."""
+    check_agent(agent)
+    return operations.assignments_of(agent)
+
+
+@routes.post("/agents/<agent>/assignments/<assignment>/status")
+@endpoint(scope=JOINING, join=True, body=StatusIn, answer=Reported, unaudited=NOT_SENSITIVE)
+def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
+    """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
+    check_agent(agent)
+    operations.report(agent, assignment, body.status, body.reason)
+    return {"ok": True, "status": body.status}

@@ -1,0 +1,60 @@
+"""yoq's routes of status and metrics, as far as its command line reads them."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import func, select
+
+from yoq_web import db, endpoint
+from yoq_web.apps.models import Assignment
+from yoq_wire.answers import blueprint
+
+routes = blueprint("status")
+
+
+@routes.get("/v1/status")
+@endpoint(scope="status:read", answer=list[dict[str, Any]])
+def status() -> list[dict[str, Any]]:
+    """List the services with how many of their parts run; what their containers use the agents do not report."""
+    running = Assignment.status == "running"
+    rows = db.session.execute(
+        select(
+            Assignment.workload,
+            func.count().filter(running),
+            func.count(),
+            func.min(Assignment.created_at).filter(running),
+        )
+        .where(Assignment.kind == "service", Assignment.replaced_by.is_(None), Assignment.status != "stopped")
+        .group_by(Assignment.app, Assignment.workload)
+        .order_by(Assignment.app, Assignment.workload)
+    )
+    now = int(time.time())
+    return [
+        {
+            "name": name,
+            "status": "running" if runs == wanted else "partial" if runs else "stopped",
+            "health": None,
+            "cpu_pct": 0.0,
+            "memory_bytes": 0,
+            "running": runs,
+            "desired": wanted,
+            "uptime_secs": max(0, now - since) if since else 0,
+        }
+        for name, runs, wanted, since in rows
+    ]
+
+
+@routes.get("/v1/status/bpf")
+@endpoint(scope="status:read", answer=list[dict[str, Any]])
+def maps() -> list[dict[str, Any]]:
+    """List the kernel's maps, of which a control plane has none."""
+    return []
+
+
+@routes.get("/v1/metrics")
+@endpoint(scope="status:read", answer=list[dict[str, Any]])
+def metrics() -> list[dict[str, Any]]:
+    """List the traffic of containers, of which a control plane has none."""
+    return []
