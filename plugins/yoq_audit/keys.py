@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import select
@@ -40,6 +41,13 @@ def signer() -> Signer | None:
 def next_signer() -> Signer | None:
     """The key that is to take its place, or None."""
     return _read(NEXT_FILE)
+
+
+@contextmanager
+def changing() -> Iterator[None]:
+    """Be the only process of this machine that makes a key of the log."""
+    with files.locked(settings().data_dir / f"{KEY_FILE}.lock"):
+        yield
 
 
 def write_next(key: Signer) -> None:

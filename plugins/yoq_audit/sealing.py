@@ -180,21 +180,26 @@ class Signing:
 
 def _begin() -> None:
     """Make the log's first key known, if there is none yet: the first machine to seal makes it."""
-    if db.session.scalar(select(LogKey.vkey).limit(1)) is not None:
+    anybody = select(LogKey.vkey).limit(1)
+    if db.session.scalar(anybody) is not None:
         return
-    key = keys.signer() or keys.next_signer()
-    if key is None:
-        key = Signer.generate(keys.settings().log_origin)
-        keys.write_next(key)
-    with unit_of_work() as session:
-        _lock(session)
-        if session.scalar(select(LogKey.vkey).limit(1)) is None:
-            if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
-                raise Rewound("the log is there, but none of its keys")
-            session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
-        known = set(session.scalars(select(LogKey.vkey)))
-    if key.vkey not in known and keys.signer() is None:
-        keys.drop_next()  # another machine came first
+    with keys.changing():
+        db.session.rollback()
+        if db.session.scalar(anybody) is not None:
+            return
+        key = keys.signer() or keys.next_signer()
+        if key is None:
+            key = Signer.generate(keys.settings().log_origin)
+            keys.write_next(key)
+        with unit_of_work() as session:
+            _lock(session)
+            if session.scalar(anybody) is None:
+                if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
+                    raise Rewound("the log is there, but none of its keys")
+                session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
+            known = set(session.scalars(select(LogKey.vkey)))
+        if key.vkey not in known and keys.signer() is None:
+            keys.drop_next()  # another machine came first
 
 
 def _turn(session: Session) -> Signing | None:
