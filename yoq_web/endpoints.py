@@ -45,6 +45,7 @@ class Declaration:
     errors: Mapping[int, str | type[BaseModel]]
     unaudited: str | None
     join: bool
+    hidden: bool
     summary: str
     description: str
 
@@ -68,6 +69,7 @@ def endpoint(
     errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
     unaudited: str | None = None,
     join: bool = False,
+    hidden: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
 
@@ -76,8 +78,9 @@ def endpoint(
     returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
     a problem, or the model that is answered instead of one. With `raw` the view gets the body as the bytes that were
     sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
-    operation says why in `unaudited`. A route that is the agents' own (`join`) is open to the join token and to no other.
-    Raises TypeError if neither operation nor scope is given and the route is not `public`.
+    operation says why in `unaudited`. One that is the agents' own (`join`) is open to the join token and to no other.
+    One that refuses everything may be left out of the API's description (`hidden`). Raises TypeError if neither
+    operation nor scope is given and the route is not `public`.
     """
     if (operation is None) == (scope is None) and not public:
         raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")
@@ -95,6 +98,7 @@ def endpoint(
             errors=errors,
             unaudited=unaudited,
             join=join,
+            hidden=hidden,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),
         )

@@ -38,7 +38,7 @@ def made() -> Blueprint:
 
 
 def _add(routes: Blueprint, paths: Sequence[str], methods: Sequence[str], scope: str) -> None:
-    @endpoint(scope=scope, unaudited=WHY)
+    @endpoint(scope=scope, unaudited=WHY, hidden=True)
     def refuse(rest: str = "") -> Status | Response:  # noqa: ARG001 - part of the path
         """Refuse a request that yoq knows no answer to."""
         status, error = refusal(request.method, request.path)

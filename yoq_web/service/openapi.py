@@ -44,7 +44,7 @@ def _describe() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
         declaration = declaration_of(current_app.view_functions[rule.endpoint])
-        if declaration is None:
+        if declaration is None or declaration.hidden:
             continue
         path = "".join(f"{{{part}}}" if variable else part for variable, part in _parts(rule))
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
