@@ -39,6 +39,8 @@ class State:
     outages: set[str] = field(default_factory=set)
     """The recorders that failed and have not recovered."""
     write_lock: threading.Lock = field(default_factory=threading.Lock)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the serving process was told to end: answers that go on and on should come to theirs."""
 
 
 def state_of(app: Flask) -> State:

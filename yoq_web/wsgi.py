@@ -6,7 +6,9 @@ import logging
 import multiprocessing
 import multiprocessing.util
 import os
+import signal
 import threading
+from contextlib import suppress
 
 from flask import Flask
 from structlog.stdlib import get_logger
@@ -28,6 +30,7 @@ def application() -> Flask:
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_die_with, args=(parent,), name="parent", daemon=True).start()
     threading.Thread(target=_pulse, args=(app,), name="pulse", daemon=True).start()
+    _watch_signals(app)
     multiprocessing.util.Finalize(None, _finish, args=(app,), exitpriority=100)
     return app
 
@@ -36,6 +39,21 @@ def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
     # A killed server must not leave a worker that goes on answering on its port.
     parent.join()
     os._exit(1)
+
+
+def _watch_signals(app: Flask) -> None:
+    """Say in the state that the process is about to end. The server's own handlers of the signals stay in place."""
+    received, sent = os.pipe()
+    os.set_blocking(sent, False)
+    with suppress(ValueError):  # not on the main thread: then it is not a server's process that signals end
+        signal.set_wakeup_fd(sent, warn_on_full_buffer=False)
+        threading.Thread(target=_await_signal, args=(app, received), name="signals", daemon=True).start()
+
+
+def _await_signal(app: Flask, received: int) -> None:
+    while not {signal.SIGTERM, signal.SIGINT} & set(os.read(received, 64)):
+        pass
+    state_of(app).stopping.set()
 
 
 def _pulse(app: Flask) -> None:

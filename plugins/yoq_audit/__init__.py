@@ -14,6 +14,12 @@ from yoq_audit import (
     verify_commands,  # noqa: F401 - adds its command to the group
     watch,
 )
+from yoq_audit.export import commands as export_commands
+from yoq_audit.export import routes as export_routes
+from yoq_audit.export.operations import audit_export
+from yoq_audit.follow import commands as follow_commands  # noqa: F401 - adds its command to the group
+from yoq_audit.follow import routes as follow_routes
+from yoq_audit.follow.operations import audit_follow
 from yoq_audit.log import append
 from yoq_audit.query import commands as query_commands  # noqa: F401 - adds its commands to the group
 from yoq_audit.query import routes as query_routes
@@ -21,9 +27,14 @@ from yoq_audit.retention import chores
 from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention.operations import audit_erase, audit_prune
+from yoq_audit.trail_keeper import TrailKeeper
 from yoq_web import Contribution, Event, hookimpl
 
-OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command, "archive": retention_commands.archives}
+OFFLINE_COMMANDS = {
+    "check-proof": proof_commands.check_command,
+    "verify-export": export_commands.verify_export_command,
+    "archive": retention_commands.archives,
+}
 """For auditors, who have neither our database nor our settings."""
 
 
@@ -31,10 +42,18 @@ OFFLINE_COMMANDS = {"check-proof": proof_commands.check_command, "archive": rete
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        operations=(audit_prune, audit_erase),
-        blueprints=(routes.blueprint, query_routes.blueprint, log_routes.blueprint, retention_routes.blueprint),
+        operations=(audit_export, audit_follow, audit_prune, audit_erase),
+        blueprints=(
+            routes.blueprint,
+            query_routes.blueprint,
+            export_routes.blueprint,
+            follow_routes.blueprint,
+            log_routes.blueprint,
+            retention_routes.blueprint,
+        ),
         commands=(commands.group,),
         migrations=Path(__file__).parent / "migrations",
+        keeper=TrailKeeper(),
     )
 
 

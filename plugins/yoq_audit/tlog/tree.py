@@ -106,12 +106,12 @@ def inclusion_path(index: int, size: int, subtree: Subtree) -> list[bytes]:
     path: list[bytes] = []
     start, end = 0, size
     while end - start > 1:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if index < middle:
-            path.append(_root(middle, end, subtree))
+            path.append(range_root(middle, end, subtree))
             end = middle
         else:
-            path.append(_root(start, middle, subtree))
+            path.append(range_root(start, middle, subtree))
             start = middle
     return path[::-1]
 
@@ -128,15 +128,15 @@ def consistency_path(old: int, new: int, subtree: Subtree) -> list[bytes]:
     path: list[bytes] = []
     start, end = 0, new
     while end != old:
-        middle = start + _split(end - start)
+        middle = start + split(end - start)
         if old <= middle:
-            path.append(_root(middle, end, subtree))
+            path.append(range_root(middle, end, subtree))
             end = middle
         else:
-            path.append(_root(start, middle, subtree))
+            path.append(range_root(start, middle, subtree))
             start = middle
     if start > 0:  # else the subtree reached is the old tree itself, whose root the verifier has
-        path.append(_root(start, end, subtree))
+        path.append(range_root(start, end, subtree))
     return path[::-1]
 
 
@@ -223,7 +223,7 @@ def _check_hashes(*hashes: bytes) -> None:
         raise ProofError(f"a hash is not {HASH_SIZE} bytes long")
 
 
-def _split(count: int) -> int:
+def split(count: int) -> int:
     """The largest power of two strictly less than `count`, which is at least 2."""
     return 1 << (count - 1).bit_length() - 1
 
@@ -238,6 +238,6 @@ def _complete(start: int, end: int, subtree: Subtree) -> list[bytes]:
     return hashes
 
 
-def _root(start: int, end: int, subtree: Subtree) -> bytes:
+def range_root(start: int, end: int, subtree: Subtree) -> bytes:
     """The root over leaves [start, end), a node of the tree."""
     return Frontier(end - start, _complete(start, end, subtree)).root()

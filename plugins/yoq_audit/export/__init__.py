@@ -1,0 +1,1 @@
+"""Export: the trail as a file, in several formats, with proofs that are checked offline if wanted."""

@@ -1,0 +1,109 @@
+"""`yoq-web audit export` and `audit verify-export`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+from yoq_audit.commands import group
+from yoq_audit.export.formats import NAMES, FormatName
+from yoq_audit.export.operations import begin
+from yoq_audit.export.verify import Verified, verify_export
+from yoq_audit.query.commands import filtered
+from yoq_audit.query.filters import FilterQuery
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.note import Verifier
+from yoq_audit.verify_commands import Bar
+from yoq_web import Failure, dumps
+from yoq_web.commands import printable
+from yoq_web.files import sync_folder
+
+SHOWN_GAPS = 10
+
+
+@group.command("export")
+@click.option("--format", "format_name", type=click.Choice(NAMES), default="ndjson", show_default=True)
+@click.option("--with-proofs", is_flag=True, help="Add what proves each entry offline; ndjson only.")
+@click.option("-o", "output", type=click.Path(), default="-", help="Where to write it; standard output unless told.")
+@filtered
+def export_command(filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str) -> None:
+    """Write entries to a file, in the order of the log. The file is there when it is whole, and for its owner only."""
+    export = begin(filters.filters(), format_name, with_proofs=with_proofs)
+    with Bar("exporting", silent=not sys.stderr.isatty()) as bar, _file(output) as file:
+        for piece in export.pieces(bar.show):
+            file.write(piece)
+
+
+@contextmanager
+def _file(output: str) -> Iterator[BinaryIO]:
+    """Where to write: beside its place until it is whole. Raises a Failure if that cannot be done."""
+    path = Path(output)
+    try:
+        if output == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():  # a pipe or a device, in whose place nothing can be put
+            with path.open("wb") as file:
+                yield file
+        else:
+            with _replacing(path) as file:
+                yield file
+    except BrokenPipeError:
+        # Whoever read it has gone; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(1) from None
+    except OSError as error:
+        raise Failure(f"{printable(output)} cannot be written: {error.strerror}") from None
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@click.command("verify-export")
+@click.argument("file", type=click.File("rb"), metavar="FILE")
+@click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
+def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
+    """Verify offline that each entry of an export with proofs is in the log: with the log's key, and nothing else."""
+    size = os.fstat(file.fileno()).st_size
+    try:
+        verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
+        with Bar("verifying", silent=not size or not sys.stderr.isatty()) as bar:
+            found = verify_export(file, verifiers, lambda done: bar.show(done, size))
+    except LogError as error:
+        raise Failure(f"not verified: {printable(str(error))}") from None
+    _print(found)
+
+
+def _print(found: Verified) -> None:
+    origin = printable(found.head.origin)
+    click.echo(f"verified: {found.entries} entries are in the log of {found.head.size} that {origin} signed")
+    missing = found.head.size - found.entries
+    if not missing:
+        click.echo("nothing is missing")
+        return
+    if found.filters:
+        click.echo(f"filtered by {printable(dumps(found.filters))}; no proof says that nothing more matches")
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in found.gaps[:SHOWN_GAPS]]
+    more = ", …" if len(found.gaps) > SHOWN_GAPS else ""
+    click.echo(f"not in the file: {missing} of the log's entries, at the places {', '.join(shown)}{more}")
+
+
+group.add_command(verify_export_command)

@@ -1,0 +1,77 @@
+"""An export with proofs: how it is written. The README describes the format; `verify` reads it.
+
+The first line holds the signed checkpoint. Before the entries of each tile, 256 at most, stands one line that proves
+them, with the places that they have. The last line counts the entries and has a hash over all lines before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from itertools import groupby
+from typing import Any
+
+from flask import Flask
+
+from yoq_audit import sealing
+from yoq_audit.export.ndjson import encoded
+from yoq_audit.export.pages import Row
+from yoq_audit.sealing import Sealed
+from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.multiproof import prove
+from yoq_audit.tlog.tiles import TILE, Tile, subtree_from
+from yoq_audit.tlog.tree import Subtree
+from yoq_web import db, dumps
+
+VERSION = 1
+"""The version of the format."""
+
+HEADER, PROOF, END = "yoq_audit_export", "proof", "end"
+"""The first members of the three kinds of lines that are no entries."""
+
+
+def lines(app: Flask, rows: Iterable[Row], sealed: Sealed, filters: dict[str, Any]) -> Iterator[bytes]:
+    """The export, in pieces of whole lines."""
+    seen = hashlib.sha256()
+    count = 0
+    subtree = _subtree(app, sealed.size)
+    header = _line({HEADER: VERSION, "filters": filters, "checkpoint": sealed.note})
+    seen.update(header)
+    yield header
+    for _, group in groupby(rows, key=_tile):
+        entries = list(group)
+        hashes = b"".join(prove([row[0] for row in entries], sealed.size, subtree))
+        piece = _line({PROOF: {"places": _ranges(entries), "hashes": to_base64(hashes)}}) + encoded(entries)
+        seen.update(piece)
+        count += len(entries)
+        yield piece
+    yield _line({END: {"entries": count, "sha256": seen.hexdigest()}})
+
+
+def _tile(row: Row) -> int:
+    return int(row[0]) // TILE
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return f"{dumps(document)}\n".encode()
+
+
+def _ranges(rows: list[Row]) -> list[list[int]]:
+    """The places of the entries, as ranges from a first to a last one."""
+    found: list[list[int]] = []
+    for place in (row[0] for row in rows):
+        if found and found[-1][1] == place - 1:
+            found[-1][1] = place
+        else:
+            found.append([place, place])
+    return found
+
+
+def _subtree(app: Flask, size: int) -> Subtree:
+    def read(tile: Tile) -> bytes:
+        with app.app_context():
+            return sealing.tile_reader(db.session())(tile)
+
+    # Neighbouring tiles share most of the hashes above them.
+    return lru_cache(maxsize=1024)(subtree_from(read, size))

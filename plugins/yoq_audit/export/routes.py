@@ -1,0 +1,74 @@
+"""`GET /v1/audit/export`: the trail as one long answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response
+from pydantic import Field
+from sqlalchemy.exc import SQLAlchemyError
+from structlog.stdlib import get_logger
+
+from yoq_audit.export.formats import FORMATS, FormatName
+from yoq_audit.export.operations import Export, audit_export, begin
+from yoq_audit.feeds import Feed, Over, Term
+from yoq_audit.query.filters import FilterQuery
+from yoq_web import endpoint
+from yoq_web.logs import rendered
+
+log = get_logger("yoq_web")
+
+blueprint = Blueprint("audit_export", __name__)
+
+SUFFIXES = {"ndjson": "ndjson", "csv": "csv", "ocsf": "ocsf.ndjson"}
+
+
+class ExportQuery(FilterQuery):
+    """What to export, and how."""
+
+    format: FormatName = Field("ndjson", description="`ndjson`, `csv`, or `ocsf`: API Activity, class 6003")
+    with_proofs: bool = Field(
+        False, description="Add what proves each entry offline, for `yoq-web audit verify-export`; `ndjson` only"
+    )
+
+
+@blueprint.get("/v1/audit/export")
+@endpoint(
+    audit_export,
+    query=ExportQuery,
+    answer=str,
+    media_type="application/x-ndjson",
+    errors={503: "Too many exports at once, or the log cannot be sealed"},
+)
+def export_entries(query: ExportQuery) -> Response:
+    """Export entries in the order of the log, everything sealed by now, the record of this export included.
+
+    Takes the filters of the list. The answer is of any length. One that could not be finished says so in its last
+    line: `{"error":"…"}`, or in CSV a single cell that begins with `error: `.
+    """
+    feed = Feed("exports", audit_export.scope)
+    try:
+        export = begin(query.filters(), query.format, with_proofs=query.with_proofs)
+    except BaseException:
+        feed.close()
+        raise
+    answer = Response(feed.of(_pieces(export, feed.term)), content_type=FORMATS[query.format].media_type)
+    answer.headers["Content-Disposition"] = f'attachment; filename="audit.{SUFFIXES[query.format]}"'
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _pieces(export: Export, term: Term) -> Iterator[bytes]:
+    try:
+        for piece in export.pieces():
+            yield piece
+            term.check()
+    except Over as over:
+        yield FORMATS[export.format].broken_off(str(over))
+    except SQLAlchemyError as error:
+        log.error("the database does not answer an export", exception=rendered(error))  # noqa: TRY400 - it is rendered
+        yield FORMATS[export.format].broken_off("database unavailable")
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        # The server would end the answer as if it were whole.
+        log.error("an export failed", exception=rendered(error))  # noqa: TRY400 - it is rendered
+        yield FORMATS[export.format].broken_off("internal error")
