@@ -271,8 +271,21 @@ def test_several_kinds_at_once(app: Flask, database_url: str) -> None:
     told = {(finding["kind"], finding.get("entry"), finding.get("index")) for finding in report["findings"]}
     assert {("altered", one, 10), ("removed", two, 20), ("altered", four, 290)} <= told
     assert ("tile", None, None) in told
-    assert ("inserted", three, None) in told
+    assert ("moved", three, 30) in told
+    assert not {kind for kind, entry, _ in told if entry == three} - {"moved"}
     assert report["pending"] == 3
+
+
+def test_an_entry_moved_out_of_the_tree(app: Flask, database_url: str) -> None:
+    """Its place is told; one that never had a place there is told as inserted."""
+    log_of(app, 20)
+    moved, inserted = entry_at(database_url, 7), 10_000
+    attack(
+        database_url,
+        f"UPDATE audit_leaf SET leaf_index = 30000 WHERE entry_id = {moved}",
+        f"INSERT INTO audit_leaf (leaf_index, entry_id) VALUES (40000, {inserted})",
+    )
+    assert found(app, "kind", "entry", "index") == [("inserted", inserted, None), ("moved", moved, 7)]
 
 
 def test_findings_are_bounded(app: Flask, database_url: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -49,12 +49,13 @@ class Suspects:
 
 
 def explain(reader: Reader, report: Report, suspects: Suspects, *, whole: bool) -> None:
-    """Tell what became of every suspect and of every entry without a place.
+    """Tell what became of every suspect, of every entry without a place, and of places that the tree does not have.
 
     `whole` says that every entry has a place, so that none has to be looked for.
     """
     wanted = {suspect.sealed for suspect in suspects.first if suspect.sealed}
     displaced = {} if whole and not suspects.count else _unplaced(reader, report, wanted)
+    displaced |= _strays(reader, report, wanted)
     explainer = _Explainer(reader, report, displaced, _stands_at(reader, suspects))
     for suspect in suspects.first:
         explainer.explain(suspect, sealed_elsewhere=suspect.sealed in suspects.computed)
@@ -78,6 +79,20 @@ def _unplaced(reader: Reader, report: Report, wanted: set[bytes]) -> dict[bytes,
             report.add("inserted", message, entry=entry, event_id=event_id)
         else:
             report.pending += 1
+    return displaced
+
+
+def _strays(reader: Reader, report: Report, wanted: set[bytes]) -> dict[bytes, tuple[int, str]]:
+    """Tell of entries at places that the tree does not have; returns those with a wanted hash instead."""
+    displaced: dict[bytes, tuple[int, str]] = {}
+    for index, entry in reader.strays(report.size, report.pruned):
+        stored = reader.entry(entry)
+        found = _hash(stored) if stored else None
+        if stored and found in wanted:
+            displaced[found] = entry, shown(stored[FIELDS.index("event_id")]).strip('"')
+        else:
+            message = f"entry {entry} inserted: the tree has no place {index} for it"
+            report.add("inserted", message, entry=entry)
     return displaced
 
 
@@ -179,7 +194,7 @@ def _name(row: Row) -> str:
     return f"{row[2]} ({shown(row[FIRST_FIELD + 1]).strip(chr(34))})"
 
 
-def _hash(columns: list[Any]) -> bytes | None:
+def _hash(columns: Sequence[Any]) -> bytes | None:
     try:
         return sha256(LEAF_PREFIX + encode_leaf(columns)).digest()
     except LeafError:

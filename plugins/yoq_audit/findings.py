@@ -42,6 +42,9 @@ class Report:
     root: bytes = EMPTY_ROOT
     pending: int = 0
     spool: int = 0
+    pruned: int = 0
+    erased: int = 0
+    """How many places are empty because sealed entries announced that."""
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
     """How many findings there are, with those that are not described."""
@@ -66,6 +69,8 @@ class Report:
             "root": to_base64(self.root),
             "pending": self.pending,
             "spool": self.spool,
+            "pruned": self.pruned,
+            "erased": self.erased,
             "findings": [finding.document() for finding in self.findings],
             "found": self.found,
         }

@@ -37,6 +37,11 @@ class Marks:
         self._matched = 0
         self._signed: tuple[int, bytes] | None = None
 
+    @property
+    def keys(self) -> Sequence[Verifier]:
+        """The log's keys."""
+        return self._chain.keys
+
     def _known(self, reader: Reader, own: Verifier | None) -> Chain:
         """The keys that may sign, in their order; a key of the database that is none of them is told.
 

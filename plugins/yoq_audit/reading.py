@@ -116,12 +116,20 @@ class Reader:
         except sqlite3.Error:
             return None  # something is stored that is no text, or no JSON
 
-    def strays(self, size: int) -> list[Row]:
-        """Index and entry id of places outside a tree of this size, and of places that are there twice."""
+    def entry(self, number: int) -> Row | None:
+        """The fields of the leaf of the entry with this id."""
+        rows = self.all(f"SELECT {COLUMNS} FROM audit_log e WHERE e.id = ?", number)  # noqa: S608 - our own names
+        return rows[0] if rows else None
+
+    def strays(self, size: int, pruned: int = 0) -> list[Row]:
+        """Index and entry id of places outside a tree of this size, and of places that are there twice.
+
+        So many places are not there because they were pruned.
+        """
         outside = "SELECT leaf_index, entry_id FROM audit_leaf WHERE NOT (leaf_index >= 0 AND leaf_index < ?) LIMIT 101"
         found = self.all(outside, size)
         # A place can only be there twice if an attacker dropped the key; counting is much cheaper than grouping.
-        if self.value("SELECT count(*) FROM audit_leaf") - len(found) != size:
+        if self.value("SELECT count(*) FROM audit_leaf") - len(found) != size - pruned:
             found += self.all(
                 "SELECT leaf_index, max(entry_id) FROM audit_leaf GROUP BY leaf_index HAVING count(*) > 1 LIMIT 101"
             )

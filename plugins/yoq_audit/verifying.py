@@ -16,6 +16,7 @@ from yoq_audit.findings import Report
 from yoq_audit.marks import Marks
 from yoq_audit.reading import FIRST_FIELD, RECORDED_AT, TIME, Reader, Row, joined
 from yoq_audit.repairing import choose
+from yoq_audit.retention.believed import gone
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, LEAF_PREFIX
@@ -55,6 +56,7 @@ class _Verification:
         self._placed = 0
         self._marks = Marks(reader, self._report, own, head)
         self._size = self._marks.size
+        self._gone = gone(reader, self._report, self._marks.keys, self._size)
         self._edge: bool | None = None
 
     def run(self) -> Report:
@@ -63,7 +65,6 @@ class _Verification:
         self._report.size, self._report.root = walked, root
         self._marks.finish(walked)
         self._upper_tiles(walked)
-        self._strays()
         explain(self._reader, self._report, self._suspects, whole=self._placed == self._report.entries)
         return self._report
 
@@ -78,7 +79,7 @@ class _Verification:
                 self._placed += width
             else:
                 rows = self._reader.placed(walked, width)
-                if stored is None and rows.count(None) == width:
+                if stored is None and rows.count(None) == width and walked >= self._gone.minimum:
                     break  # whatever the checkpoints say
                 leaves, node = self._tile(number, rows, stored)
             self._marks.within(walked, leaves, self._upper.hashes)
@@ -127,12 +128,26 @@ class _Verification:
         if stored is not None:
             held = [stored[at : at + HASH_SIZE] for at in range(0, width * HASH_SIZE, HASH_SIZE)]
             kept = [node if len(node) == HASH_SIZE else None for node in held]
+        absent = self._forgiven(first, rows)
+        for at in absent:
+            computed[at] = kept[at]
+        if absent and computed == kept and None not in kept:
+            return kept, tile_root(joined(kept)) if width == TILE else b""  # type: ignore[return-value,arg-type]  # as above
         choice = choose(computed, kept, self._test(number, width))
         if stored is None or len(stored) != width * HASH_SIZE or choice.wrongly_kept:
             self._bad_tile(0, number, stored)
-        for at in choice.wrongly_computed:
+        for at in (at for at in choice.wrongly_computed if at not in absent):
             self._suspects.add(Suspect(first + at, rows[at], computed[at], kept[at]))
         return choice.leaves, tile_root(joined(choice.leaves)) if width == TILE else b""
+
+    def _forgiven(self, first: int, rows: list[Row | None]) -> set[int]:
+        """The positions of entries that are not there because that was announced; of those only the hash is left."""
+        absent = {index - first for index in self._gone.within(first, len(rows))}
+        absent = {at for at in absent if (row := rows[at]) is None or row[2] is None}
+        pruned = sum(rows[at] is None for at in absent)
+        self._report.pruned += pruned
+        self._report.erased += len(absent) - pruned
+        return absent
 
     def _hashes(self, first: int, rows: list[Row | None]) -> list[bytes | None]:
         """The leaf hashes of these rows, None where there is no entry or none that can be a leaf."""
@@ -229,11 +244,6 @@ class _Verification:
     def _bad_tile(self, level: int, number: int, stored: bytes | None) -> None:
         what = "missing" if stored is None else "altered"
         self._report.add("tile", f"tile {level}/{number} {what} ({Tile(level, number).path()})")
-
-    def _strays(self) -> None:
-        """Tell of places that the tree does not have."""
-        for index, entry in self._reader.strays(self._report.size):
-            self._report.add("inserted", f"entry {entry} inserted: the tree has no place {index} for it", entry=entry)
 
 
 def _hash(row: Row | None) -> bytes | None:
