@@ -39,6 +39,8 @@ def described() -> dict[str, list[str]]:
     for table in inspector.get_table_names():
         if not table.startswith("alembic_version"):
             columns, indexes = inspector.get_columns(table), inspector.get_indexes(table)
+            for index in indexes:  # a condition is an object, which shows its address
+                index["dialect_options"] = {key: str(option) for key, option in index["dialect_options"].items()}
             constraints = [inspector.get_pk_constraint(table), *inspector.get_unique_constraints(table)]
             found[table] = [str(part) for parts in (columns, indexes, constraints) for part in parts]
     return found

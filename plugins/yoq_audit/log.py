@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Row, Table, select
+from sqlalchemy import Connection, Row, Table, bindparam, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.models import Entry
+from yoq_audit.models import SETTLED, STARTED, Entry
 from yoq_audit.retention.forgotten import was_recorded
 from yoq_web import Event, dumps
 
@@ -43,15 +43,41 @@ SHOWN = (*STORED[:5], "id", *STORED[5:])
 
 NEWEST = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
 
+BY_EVENT = [
+    select(*(TABLE.c[name] for name in STORED)).where(TABLE.c.event_id == bindparam("event_id"), kind)
+    for kind in (SETTLED, STARTED)
+]
+"""The entry of an event that has ended, and that of its intent."""
+
+
+class Clash(Exception):
+    """Somebody stored another entry under an event's id: this one is not recorded."""
+
 
 def append(event: Event, session: Session) -> None:
-    """Store a settled event, in the session's transaction."""
+    """Store an event that has ended, or the intent of one, in the session's transaction.
+
+    Raises Clash if another entry is stored under its id; the same one may be there already.
+    """
     connection = session.connection()
     if was_recorded(event, connection):
         return
     # Through the driver: even a Core insert costs five times as much, on the path of every operation.
     with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(_insert(connection.dialect.paramstyle), values(event))
+        row = values(event)
+        cursor.execute(_insert(connection.dialect.paramstyle), row)
+        if cursor.rowcount == 0:
+            _check_stored(event, row, connection)
+
+
+def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> None:
+    """Raise Clash unless what is stored under the event's id is this event."""
+    stored = connection.execute(BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
+    # The outcome that was stored first is the right one, if that of a doubtful event was.
+    free = {"nonce", "outcome", "reason"} if event.doubtful else {"nonce"}
+    differing = [name for name, was, now in zip(STORED, stored, row, strict=True) if was != now and name not in free]
+    if differing:
+        raise Clash(f"another entry is stored under the id of {event.id}: it differs in {', '.join(differing)}")
 
 
 def values(event: Event) -> tuple[Any, ...]:
@@ -82,7 +108,7 @@ def _insert(paramstyle: str) -> str:
     # An event has one entry, however often it is handed over.
     return (
         f"INSERT INTO {TABLE.name} ({', '.join(STORED)}) VALUES ({marks}) "  # noqa: S608 - our own names only
-        "ON CONFLICT (event_id) DO NOTHING"
+        "ON CONFLICT DO NOTHING"
     )
 
 
@@ -92,5 +118,6 @@ def newest(session: Session, limit: int) -> Sequence[Row[Any]]:
 
 
 def find(session: Session, event_id: str) -> Row[Any] | None:
-    """One entry by the id of its event, with the columns SHOWN, or None."""
-    return session.execute(NEWEST.where(TABLE.c.event_id == event_id)).first()
+    """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
+    by_id = NEWEST.where(TABLE.c.event_id == event_id)
+    return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()

@@ -10,6 +10,11 @@ from yoq_web import Model
 ANNOUNCING = "action IN ('audit_prune', 'audit_erase')"
 """Which entries announce that others go; a query that says so in these very words is served by an index."""
 
+SETTLED = text("outcome <> 'started'")
+STARTED = text("outcome = 'started'")
+"""An event that acts outside the database has an entry of each kind, when it starts and when it has ended; others have
+one that is settled. To be served by an index of event ids, a query says one of the two in these very words."""
+
 SLACK_SECONDS = 60
 """PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
 
@@ -52,10 +57,12 @@ class Entry(Model):
             postgresql_where=text("request_id IS NOT NULL"),
         ),
         Index("ix_audit_log_time", "time", "id"),
+        Index("ix_audit_log_settled", "event_id", unique=True, sqlite_where=SETTLED, postgresql_where=SETTLED),
+        Index("ix_audit_log_started", "event_id", unique=True, sqlite_where=STARTED, postgresql_where=STARTED),
     )
 
     id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
-    event_id: Mapped[str] = mapped_column(unique=True)
+    event_id: Mapped[str]
     recorded_at: Mapped[int] = mapped_column(BigInteger)
     time: Mapped[int] = mapped_column(BigInteger)
     actor: Mapped[str]
