@@ -29,11 +29,12 @@ def test_everything_is_well(tmp_path: Path, site: Path) -> None:
     assert [(line[0], line[1], line[-1]) for line in lines[1:]] == [
         ("audit", "active", "-"),
         ("harmless", "active", "-"),
+        ("wire", "active", "-"),
     ]
     found = json.loads(command(tmp_path, "plugins", "list", "--json", PYTHONPATH=str(site)).stdout)
     assert found[1] == {"name": "harmless", "distribution": "harmless 1.0", "state": "active", "error": None}
     checked = command(tmp_path, "plugins", "check", PYTHONPATH=str(site))
-    assert (checked.returncode, checked.stdout) == (0, "2 in use, none refused\n")
+    assert (checked.returncode, checked.stdout) == (0, "3 in use, none refused\n")
 
 
 def test_some_are_refused_and_some_blocked(tmp_path: Path, site: Path) -> None:
@@ -51,6 +52,7 @@ def test_some_are_refused_and_some_blocked(tmp_path: Path, site: Path) -> None:
     assert states[1:] == [
         ("aaa", "aaa 1.0", "refused"),
         ("blocked", "bbb 1.0", "blocked"),
+        ("wire", states[3][1], "active"),
         ("aaa", "bbb 1.0", "refused"),
     ]
     set_ = command(tmp_path, "secret", "set", "db", stdin="hunter2", **settings)

@@ -40,7 +40,7 @@ def test_installed_plugins_are_loaded_by_name_the_required_first(make_app: MakeA
     distribution(site, "zz_dist", HARMLESS, alpha="zz_dist")
     distribution(site, "aa_dist", HARMLESS, omega="aa_dist")
     found = plugins_of(make_app())
-    assert list(found) == ["audit", "alpha", "omega"]
+    assert list(found) == ["audit", "alpha", "omega", "wire"]
     assert [found[name].distribution for name in ("alpha", "omega")] == ["zz_dist 1.0", "aa_dist 1.0"]
     assert {plugin.state for plugin in found.values()} == {"active"}
 
@@ -96,7 +96,7 @@ def test_a_damaged_distribution(make_app: MakeApp, site: Path) -> None:
     """What an interrupted installation left behind does not stop start-up."""
     distribution(site, "damaged", HARMLESS)
     (site / "damaged-1.0.dist-info" / "METADATA").unlink()
-    assert list(plugins_of(make_app())) == ["audit", "damaged"]
+    assert list(plugins_of(make_app())) == ["audit", "damaged", "wire"]
 
 
 @ONE

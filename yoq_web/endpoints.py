@@ -79,8 +79,8 @@ def endpoint(
     a problem, or the model that is answered instead of one. With `raw` the view gets the body as the bytes that were
     sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
     operation says why in `unaudited`. One that is the agents' own (`join`) is open to the join token and to no other.
-    One that refuses everything may be left out of the API's description (`hidden`). Raises TypeError if neither
-    operation nor scope is given and the route is not `public`.
+    Another spelling of a route is left out of the API's description (`hidden`). Raises TypeError if neither operation
+    nor scope is given and the route is not `public`.
     """
     if (operation is None) == (scope is None) and not public:
         raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")

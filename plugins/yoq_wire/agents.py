@@ -10,7 +10,7 @@ from yoq_web import Status, endpoint
 from yoq_web.agents import operations
 from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
-from yoq_web.agents.schemas import Beat, LabelsIn, Peer, Registered, Registration
+from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_web.scopes import JOINING
 from yoq_wire.answers import blueprint
 from yoq_wire.limits import within
@@ -20,7 +20,7 @@ routes = blueprint("agents")
 
 
 @routes.get("/agents")
-@endpoint(scope="agents:read", answer=list[dict[str, Any]])
+@endpoint(scope="agents:read", hidden=True)
 def list_agents() -> list[dict[str, Any]]:
     """List the agents, in the order in which they registered.
 
@@ -30,14 +30,14 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @routes.post("/agents/register")
-@endpoint(operations.agent_register, join=True, body=Registration, answer=Registered)
+@endpoint(operations.agent_register, join=True, body=Registration, hidden=True)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
     return registered(body)
 
 
 @routes.post("/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, join=True, body=Beat, answer=dict[str, Any], unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, join=True, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing."""
     check_agent(agent)
@@ -46,7 +46,7 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
 
 
 @routes.post("/agents/<agent>/drain")
-@endpoint(operations.agent_drain)
+@endpoint(operations.agent_drain, hidden=True)
 def drain(agent: str) -> Status:
     """Drain an agent; the answer is the same for an unknown one."""
     check_agent(agent)
@@ -55,7 +55,7 @@ def drain(agent: str) -> Status:
 
 
 @routes.put("/agents/<agent>/labels")
-@endpoint(operations.agent_label, body=LabelsIn, answer=dict[str, bool])
+@endpoint(operations.agent_label, body=LabelsIn, hidden=True)
 def label(agent: str, body: LabelsIn) -> dict[str, bool]:
     """Replace an agent's labels; the answer is the same for an unknown one."""
     check_agent(agent)
@@ -64,7 +64,7 @@ def label(agent: str, body: LabelsIn) -> dict[str, bool]:
 
 
 @routes.get("/wireguard/peers")
-@endpoint(scope=JOINING, join=True, answer=list[Peer])
+@endpoint(scope=JOINING, join=True, hidden=True)
 def list_peers() -> list[dict[str, Any]]:
     """List the members of the overlay network by number, with `servers_only=1` those that others connect to."""
     servers_only = b"servers_only=1" in request.query_string.split(b"&")

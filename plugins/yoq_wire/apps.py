@@ -12,18 +12,7 @@ from yoq_web import endpoint
 from yoq_web.apps import operations
 from yoq_web.apps.documents import fitting
 from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
-from yoq_web.apps.schemas import (
-    Applied,
-    AppStatus,
-    AssignmentOut,
-    Controlled,
-    Diff,
-    HistoryEntry,
-    ManifestIn,
-    Ran,
-    Reported,
-    RollbackIn,
-)
+from yoq_web.apps.schemas import ManifestIn, RollbackIn
 from yoq_web.scopes import JOINING
 from yoq_wire.answers import blueprint
 from yoq_wire.unknown import check_agent
@@ -41,32 +30,29 @@ class StatusIn(BaseModel):
     reason: str | None = None
 
 
-IN_PROGRESS = {409: "The app is being applied, or its newest release still rolls out"}
-
-
 @routes.get("/apps")
-@endpoint(scope="apps:read", answer=list[AppStatus])
+@endpoint(scope="apps:read", hidden=True)
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first, as many as the client can take."""
     return fitting(operations.list_apps())
 
 
 @routes.post("/apps/apply")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=Applied, errors=IN_PROGRESS)
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
     return operations.apply(body)
 
 
 @routes.post("/apps/dry-run")
-@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=CHANGES_NOTHING)
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, unaudited=CHANGES_NOTHING, hidden=True)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
     return operations.dry_run(body)
 
 
 @routes.post("/deploy")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=dict[str, int], errors=IN_PROGRESS)
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
 def deploy(body: bytes) -> dict[str, int]:
     """Apply a manifest that need not name an app, and count what was placed."""
     made = operations.apply(body, named=False)
@@ -74,14 +60,14 @@ def deploy(body: bytes) -> dict[str, int]:
 
 
 @routes.get("/apps/<app>/status")
-@endpoint(scope="apps:read", answer=AppStatus)
+@endpoint(scope="apps:read", hidden=True)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
     return operations.status(app)
 
 
 @routes.get("/apps/<app>/history")
-@endpoint(scope="apps:read", answer=list[HistoryEntry])
+@endpoint(scope="apps:read", hidden=True)
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
     return fitting(operations.history(app, MOST))
@@ -92,8 +78,7 @@ def history(app: str) -> list[dict[str, Any]]:
     operations.app_rollback,
     body=RollbackIn,
     raw=True,
-    answer=Applied,
-    errors=IN_PROGRESS,
+    hidden=True,
     unaudited="with print it shows a release and changes nothing; without, the operation records itself",
 )
 def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
@@ -118,35 +103,35 @@ def _rollback(body: bytes) -> tuple[str | None, bool]:
 
 
 @routes.post("/apps/<app>/rollout/pause")
-@endpoint(operations.app_pause, answer=Controlled)
+@endpoint(operations.app_pause, hidden=True)
 def pause(app: str) -> dict[str, Any]:
     """Have a rollout wait before its next batch."""
     return operations.pause(app)
 
 
 @routes.post("/apps/<app>/rollout/resume")
-@endpoint(operations.app_resume, answer=Controlled)
+@endpoint(operations.app_resume, hidden=True)
 def resume(app: str) -> dict[str, Any]:
     """Let a paused rollout go on."""
     return operations.resume(app)
 
 
 @routes.post("/apps/<app>/rollout/cancel")
-@endpoint(operations.app_cancel, answer=Controlled)
+@endpoint(operations.app_cancel, hidden=True)
 def cancel(app: str) -> dict[str, Any]:
     """End a rollout now."""
     return operations.cancel(app)
 
 
 @routes.post("/apps/<app>/workers/<worker>/run")
-@endpoint(operations.app_run, answer=Ran)
+@endpoint(operations.app_run, hidden=True)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)
 
 
 @routes.get("/agents/<agent>/assignments")
-@endpoint(scope=JOINING, join=True, answer=list[AssignmentOut])
+@endpoint(scope=JOINING, join=True, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned."""
     check_agent(agent)
@@ -154,7 +139,7 @@ def list_assignments(agent: str) -> list[dict[str, Any]]:
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, join=True, body=StatusIn, answer=Reported, unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, join=True, body=StatusIn, unaudited=NOT_SENSITIVE, hidden=True)
 def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
     """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
     check_agent(agent)
