@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoq_web.apps import operations, routes
+from yoq_web.apps import commands, operations, routes
 from yoq_web.apps.moving import pulse
 from yoq_web.contributions import Contribution
 
@@ -11,4 +11,4 @@ __all__ = ["contribution", "pulse"]
 
 def contribution() -> Contribution:
     """What this domain adds to the application."""
-    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,))
+    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))

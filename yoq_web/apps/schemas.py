@@ -33,6 +33,8 @@ class RollbackIn(BaseModel):
 class HistoryQuery(BaseModel):
     """Which part of an app's history to list."""
 
+    model_config = ConfigDict(extra="forbid")
+
     limit: int = Field(50, ge=1, le=500, description="How many releases")
     before: ReleaseId | None = Field(None, description="Only releases older than this one")
 

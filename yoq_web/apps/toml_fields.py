@@ -1,0 +1,102 @@
+"""The fields that several kinds of workload in a manifest.toml share. What has another type counts as absent (yoq)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+Table = Mapping[str, Any]
+
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+
+
+class ManifestError(ValueError):
+    """A manifest.toml that cannot be sent; the text says what is wrong with it."""
+
+
+def text(table: Table, key: str) -> str | None:
+    """A text, or None."""
+    value = table.get(key)
+    return value if isinstance(value, str) else None
+
+
+def integer(table: Table, key: str, default: int) -> int:
+    """A whole number."""
+    value = table.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+
+def strings(table: Table, key: str) -> list[str]:
+    """A list of texts."""
+    value = table.get(key)
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def durations(table: Table, key: str, complaint: str) -> int | None:
+    """The seconds of a text like `30s`, `5m` or `1h`; None if there is none."""
+    value = text(table, key)
+    if value is None:
+        return None
+    found = re.fullmatch(r"([0-9]{1,9})([smh])", value)
+    if found is None:
+        raise ManifestError(f"{complaint} '{value}' (expected e.g. '30s', '5m', '1h')")
+    return int(found[1]) * SECONDS[found[2]]
+
+
+def ports(table: Table) -> list[dict[str, int]]:
+    """Port mappings, `"host:container"`."""
+    found = []
+    for item in strings(table, "ports"):
+        host, _, container = item.partition(":")
+        if not all(re.fullmatch("[0-9]{1,5}", part) and int(part) <= 65535 for part in (host, container)):
+            raise ManifestError(f"invalid port mapping: '{item}'")
+        found.append({"host_port": int(host), "container_port": int(container)})
+    return found
+
+
+def environment(table: Table) -> list[str]:
+    """Environment variables, `"KEY=VALUE"`."""
+    found = strings(table, "env")
+    for item in found:
+        if item.find("=") < 1:
+            # Not the text itself: it may hold a password.
+            raise ManifestError("invalid env var: each must be KEY=VALUE")
+    return found
+
+
+def volumes(table: Table) -> list[dict[str, str]]:
+    """Volume mounts, `"source:target"`: of a folder of the host, or of a named volume."""
+    found = []
+    for item in strings(table, "volumes"):
+        source, _, target = item.partition(":")
+        if not source or not target:
+            raise ManifestError(f"invalid volume mount: '{item}'")
+        kind = "bind" if source.startswith(("/", "./", "../")) else "named"
+        found.append({"source": source, "target": target, "kind": kind})
+    return found
+
+
+def gpu(table: Table) -> dict[str, Any] | None:
+    """GPUs to be given to a workload, or None."""
+    wanted = table.get("gpu")
+    if not isinstance(wanted, dict) or integer(wanted, "count", 0) < 1:
+        return None
+    found: dict[str, Any] = {"count": wanted["count"]}
+    if (model := text(wanted, "model")) is not None:
+        found["model"] = model
+    if "vram_min_mb" in wanted:
+        found["vram_min_mb"] = max(0, integer(wanted, "vram_min_mb", 0))
+    return found
+
+
+def gpu_mesh(table: Table) -> dict[str, int] | None:
+    """How the GPUs of several parts work together, or None."""
+    wanted = table.get("gpu_mesh")
+    if not isinstance(wanted, dict) or integer(wanted, "world_size", 0) < 1:
+        return None
+    return {
+        "world_size": wanted["world_size"],
+        "gpus_per_rank": max(1, integer(wanted, "gpus_per_rank", 1)),
+        "master_port": min(65535, max(1, integer(wanted, "master_port", 29500))),
+    }
