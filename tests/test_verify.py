@@ -25,6 +25,8 @@ def test_an_empty_log_holds(app: Flask) -> None:
         "root": to_base64(EMPTY_ROOT),
         "pending": 0,
         "spool": 0,
+        "pruned": 0,
+        "erased": 0,
         "findings": [],
         "found": 0,
     }

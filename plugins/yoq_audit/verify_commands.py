@@ -81,6 +81,8 @@ def _print(report: Report) -> None:
     click.echo(
         f"{held}; {report.entries} entries, {report.size} sealed, {report.pending} pending, {report.spool} spooled"
     )
+    if report.pruned or report.erased:
+        click.echo(f"{report.pruned} pruned and {report.erased} erased, as sealed entries announce")
     click.echo(f"root {report.document()['root']}")
 
 

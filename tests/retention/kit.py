@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask
 
+from tests.commandline import output
 from tests.conftest import Api
 from tests.door import acting, behind
 from tests.tampering import seal
+from yoq_audit.entry_leaf import document_leaf
 from yoq_audit.log import append
 from yoq_web import Actor, Event, Operation
 from yoq_web.database import unit_of_work
@@ -64,3 +68,20 @@ def minimum(api: Api) -> int:
     assert answer.json is not None
     found: int = answer.json["minimum_index"]
     return found
+
+
+def prune(app: Flask, *arguments: str) -> int:
+    """Prune what is older than a day; returns how many entries went."""
+    said = json.loads(output(app, "audit", "prune", "--older-than", "1d", "--json", *arguments))
+    entries: int = said["entries"]
+    return entries
+
+
+def key_of(api: Api) -> str:
+    """The log's public key."""
+    return api("GET", "/v1/audit/log/key").text.strip()
+
+
+def leaf_of(entry: dict[str, Any]) -> bytes:
+    """The leaf of an entry as the API showed it."""
+    return document_leaf(entry)

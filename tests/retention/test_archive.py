@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import resource
 import stat
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
-import pytest
 from flask import Flask
 
-from tests.commandline import failure, output
+from tests.commandline import output
 from tests.conftest import Api
-from tests.retention.kit import minimum, old_event, old_log, store, stored
+from tests.retention.kit import old_event, old_log, store
 from tests.served import PROGRAM
 from tests.tampering import fill, seal
-from yoq_audit.retention import archive_reading, pruning
-from yoq_audit.retention.archive_reading import Archive, ArchiveError
-from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.note import Signer, Verifier
 
 
 def key_of(api: Api) -> str:

@@ -61,7 +61,11 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
         with _bar("pruning", as_json) as bar:
             pruning.finish(progress=bar.show)
     if as_json:
-        found = {"minimum_before": planned.before, "minimum_after": planned.reached, "entries": planned.entries}
+        found: dict[str, int | str] = {
+            "minimum_before": planned.before,
+            "minimum_after": planned.reached,
+            "entries": planned.entries,
+        }
         if written:
             found |= {"archive": str(file), "archive_sha256": written.sha256, "archive_bytes": written.size}
         print_json(found)

@@ -123,7 +123,8 @@ def _checked(number: int, rows: Sequence[Row[Any]], erased: set[int], hashes: by
     leaves: list[bytes | None] = [None] * TILE
     long: list[tuple[int, str]] = []
     youngest = 0
-    for index, *columns in rows:
+    for row in rows:
+        index, columns = row[0], row[1:]
         leaf = encode_leaf(columns)
         at = (index - first) * HASH_SIZE
         if sha256(LEAF_PREFIX + leaf).digest() != hashes[at : at + HASH_SIZE]:
