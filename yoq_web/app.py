@@ -12,6 +12,7 @@ from structlog.stdlib import get_logger
 from yoq_web import (
     agents,
     apps,
+    backup,
     database,
     files,
     guard,
@@ -28,6 +29,7 @@ from yoq_web import (
     tokens,
 )
 from yoq_web.attempts import Attempts
+from yoq_web.backup.commands import restore_command
 from yoq_web.contributions import Contribution, Registry, reach
 from yoq_web.endpoints import MAX_BODY
 from yoq_web.intents import Intents
@@ -35,13 +37,22 @@ from yoq_web.jsontext import CompactProvider
 from yoq_web.metrics import Metrics
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.plugins import PluginHost, described, plugin_name
+from yoq_web.rules import QuickRule
 from yoq_web.settings import REQUIRED_PLUGINS, Settings
 from yoq_web.spool import Spool
 from yoq_web.state import State, state_of
 
 log = get_logger("yoq_web")
 
-DOMAINS = {"secrets": secrets, "policies": policies, "tokens": tokens, "agents": agents, "apps": apps, "service": service}
+DOMAINS = {
+    "secrets": secrets,
+    "policies": policies,
+    "tokens": tokens,
+    "agents": agents,
+    "apps": apps,
+    "backup": backup,
+    "service": service,
+}
 """The core's own domains; each has a contribution of the same shape as a plugin's, and may have a `pulse()`."""
 
 CHANGED_APP = "it changed the application itself; what a plugin adds is data that yoq_contribute returns"
@@ -117,6 +128,7 @@ def _flask(config: Mapping[str, Any]) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.json = CompactProvider(app)
+    app.url_rule_class = QuickRule
     # yoq takes paths as they are: no redirect from //health to /health.
     app.url_map.merge_slashes = False
     return app
@@ -145,7 +157,7 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]
 def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
     """Mount what was contributed; returns the plugins whose blueprints cannot be mounted after all."""
     failed: dict[str, str] = {}
-    for command in (plugin_commands.group, migration_commands.group, server.serve_command):
+    for command in (plugin_commands.group, migration_commands.group, server.serve_command, restore_command):
         app.cli.add_command(command)
     for owner, contribution in registry.contributions.items():
         try:

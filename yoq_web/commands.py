@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import click
@@ -11,7 +12,7 @@ from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import pulsing
+from yoq_web import exclusion, pulsing
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.endpoints import invalid
 from yoq_web.jsontext import dumps
@@ -38,30 +39,47 @@ class CommandGroup(AppGroup):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
         app = ctx.ensure_object(ScriptInfo).load_app()
-        with app.app_context():
-            set_actor(local_actor())
-            try:
-                self.prepare(app)
-                return super().invoke(ctx)
-            except Problem as problem:
-                raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None
-            except SQLAlchemyError as error:
-                failure = told(error)
-                if failure is None:
-                    raise
-                raise failure from None
-            finally:
-                if g.get("yoq_events"):
-                    pulsing.beat(app)
-                state().plugins.drain(DRAIN_SECONDS)
+        with acting(app):
+            self.prepare(app)
+            return super().invoke(ctx)
 
     def prepare(self, app: Flask) -> None:
         """Make an empty embedded database ready, as a first start does, and store what waits in the spool."""
-        from yoq_web.lineages import prepare_database  # noqa: PLC0415 - Alembic is slow to import and seldom needed
+        make_ready(app)
 
-        prepare_database(app)
-        if not state().spool.empty:
-            state().recover()
+
+@contextmanager
+def acting(app: Flask, *, alone: bool = False) -> Iterator[None]:
+    """An app context of a command's own, with the actor `local`. What the user or the database refuses is a Failure.
+
+    While a restore is going on a command waits, unless it says that it is `alone`: then it looks after that itself.
+    """
+    with app.app_context():
+        set_actor(local_actor())
+        try:
+            with nullcontext() if alone else exclusion.shared(state().settings):
+                try:
+                    yield
+                finally:
+                    if g.get("yoq_events"):
+                        pulsing.beat(app)
+                    state().plugins.drain(DRAIN_SECONDS)
+        except Problem as problem:
+            raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None
+        except SQLAlchemyError as error:
+            failure = told(error)
+            if failure is None:
+                raise
+            raise failure from None
+
+
+def make_ready(app: Flask) -> None:
+    """Make an empty embedded database ready, as a first start does, and store what waits in the spool."""
+    from yoq_web.lineages import prepare_database  # noqa: PLC0415 - Alembic is slow to import and seldom needed
+
+    prepare_database(app)
+    if not state().spool.empty:
+        state().recover()
 
 
 class Failure(click.ClickException):

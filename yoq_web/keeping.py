@@ -12,6 +12,9 @@ from typing import Literal
 
 from sqlalchemy import Connection, Engine
 
+from yoq_web import files
+from yoq_web.state import state
+
 Mark = Mapping[str, str | int]
 """Where an owner's tables stood when the backup was taken, in short words and numbers; goes into the manifest."""
 
@@ -20,19 +23,24 @@ Mark = Mapping[str, str | int]
 class Choice:
     """Whose tables stay after a restore: those of the `current` database, those of the `backup`, or neither: a `fork`.
 
-    `reason` says why neither can. `anew` says what a beginning anew would leave behind, for the restore's entry.
+    `reason` says why neither can. Then `anew` says, for the restore's entry, what a beginning anew leaves behind, and
+    `kept` names those of the backup's tables whose rows stay all the same.
     """
 
     whose: Literal["current", "backup", "fork"]
     reason: str = ""
     anew: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
 
 class Keeper:
     """The base class. Its methods are called with databases that nobody else uses at that moment."""
 
     files: tuple[str, ...] = ()
-    """Names of key files in the data directory, without which the tables are of little use."""
+    """Names, or patterns of names, of key files in the data directory without which the tables are of little use."""
+
+    def ready(self) -> None:
+        """Called just before a backup's copy is made."""
 
     def mark(self, connection: Connection) -> Mark:  # noqa: ARG002 - for those who override it
         """Where the tables stand, read over a connection to the copy that is being backed up."""
@@ -46,12 +54,17 @@ class Keeper:
         """Whose tables are to stay."""
         return Choice("backup")
 
-    def begin_anew(self, backup: Engine) -> None:
-        """Make of the backup's tables ones that begin anew, after a fork was accepted."""
+    def put_back(self, name: str, content: bytes) -> bool:
+        """Put back a key file that was in a backup; returns whether it was. One that is there is left alone."""
+        path = state().settings.data_dir / name
+        return not path.exists() and files.private(path, lambda: content) == content
 
-    def amend(self, current: Connection, backup: Connection) -> list[str]:  # noqa: ARG002 - as above
-        """Carry over from the current database what must not be undone; returns what was done, for people."""
+    def prepare(self, choice: Choice, new: Engine) -> None:
+        """Called when the tables are as was chosen, just before the new database takes its place."""
+
+    def amend(self, current: Connection, new: Connection) -> list[str]:  # noqa: ARG002 - as above
+        """Carry over single things that must not be undone; returns what was done, for people."""
         return []
 
     def restored(self) -> None:
-        """Called when the restored database is in place, and again whenever that may have been missed."""
+        """Called when the new database is in place. A crash may come before."""

@@ -11,9 +11,11 @@ from flask import g
 from flask.cli import AppGroup, with_appcontext
 from flask_migrate.cli import db as stock
 
+from yoq_web import exclusion
 from yoq_web.commands import Failure
 from yoq_web.lineages import lineage_chosen, lineages, out_of_date, standings, upgrade
 from yoq_web.problems import Problem
+from yoq_web.state import state
 
 HELP = "Bring the database up to date. Commands for one lineage take `db -x plugin=NAME`; without it, the core's."
 
@@ -37,7 +39,8 @@ class MigrationGroup(AppGroup):
 
 @with_appcontext
 def remember(x_arg: tuple[str, ...]) -> None:
-    """Put what was chosen where Flask-Migrate's commands look for it."""
+    """Put what was chosen where Flask-Migrate's commands look for it; wait for a restore to end."""
+    click.get_current_context().with_resource(exclusion.shared(state().settings))
     g.directory = None
     g.x_arg = x_arg
 

@@ -8,6 +8,7 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
+from yoq_web import exclusion
 from yoq_web.commands import Failure
 from yoq_web.database import db
 from yoq_web.lineages import prepare_database, standings
@@ -36,6 +37,7 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     app = ctx.ensure_object(ScriptInfo).load_app()
     try:
         _check_free(host, port)
+        exclusion.hold(state_of(app).settings)
         prepare_database(app)
         _introduce(app, host, port)
     except Problem as problem:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import pulsing, replaying
+from yoq_web import exclusion, pulsing, replaying
 from yoq_web.app import create_app
 from yoq_web.state import state_of
 
@@ -26,6 +26,8 @@ PULSE_SECONDS = 1.0
 def application() -> Flask:
     """Build the application and start its background work; a WSGI server calls this once in each of its processes."""
     app = create_app()
+    # For the life of the process: a restore sees it.
+    exclusion.hold(state_of(app).settings)
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_die_with, args=(parent,), name="parent", daemon=True).start()

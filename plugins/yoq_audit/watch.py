@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
 from yoq_audit import sealing
+from yoq_audit.forks import end_replaced_log
 from yoq_audit.tlog.errors import LogError
 from yoq_web.settings import SettingsError
 
@@ -19,6 +20,7 @@ def seal() -> None:
     """Seal; what stands in the way is remembered, and logged when it is new."""
     before = trouble()
     try:
+        end_replaced_log()
         sealing.seal(check=_TROUBLE not in current_app.extensions or before is not None)
         now = None
     except (sealing.Rewound, sealing.HeadMissing, sealing.CannotSign, SettingsError, LogError) as error:

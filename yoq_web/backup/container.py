@@ -37,14 +37,12 @@ class NotABackup(Exception):
 
 
 def pieces(
-    database: Path, keys: dict[str, bytes], describe: Callable[[str, int], Manifest], progress: Progress
+    database: Path, keys: dict[str, bytes], manifest: Manifest, progress: Progress, digests: list[str]
 ) -> Iterator[bytes]:
-    """The bytes of a container. `describe` is given the database's SHA-256 and size, once it was read."""
+    """The bytes of a container. The database's SHA-256 goes into the manifest, and into `digests`, once it is known."""
     sums: dict[str, str] = {}
     digest = hashlib.sha256()
-    size = database.stat().st_size
-    described = describe("", size)
-    name = DATABASES[described.database]
+    name, size = DATABASES[manifest.database], manifest.size
     yield _head(name, size)
     with database.open("rb") as file:
         while piece := file.read(PIECE):
@@ -53,7 +51,8 @@ def pieces(
             progress(len(piece))
     yield _padding(size)
     sums[name] = digest.hexdigest()
-    manifest = described.model_copy(update={"sha256": sums[name]})
+    digests.append(sums[name])
+    manifest = manifest.model_copy(update={"sha256": sums[name]})
     small = {KEYS + key: content for key, content in keys.items()}
     small[MANIFEST] = manifest.model_dump_json(indent=2).encode() + b"\n"
     for member, content in small.items():

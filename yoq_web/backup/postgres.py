@@ -26,6 +26,11 @@ MAINTENANCE = ("postgres", "template1")
 
 QUIET = ("--no-password", "--no-owner", "--no-privileges")
 
+MAY = """
+    SELECT rolsuper OR (rolcreatedb AND pg_has_role(current_user, datdba, 'USAGE'))
+      FROM pg_roles, pg_database WHERE rolname = current_user AND datname = :name
+"""
+
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
 
 
@@ -48,11 +53,10 @@ def scratch(engine: Engine) -> Iterator[Engine]:
     """A new, empty database on the server of another one; dropped at the end, unless it was renamed."""
     name = f"{engine.url.database}_restore_{secrets.token_hex(4)}"
     with _maintaining(engine) as connection:
-        owner = connection.scalar(text("SELECT current_user"))
-        if not connection.scalar(text("SELECT rolcreatedb FROM pg_roles WHERE rolname = current_user")):
-            raise Problem(
-                409, "a database cannot be made", f"a restore makes one beside the present one: ALTER ROLE {owner} CREATEDB"
-            )
+        may = connection.scalar(text(MAY), {"name": engine.url.database})
+        if not may:
+            said = "a restore makes one beside the present one and renames both: that needs CREATEDB, and to own it"
+            raise Problem(409, "a database cannot be made", said)
         _drop_stale(connection, engine)
         connection.exec_driver_sql(f"CREATE DATABASE {quoted(connection, name)} TEMPLATE template0")
     made = other_engine(engine.url.set(database=name))

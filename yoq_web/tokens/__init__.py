@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from yoq_web.contributions import Contribution
 from yoq_web.tokens import commands, operations, routes
+from yoq_web.tokens.revocations import RevocationKeeper
 
 
 def contribution() -> Contribution:
     """What this domain adds to the application."""
-    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))
+    return Contribution(
+        operations=operations.OPERATIONS,
+        blueprints=(routes.blueprint,),
+        commands=(commands.group,),
+        keeper=RevocationKeeper(),
+    )

@@ -1,0 +1,230 @@
+"""The commands `backup` and `restore` (yoq's names and options, and more)."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask.cli import ScriptInfo
+from sqlalchemy.exc import SQLAlchemyError
+
+from yoq_web import exclusion
+from yoq_web.backup import operations
+from yoq_web.backup.restoring import Restore, Restored, age_of
+from yoq_web.backup.sealing import KEY_FILE
+from yoq_web.commands import CommandGroup, Failure, acting, as_json, make_ready, print_json, printable, told
+from yoq_web.problems import Problem
+from yoq_web.state import state
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+WORD = "restore"
+"""What has to be typed before a database is replaced."""
+
+EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+passphrase_file = click.option(
+    "--passphrase-file", type=EXISTING, metavar="F", help="The passphrase is the first line of this file."
+)
+
+
+class Bars:
+    """A progress bar on standard error for each step in turn; none where nobody looks."""
+
+    def __init__(self) -> None:
+        self._seen = sys.stderr.isatty()
+        self._bar: ProgressBar[Any] | None = None
+        self._what = ""
+        self._done = 0
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._finish()
+
+    def show(self, what: str, done: int, of: int) -> None:
+        """Show that so much of a step is done."""
+        if not self._seen:
+            return
+        if what != self._what:
+            self._finish()
+            self._what, self._done = what, 0
+            self._bar = click.progressbar(length=of, label=f"{what:8}", file=sys.stderr)
+            self._bar.render_progress()
+        if self._bar is not None:
+            self._bar.update(done - self._done)
+            self._done = done
+
+    def _finish(self) -> None:
+        if self._bar is not None:
+            self._bar.render_finish()
+            self._bar = None
+
+
+def _passphrase(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        lines = file.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Failure(f"{file} cannot be read: {error}") from None
+    if not lines or not lines[0]:
+        raise Failure(f"{file} holds no passphrase")
+    return lines[0]
+
+
+@click.group("backup", cls=CommandGroup, invoke_without_command=True)
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
+@click.option("--plain", is_flag=True, help="Do not encrypt: everybody who gets the file can read it.")
+@click.option("--recipient", "recipients", multiple=True, metavar="AGE1…", help="Encrypt for this age key; repeatable.")
+@passphrase_file
+@click.option("--with-keys", is_flag=True, help="Put the key files in, too, without which secrets cannot be read.")
+@as_json
+@click.pass_context
+def group(
+    ctx: click.Context,
+    *,
+    output: Path | None,
+    plain: bool,
+    recipients: tuple[str, ...],
+    passphrase_file: Path | None,
+    with_keys: bool,
+    as_json: bool,
+) -> None:
+    """Back up the database to one file, encrypted; or, with a command, see to the backups that the server keeps."""
+    if ctx.invoked_subcommand is not None:
+        return
+    if plain + bool(recipients) + (passphrase_file is not None) > 1:
+        raise Failure("give one of --plain, --recipient and --passphrase-file")
+    path = (output or Path(f"yoq-backup-{int(time.time())}{'.tar' if plain else operations.SUFFIX}")).absolute()
+    with Bars() as bars:
+        taken = operations.take(
+            path,
+            recipients=recipients,
+            passphrase=_passphrase(passphrase_file),
+            plain=plain,
+            with_keys=with_keys,
+            steps=bars.show,
+        )
+    if as_json:
+        print_json({"path": str(path), "size": taken.size, "manifest": taken.manifest.model_dump()})
+        return
+    click.echo(f"backup written: {printable(str(path))} ({taken.size} bytes)")
+    for line in _reminders(own=not (plain or recipients or passphrase_file), keys=taken.manifest.keys):
+        click.echo(line, err=True)
+
+
+def _reminders(*, own: bool, keys: list[str]) -> list[str]:
+    folder = state().settings.data_dir
+    lines = []
+    if own:
+        lines.append(f"NOTE: only the key {folder / KEY_FILE} opens it. Keep a copy of that file on another machine,")
+        lines.append(
+            "      or use --recipient or --passphrase-file: a backup whose key is lost with the machine is none."
+        )
+    if not keys:
+        lines.append(f"NOTE: the key files in {folder} are not in it, and without them its secrets cannot be read")
+        lines.append("      nor its log be continued. Keep copies of secrets.key and log.key, or use --with-keys.")
+    return lines
+
+
+@group.command("list")
+@as_json
+def list_command(as_json: bool) -> None:
+    """List the backups in the server's own directory, the newest first."""
+    kept = operations.kept_backups()
+    if as_json:
+        print_json([{"name": found.name, "size": found.size, "created_at": found.created_at} for found in kept])
+        return
+    click.echo("\n".join(f"{found.name}  {found.size}" for found in kept) or "no backups")
+
+
+@click.command("restore")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--verify", is_flag=True, help="Do every check and change nothing.")
+@click.option("--accept-fork", is_flag=True, help="If the log cannot go on, begin a new one that names the old one.")
+@click.option("--no-keep", is_flag=True, help="Do not keep the replaced database aside.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--identity", type=EXISTING, metavar="F", help="The age identity file that opens the backup.")
+@passphrase_file
+@click.pass_context
+def restore_command(
+    ctx: click.Context,
+    *,
+    file: Path,
+    verify: bool,
+    accept_fork: bool,
+    no_keep: bool,
+    yes: bool,
+    identity: Path | None,
+    passphrase_file: Path | None,
+) -> None:
+    """Put the backup in FILE in the place of the database. The audit trail is not taken back: it goes on."""
+    if no_keep and accept_fork:
+        raise Failure("--accept-fork ends a log, which is kept in the replaced database: leave --no-keep away")
+    app = ctx.ensure_object(ScriptInfo).load_app()
+    passphrase = _passphrase(passphrase_file)
+    with acting(app, alone=True), Bars() as bars:
+        restore = Restore(
+            file.absolute(),
+            identity=identity,
+            passphrase=passphrase,
+            accept_fork=accept_fork,
+            keep=not no_keep,
+            steps=bars.show,
+        )
+        _make_ready(app)
+        if verify:
+            with exclusion.shared(state().settings):
+                _tell(restore.verify())
+            click.echo("the backup can be restored; nothing was changed")
+            return
+        with restore.ready() as found:
+            _tell(found)
+            if not yes:
+                _ask()
+            found.notes.clear()
+        _done(found)
+
+
+def _make_ready(app: Any) -> None:
+    try:
+        with exclusion.shared(state().settings):
+            make_ready(app)
+    except SQLAlchemyError as error:
+        failure = told(error)
+        if failure is None:
+            raise
+        hint = "if it is damaged, move its file away and restore again: a restore needs no database, only log.head"
+        raise Failure(f"{failure.message}\n{hint}") from None
+    except Problem as problem:
+        raise Failure(f"{problem.error}\n{problem.detail}") from None
+
+
+def _tell(found: Restored) -> None:
+    manifest = found.manifest
+    origin = f"backup of {age_of(manifest)} by {manifest.node}, version {manifest.version}"
+    click.echo(f"{origin}: {sum(manifest.rows.values())} rows")
+    for line in (*(f"to be migrated: {step}" for step in found.migrated), *found.notes):
+        click.echo(f"  {printable(line)}")
+
+
+def _ask() -> None:
+    click.echo(
+        "The present database is replaced; only the audit trail stays. Tokens made since the backup end.", err=True
+    )
+    if click.prompt(f"Type {WORD} to go on", err=True, default="", show_default=False) != WORD:
+        raise click.Abort
+
+
+def _done(found: Restored) -> None:
+    click.echo("restored")
+    for line in found.notes:
+        click.echo(f"  {printable(line)}")
+    if found.kept:
+        click.echo(f"  the replaced database is kept: {printable(found.kept)}")

@@ -1,0 +1,214 @@
+"""Taking a backup, and the backups that the server keeps in its own directory."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from yoq_web import files
+from yoq_web.backup import container, streams
+from yoq_web.backup.checking import counted, keepers
+from yoq_web.backup.copying import copied
+from yoq_web.backup.manifest import FORMAT, Manifest
+from yoq_web.backup.sealing import sealing
+from yoq_web.backup.working import of_disk, working
+from yoq_web.keeping import Mark
+from yoq_web.lineages import standings
+from yoq_web.operations import Operation
+from yoq_web.problems import NotFound, Problem
+from yoq_web.state import state
+from yoq_web.version import VERSION
+
+READ = "backups:read"
+
+backup_taken = Operation(
+    "backup", "Back up the database", "backups:write", ("bytes", "sha256", "marks", "sealed_for"), external=True
+)
+backup_read = Operation("backup_read", "Download a backup", "backups:download")
+backup_delete = Operation("backup_delete", "Delete a backup of the server's own", "backups:write", external=True)
+restore_done = Operation(
+    "restore",
+    "Restore a backup",
+    "*",
+    ("created_at", "version", "node", "sha256", "marks", "trail", "begins_anew", "kept"),
+    external=True,
+)
+
+OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)
+
+FOLDER = "backups"
+"""Of the data directory: where the server keeps those that it was asked for over HTTP."""
+SUFFIX = ".yoqbackup"
+NAMES = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,3})?\.yoqbackup")
+
+Steps = Callable[[str, int, int], object]
+"""Told what is being done, how much of it is done and of how much."""
+
+
+def silent(_what: str, _done: int, _of: int) -> None:
+    """Steps that nobody looks at."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A backup that was taken."""
+
+    path: Path
+    size: int
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A backup in the server's own directory. `created_at` is in seconds since 1970."""
+
+    name: str
+    size: int
+    created_at: int
+
+
+def take(
+    path: Path,
+    *,
+    recipients: Sequence[str] = (),
+    passphrase: str | None = None,
+    plain: bool = False,
+    with_keys: bool = False,
+    target: str | None = None,
+    steps: Steps = silent,
+) -> Taken:
+    """Write a backup to `path`, which is replaced only by a whole one. Raises a Problem.
+
+    It is sealed for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
+    entry names instead of the path.
+    """
+    settings = state().settings
+    if plain and with_keys:
+        raise Problem(400, "keys in a plain backup", "whoever reads the file would have them; leave --plain away")
+    seal = sealing(settings, recipients, passphrase, plain=plain)
+    sealed_for = "nobody" if plain else "a passphrase" if passphrase else ", ".join(recipients) or "own key"
+    keys = _keys(settings.data_dir) if with_keys else {}
+    undertaken = backup_taken.undertaken(target or str(path), sealed_for=sealed_for)
+    with undertaken as undertaking, working(settings) as folder:
+        for _, keeper in keepers():
+            keeper.ready()
+        with copied(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
+            manifest = _described(connection, database, list(keys))
+        done = 0
+
+        def progress(step: int) -> None:
+            nonlocal done
+            done += step
+            steps("writing", done, manifest.size)
+
+        sums: list[str] = []
+        pieces = container.pieces(database, keys, manifest, progress, sums)
+        try:
+            size = streams.write_file(path, pieces, seal)
+        except OSError as error:
+            raise of_disk(error) from error
+        manifest = manifest.model_copy(update={"sha256": sums[0]})
+        undertaking.add(bytes=size, sha256=sums[0], marks=shown(manifest.marks))
+    return Taken(path, size, manifest)
+
+
+def shown(marks: dict[str, Mark]) -> tuple[str, ...]:
+    """A manifest's marks for an entry: those that are one word."""
+    return tuple(
+        f"{owner} {name} {value}"
+        for owner, mark in marks.items()
+        for name, value in mark.items()
+        if "\n" not in str(value)
+    )
+
+
+def take_own(recipients: Sequence[str] = ()) -> Kept:
+    """Take a backup into the server's own directory. Raises a Problem."""
+    folder = _folder()
+    moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+    for number in range(1000):
+        name = f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
+        if not (folder / name).exists():
+            break
+    taken = take(folder / name, recipients=recipients, target=name)
+    return Kept(name, taken.size, taken.manifest.created_at)
+
+
+def kept_backups() -> list[Kept]:
+    """The backups in the server's own directory, the newest first."""
+    found = [path for path in _folder().iterdir() if NAMES.fullmatch(path.name)]
+    kept = [Kept(path.name, found.st_size, int(found.st_mtime)) for path in found if (found := _stat(path))]
+    return sorted(kept, key=lambda backup: backup.name, reverse=True)
+
+
+def read(name: str) -> Path:
+    """A backup of the server's own, to be sent; leaves an entry. Raises NotFound."""
+    path = _named(name)
+    with backup_read.performed(name):
+        return path
+
+
+def delete(name: str) -> None:
+    """Delete a backup of the server's own. Raises NotFound."""
+    path = _named(name)
+    with backup_delete.undertaken(name):
+        try:
+            path.unlink()
+            files.sync_folder(path.parent)
+        except OSError as error:
+            raise of_disk(error) from error
+
+
+def _named(name: str) -> Path:
+    path = _folder() / name
+    if not NAMES.fullmatch(name) or not path.is_file():
+        raise NotFound("not found", f"there is no backup {name!r}")
+    return path
+
+
+def _stat(path: Path) -> object:
+    try:
+        return path.stat()
+    except OSError:
+        return None
+
+
+def _folder() -> Path:
+    folder = state().settings.data_dir / FOLDER
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise of_disk(error) from error
+    return folder
+
+
+def _keys(data_dir: Path) -> dict[str, bytes]:
+    """The key files that owners of tables name, as far as they are there."""
+    patterns = [pattern for _, keeper in keepers() for pattern in keeper.files]
+    try:
+        return {path.name: path.read_bytes() for pattern in patterns for path in sorted(data_dir.glob(pattern))}
+    except OSError as error:
+        raise of_disk(error) from error
+
+
+def _described(connection: Connection, database: Path, keys: list[str]) -> Manifest:
+    settings = state().settings
+    current = {found.lineage.name: found.current for found in standings(connection.engine) if found.current is not None}
+    return Manifest(
+        format=FORMAT,
+        version=VERSION,
+        node=settings.node,
+        created_at=int(time.time()),
+        database="sqlite" if settings.on_sqlite else "postgresql",
+        lineages=current,
+        rows=counted(connection),
+        marks={owner: dict(mark) for owner, keeper in keepers() if (mark := keeper.mark(connection))},
+        keys=keys,
+        sha256="",
+        size=database.stat().st_size,
+    )

@@ -1,0 +1,64 @@
+"""With what backups are sealed and opened: recipients, a passphrase, or the key of the data directory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from yoq_web import files
+from yoq_web.backup import age
+from yoq_web.backup.age import Transform
+from yoq_web.backup.streams import as_it_is
+from yoq_web.problems import Problem
+from yoq_web.settings import Settings, SettingsError
+
+KEY_FILE = "backup.key"
+HEAD_BYTES = 512
+
+
+def own_identity(settings: Settings) -> str:
+    """The identity of the data directory, made at the first backup. Raises a Problem."""
+    path = settings.data_dir / KEY_FILE
+    try:
+        return files.private(path, lambda: age.new_identity().encode()).decode("utf-8", "replace")
+    except SettingsError as error:
+        raise Problem(500, "the backup key cannot be used", str(error)) from None
+
+
+def sealing(settings: Settings, recipients: Sequence[str], passphrase: str | None, *, plain: bool) -> Transform:
+    """How a new backup is sealed. Raises a Problem for a recipient that is none."""
+    if plain:
+        return as_it_is
+    if passphrase is not None:
+        return age.to_passphrase(passphrase)
+    try:
+        return age.to_recipients(*(recipients or [age.recipient_of(own_identity(settings))]))
+    except ValueError as error:
+        raise Problem(400, "invalid recipient", str(error)) from None
+
+
+def opening(settings: Settings, path: Path, identity: Path | None, passphrase: str | None) -> Transform:
+    """How a backup file is opened. Raises a Problem if it is none, or if what opens it was not given; OSError."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if not head.startswith(age.VERSION):
+        if head[257:262] != b"ustar":
+            raise Problem(422, "the backup cannot be opened", "it is not a backup of yoq-web")
+        return as_it_is
+    if age.needs_passphrase(head):
+        if passphrase is None:
+            raise Problem(422, "the backup cannot be opened", "it is sealed with a passphrase: give --passphrase-file")
+        return age.from_passphrase(passphrase)
+    try:
+        text = identity.read_text(errors="replace") if identity else _own(settings)
+        return age.from_identities(text)
+    except ValueError as error:
+        raise Problem(400, "invalid identity file", str(error)) from None
+
+
+def _own(settings: Settings) -> str:
+    path = settings.data_dir / KEY_FILE
+    if not path.exists():
+        said = f"it is encrypted and there is no {path}: give the key's file with --identity"
+        raise Problem(422, "the backup cannot be opened", said)
+    return own_identity(settings)
