@@ -177,6 +177,46 @@ def test_yoq_before_operation_that_raises(make_app: MakeApp, error: BaseExceptio
     assert "strict" in entry["reason"]
 
 
+def turned(text: bytes) -> bytes:
+    """What a plugin wraps and unwraps with."""
+    return text[::-1]
+
+
+def test_yoq_wrap_key_wraps_the_data_key(make_app: MakeApp) -> None:
+    """The first bytes win and no key file is made; a plugin that returns None leaves it to the others."""
+    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    app = make_app(kms, Made("none", yoq_wrap_key=lambda: None))
+    assert set_secret(Api(app)) == 200
+    assert not (state_of(app).settings.data_dir / "secrets.key").exists()
+
+
+@wrong
+def test_yoq_wrap_key_that_raises(make_app: MakeApp, error: BaseException) -> None:
+    """The operation fails and is recorded; no other master key takes the place of the one that is broken."""
+    app = make_app(Made("kms", yoq_wrap_key=raising(error)))
+    assert set_secret(Api(app)) == 503
+    assert Api(app).entries(1)[0]["reason"] == "the master key cannot be used"
+    assert not (state_of(app).settings.data_dir / "secrets.key").exists()
+
+
+def test_yoq_unwrap_key_is_asked_of_who_wrapped(make_app: MakeApp) -> None:
+    """A process that has just started asks the plugin that wrapped the key, and no other; without it nothing goes."""
+    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    assert set_secret(Api(make_app(kms))) == 200
+    assert set_secret(Api(make_app(kms, Made("other", yoq_unwrap_key=raising(RuntimeError()))))) == 200
+    assert set_secret(Api(make_app(Made("other", yoq_unwrap_key=lambda wrapped: turned(wrapped))))) == 500
+
+
+@wrong
+def test_yoq_unwrap_key_that_raises(make_app: MakeApp, error: BaseException) -> None:
+    """The operation fails; what is stored stays as it is, and opens when the plugin works again."""
+    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    assert set_secret(Api(make_app(kms))) == 200
+    broken = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=raising(error))
+    assert set_secret(Api(make_app(broken))) == 503
+    assert set_secret(Api(make_app(kms))) == 200
+
+
 def test_yoq_record_operation_shares_the_transaction(make_app: MakeApp) -> None:
     """What a recorder stores is committed with the change, and not if the operation fails."""
 

@@ -28,6 +28,7 @@ BAD_SETTINGS = [
     ("YOQ_API_TOKEN", "hunter2", "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters"),
     ("YOQ_JOIN_TOKEN", "hunter2", "YOQ_JOIN_TOKEN must be 16 to 256 letters, digits"),
     ("YOQ_AGENT_TIMEOUT", "0", "YOQ_AGENT_TIMEOUT must be a number of seconds"),
+    ("YOQ_MASTER_KEY", "hunter2", "YOQ_MASTER_KEY must be 64 lower-case hexadecimal characters"),
     ("YOQ_NODE", "two words", "YOQ_NODE must be"),
     ("YOQ_AUDIT_FAILURE", "ignore", "YOQ_AUDIT_FAILURE must be"),
     ("YOQ_LOG_ORIGIN", "two words", "YOQ_LOG_ORIGIN must be"),

@@ -65,7 +65,7 @@ def yoq_wrap_key(key: bytes) -> bytes | None:
     """Encrypt a data key of the secrets with a master key that the plugin keeps, or None to leave that to yoq-web.
 
     Called in an operation's transaction, seldom: when a data key is made, or wrapped anew. The first bytes win and are
-    stored with the plugin's name. Any exception fails the operation: no other master key takes the place of a broken one.
+    stored with the plugin's name. Any exception fails the operation: nothing takes the place of a broken master key.
     """
 
 
@@ -73,7 +73,8 @@ def yoq_wrap_key(key: bytes) -> bytes | None:
 def yoq_unwrap_key(wrapped: bytes) -> bytes | None:
     """Give back the data key that this plugin's yoq_wrap_key was given; no other plugin is asked.
 
-    Called once a process and key. Any exception, and anything but that key, fails the operation and changes nothing.
+    Called once a process and key, and to try what was wrapped. Any exception, and anything but that key, fails the
+    operation and changes nothing.
     """
 
 

@@ -8,13 +8,13 @@ import time
 from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import Executable, Table, bindparam, func, insert, select, text, update
+from sqlalchemy import Executable, Table, bindparam, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from yoq_web.problems import Problem
 from yoq_web.secrets.encryption import KEY_BYTES, Cipher
-from yoq_web.secrets.masters import unwrap_key, wrap_key
+from yoq_web.secrets.masters import choose, unwrap_key
 from yoq_web.secrets.models import Secret, SecretKey
 
 LOCK = 0x796F73
@@ -42,7 +42,10 @@ class Keyring:
         return self._ciphers[key_id]
 
     def newest(self, session: Session) -> Cipher:
-        """The cipher to encrypt with; the first one is made. Its key stays as long as the transaction. Raises a Problem."""
+        """The cipher to encrypt with; the first one is made. Its key stays while the transaction lasts.
+
+        Raises a Problem.
+        """
         for _ in range(3):  # the key may be dropped between the look for it and its lock
             row = session.scalar(_newest().with_for_update(read=True, key_share=True))
             if row is not None:
@@ -54,7 +57,7 @@ class Keyring:
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
 
     def store(self, session: Session, name: str, value: str) -> None:
-        """Store a secret under the newest key, in one statement if this process knows which that is. Raises a Problem."""
+        """Store a secret under the newest key, in one statement if this process knows that. Raises a Problem."""
         cipher = self._ciphers[self._newest] if self._newest else self.newest(session)
         for _ in range(3):
             nonce, ciphertext = cipher.encrypt(name, value)
@@ -66,32 +69,30 @@ class Keyring:
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
 
     def add(self, session: Session) -> str:
-        """Make a new data key, from now on the newest. Returns its id."""
+        """Make a new data key, from now on the newest. Returns its id. Raises a Problem."""
+        self.newest(session)  # under a master key that does not open what is there none is made
         alone(session)
-        return self._add(session)
+        return self._add(session, session.scalar(_newest().with_only_columns(SecretKey.master)))
 
     def _make_first(self, session: Session) -> None:
         alone(session)
         # Another machine may have made it meanwhile.
-        if session.scalar(select(func.count()).select_from(SecretKey)) == 0:
-            self._add(session)
+        if session.scalar(_newest().with_only_columns(SecretKey.id)) is None:
+            self._add(session, None)
 
-    def _add(self, session: Session) -> str:
+    def _add(self, session: Session, current: str | None) -> str:
         key = os.urandom(KEY_BYTES)
-        # A new master key is made for a database without any key: elsewhere the right one is to be put back.
-        empty = session.scalar(select(func.count()).select_from(SecretKey)) == 0
-        master, wrapped = wrap_key(key, make=empty)
-        cipher = Cipher(key)
-        values = {"id": cipher.key_id, "master": master, "wrapped": wrapped, "created_at": int(time.time())}
-        session.execute(insert(SecretKey).values(values))
+        wrapper, cipher = choose(current), Cipher(key)
+        values = {"id": cipher.key_id, "master": wrapper.name, "wrapped": wrapper.wrap(key)}
+        session.execute(insert(SecretKey).values(values | {"created_at": int(time.time())}))
         self._ciphers[cipher.key_id] = cipher
         return cipher.key_id
 
     def _keep(self, session: Session, row: SecretKey) -> None:
         key = unwrap_key(row)
         if row.wrapped is None:
-            master, wrapped = wrap_key(key)
-            change = {"master": master, "wrapped": wrapped}
+            wrapper = choose(row.master)
+            change = {"master": wrapper.name, "wrapped": wrapper.wrap(key)}
             session.execute(update(SecretKey).where(SecretKey.id == row.id, SecretKey.wrapped.is_(None)).values(change))
         self._ciphers[row.id] = Cipher(key)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -34,22 +35,44 @@ def kept_file(master: str) -> Path:
     return key_file().with_name(f"{KEY_FILE}.{master}")
 
 
-def wrap_key(key: bytes, place: Place | None = None, *, make: bool = False) -> tuple[str, bytes]:
-    """Who wrapped a data key, and the wrapped key: by a plugin that does so, else the environment's key, else the file.
+@dataclass(frozen=True)
+class Wrapper:
+    """A master key that wraps data keys. `name` is stored with them; `master` is None if a plugin keeps it."""
 
-    `place` chooses another. A key file is made if it is missing and `make` says that there may be a new one. Raises a
-    Problem.
+    name: str
+    master: bytes | None = field(default=None, repr=False)
+
+    def wrap(self, key: bytes) -> bytes:
+        """A data key, wrapped. Raises a Problem."""
+        if self.master is not None:
+            return wrap(self.master, key)
+        wrapped = _wrapped_by_plugin(key)
+        if wrapped is None or wrapped[0] != self.name:
+            raise _plugin_failed(self.name.removeprefix(PLUGIN))
+        return wrapped[1]
+
+
+def choose(current: str | None, place: Place | None = None) -> Wrapper:
+    """Who wraps a key: a plugin that does so, else the environment's master key, else the file's; `place` says which.
+
+    `current` is the `master` of the key in use, or None in a database without any: only there a missing key file is
+    made unasked. Raises a Problem.
     """
-    if place in (None, "plugin") and (wrapped := _wrapped_by_plugin(key)):
-        return wrapped
+    if place in (None, "plugin") and (wrapped := _wrapped_by_plugin(os.urandom(KEY_BYTES))):
+        return Wrapper(wrapped[0])
     if place == "plugin":
-        raise Problem(409, "no plugin wraps keys", "none of the plugins in use answers yoq_wrap_key")
+        raise Problem(409, "no plugin wraps keys", "none of those in use answers yoq_wrap_key")
     master = state().settings.master_key if place in (None, "environment") else None
     if place == "environment" and master is None:
         raise Problem(409, "there is no master key in the environment", f"set {VARIABLE}")
-    if master is None:
-        master = _new_file() if place == "new-file" else read_file(make=make)
-    return id_of(master), wrap(master, key)
+    if master is None and place == "new-file":
+        master = os.urandom(KEY_BYTES)
+        _private(kept_file(id_of(master)), master)
+    elif master is None:
+        if current is not None:
+            promote(current)  # a process that wrapped with a new file was killed before it put it in its place
+        master = _file(make=current is None or place == "file")
+    return Wrapper(id_of(master), master)
 
 
 def unwrap_key(row: SecretKey) -> bytes:
@@ -61,16 +84,15 @@ def unwrap_key(row: SecretKey) -> bytes:
             key = _unwrapped_by_plugin(row.master.removeprefix(PLUGIN), row.wrapped)
         else:
             key = unwrap(_held(row.master, row.id), row.id, row.wrapped)
-        if id_of(key) != row.id:
-            raise WrongKey
     except WrongKey:
+        key = b""
+    if id_of(key) != row.id:
         said = f"what the master key {row.master} unwraps is not the data key {row.id}; nothing was changed"
-        raise Problem(500, "the secrets key cannot be used", said) from None
+        raise Problem(500, "the secrets key cannot be used", said)
     return key
 
 
-def read_file(*, make: bool = False) -> bytes:
-    """The master key of the file, which is made if it is missing and may be. Raises a Problem."""
+def _file(*, make: bool) -> bytes:
     path = key_file()
     if not make and not path.exists():
         raise Problem(500, "the secrets key is missing", f"put back {path}; nothing was changed")
@@ -85,7 +107,7 @@ def promote(master: str) -> None:
     content = _read(new)
     if key_file().exists():
         old = _read(key_file())
-        files.private(kept_file(id_of(old)), lambda: old)
+        _private(kept_file(id_of(old)), old)
     files.replace(key_file(), content)
     new.unlink()
 
@@ -122,10 +144,11 @@ def _read(path: Path) -> bytes:
     return key
 
 
-def _new_file() -> bytes:
-    key = os.urandom(KEY_BYTES)
-    files.private(kept_file(id_of(key)), lambda: key)
-    return key
+def _private(path: Path, key: bytes) -> None:
+    try:
+        files.private(path, lambda: key)
+    except SettingsError as error:
+        raise Problem(500, "the secrets key cannot be used", str(error)) from None
 
 
 def _wrapped_by_plugin(key: bytes) -> tuple[str, bytes] | None:
@@ -139,6 +162,9 @@ def _wrapped_by_plugin(key: bytes) -> tuple[str, bytes] | None:
         except HOOK_ERRORS as error:
             hook_failed(ask.plugin, "yoq_wrap_key", error)
             raise _plugin_failed(ask.plugin) from error
+        # What cannot be unwrapped again would be lost.
+        if _unwrapped_by_plugin(ask.plugin, wrapped) != key:
+            raise _plugin_failed(ask.plugin)
         return PLUGIN + ask.plugin, wrapped
     return None
 

@@ -1,0 +1,93 @@
+"""The commands of the keys that secrets are encrypted with."""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from yoq_web.commands import CommandGroup, Failure, as_json, print_json, print_table, printable
+from yoq_web.secrets import rotation
+from yoq_web.secrets.masters import Place
+
+if TYPE_CHECKING:
+    from click._termui_impl import ProgressBar
+
+SLOW_SECONDS = 1.0
+"""A rotation that takes longer shows how far it is."""
+
+group = CommandGroup("keys", help="Manage the keys that secrets are encrypted with.")
+
+
+@group.command("list")
+@as_json
+def list_command(as_json: bool) -> None:
+    """List the data keys, the one in use last."""
+    found = rotation.list_keys()
+    if as_json:
+        print_json([vars(key) for key in found])
+        return
+    rows = [
+        (key.id, key.master, f"{datetime.fromtimestamp(key.created_at, UTC):%Y-%m-%d}", str(key.secrets))
+        for key in found
+    ]
+    print_table((18, 24, 12), ("KEY", "MASTER KEY", "MADE", "SECRETS"), rows)
+
+
+@group.command("rotate")
+def rotate_command() -> None:
+    """Encrypt every secret with a new data key, and drop the old one.
+
+    Others may read and write meanwhile. One that was interrupted is finished.
+    """
+    bar = _Bar()
+    done = rotation.rotate_keys(bar.show)
+    bar.finish()
+    what = "finished the rotation to" if done.resumed else "rotated to"
+    click.echo(f"{what} the key {done.key}: {done.secrets} secrets encrypted, {len(done.dropped)} keys dropped")
+    if done.unreadable:
+        names = ", ".join(map(printable, done.unreadable))
+        raise Failure(f"these cannot be decrypted, and are left as they are, with their key: {names}")
+
+
+@group.command("rewrap")
+@click.option(
+    "--to",
+    "place",
+    type=click.Choice(["file", "new-file", "environment", "plugin"]),
+    help="Which master key; by default the one that a new data key would be wrapped with.",
+)
+def rewrap_command(place: str | None) -> None:
+    """Wrap the data keys with another master key. The secrets stay as they are.
+
+    With `new-file` a new secrets.key is made and the old one kept beside it, under its id: older backups need it.
+    """
+    before, after = rotation.rewrap_keys(cast("Place | None", place))
+    click.echo(f"the data keys are wrapped by the master key {after}; before: {', '.join(sorted(before)) or 'none'}")
+
+
+class _Bar:
+    """A progress bar on standard error, once it has taken long enough."""
+
+    def __init__(self) -> None:
+        self._started = time.monotonic()
+        self._bar: ProgressBar[Any] | None = None
+        self._done = 0
+
+    def show(self, done: int, of: int) -> None:
+        """Show that so many secrets are done."""
+        if self._bar is None:
+            if not sys.stderr.isatty() or time.monotonic() - self._started < SLOW_SECONDS:
+                return
+            self._bar = click.progressbar(length=of, label="encrypting", file=sys.stderr)
+            self._bar.render_progress()
+        self._bar.update(done - self._done)
+        self._done = done
+
+    def finish(self) -> None:
+        """End the line."""
+        if self._bar is not None:
+            self._bar.render_finish()
