@@ -118,8 +118,9 @@ class Finder:
             ends[self.descending] = literal(self.position[0], BigInteger)
         key = tuple_(TABLE.c[name], TABLE.c.id)
         given = [key > tuple_(text, ends[0]), key < tuple_(text, ends[1])]
-        if name == "outcome":
-            given.append(any_of(name, TABLE.c[name], (value,), self._dialect))
+        # The conditions of the partial indexes, which PostgreSQL does not find in a comparison of pairs.
+        given += [TABLE.c.request_id.is_not(None)] if name == "request_id" else []
+        given += [literal_column("audit_log.outcome <> 'ok'")] if name == "outcome" else []
         return self._shown(*given).order_by(*self._ordered(TABLE.c[name], TABLE.c.id)).limit(count)
 
     def look_up(self, name: str, value: str, count: int) -> Select[Any]:
