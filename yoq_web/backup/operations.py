@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def take(
     return Taken(path, size, manifest)
 
 
-def shown(marks: dict[str, Mark]) -> tuple[str, ...]:
+def shown(marks: Mapping[str, Mark]) -> tuple[str, ...]:
     """A manifest's marks for an entry: those that are one word."""
     return tuple(
         f"{owner} {name} {value}"
@@ -141,8 +142,11 @@ def take_own(recipients: Sequence[str] = ()) -> Kept:
 
 def kept_backups() -> list[Kept]:
     """The backups in the server's own directory, the newest first."""
-    found = [path for path in _folder().iterdir() if NAMES.fullmatch(path.name)]
-    kept = [Kept(path.name, found.st_size, int(found.st_mtime)) for path in found if (found := _stat(path))]
+    kept = []
+    for path in _folder().iterdir():
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            if NAMES.fullmatch(path.name):
+                kept.append(Kept(path.name, path.stat().st_size, int(path.stat().st_mtime)))
     return sorted(kept, key=lambda backup: backup.name, reverse=True)
 
 
@@ -169,13 +173,6 @@ def _named(name: str) -> Path:
     if not NAMES.fullmatch(name) or not path.is_file():
         raise NotFound("not found", f"there is no backup {name!r}")
     return path
-
-
-def _stat(path: Path) -> object:
-    try:
-        return path.stat()
-    except OSError:
-        return None
 
 
 def _folder() -> Path:

@@ -175,7 +175,7 @@ class Restore:
             version=manifest.version,
             node=manifest.node,
             sha256=manifest.sha256,
-            marks=shown(dict(manifest.marks)),
+            marks=shown(manifest.marks),
             trail=whose,
             begins_anew=anew or None,
         ) as undertaking:

@@ -107,8 +107,8 @@ def _through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
             source.close()
             worker.join()
         # What the reader made of a stream that ended too early is the lesser news.
-        for error in failed:
-            if isinstance(error, NotOpened | OSError) or broken is None:
-                raise error from None
+        for cause in failed:
+            if isinstance(cause, NotOpened | OSError) or broken is None:
+                raise cause from None
         if broken is not None:
             raise broken
