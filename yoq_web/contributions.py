@@ -17,6 +17,7 @@ from yoq_web.lineages import Lineage, revisions
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.operations import Operation
 from yoq_web.plugins import PluginError
+from yoq_web.rules import QuickRule
 from yoq_web.scopes import RESOURCES, is_scope, vocabulary
 
 RESERVED = ("alembic", "backups", "core", "db", "plugins", "restore", "serve")
@@ -138,6 +139,7 @@ class Registry:
     def _rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
         """The URL rules of the blueprints, found by mounting them on an app that is thrown away."""
         scratch = Flask("yoq_web", static_folder=None)
+        scratch.url_rule_class = QuickRule
         untouched = reach(scratch)
         for blueprint in contribution.blueprints:
             if not isinstance(blueprint, Blueprint):
@@ -217,6 +219,8 @@ def reach(app: Flask) -> list[object]:
 
 def _example(rule: Rule) -> str:
     """A path that the rule, which is on a map, matches, as far as its converters accept the word `1`."""
+    if not rule.arguments:
+        return rule.rule
     try:
         built = rule.build(dict.fromkeys(rule.arguments, "1"))
     except (ValueError, HTTPException):
