@@ -26,7 +26,7 @@ def manifest(version: int, **rollout: Any) -> str:
         "failure_action": "rollback",
         "health_check_timeout": 300,
     } | rollout
-    services = [
+    services: list[dict[str, Any]] = [
         {"name": name, "image": f"{name}:{version}", "command": [], "cpu_limit": 1000, "rollout": policy}
         for name in ("web", "api", "db")
     ]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import Any
 
-from sqlalchemy import Row, Select, func, insert, select, text, update
+from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.orm import Session, aliased
 
 from yoq_web.agents.liveness import agent_forget, agent_offline
@@ -25,13 +26,13 @@ agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", 
 
 OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label, agent_offline, agent_forget)
 
-AgentRow = Row[tuple[Agent, WireguardPeer | None]]
+AgentAndPeer = tuple[Agent, WireguardPeer | None]
 
 SERVING = ("server", "both")
 """The roles of agents that others connect to."""
 
 
-def register(wanted: Registration) -> AgentRow:
+def register(wanted: Registration) -> AgentAndPeer:
     """Register a new agent, and give it the smallest free number of the overlay network if it brings a key.
 
     The same machine may register again and is another agent then. Raises a Problem if a field is wrong (400) or no
@@ -45,7 +46,8 @@ def register(wanted: Registration) -> AgentRow:
             peer = {"node_id": _free_number(session), "agent_id": agent_id, "public_key": wanted.wg_public_key}
             where = endpoint(wanted.address, wanted.wg_listen_port or PORT)
             session.execute(insert(WireguardPeer).values(peer | {"endpoint": where}))
-        return session.execute(_agents().where(Agent.id == agent_id)).one()
+        agent, given = session.execute(_agents().where(Agent.id == agent_id)).one()
+    return agent, given
 
 
 def _row(agent_id: str, wanted: Registration) -> dict[str, object]:
@@ -146,17 +148,18 @@ def _check(session: Session, agent_id: str, strict: bool) -> None:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
 
 
-def list_agents() -> list[AgentRow]:
+def list_agents() -> list[AgentAndPeer]:
     """All agents with their peers, in the order in which they registered. Reading them is not recorded."""
-    return list(db.session.execute(_agents()))
+    return [(agent, peer) for agent, peer in db.session.execute(_agents())]
 
 
-def get_agent(agent_id: str) -> AgentRow:
+def get_agent(agent_id: str) -> AgentAndPeer:
     """One agent with its peer. Raises NotFound."""
     found = db.session.execute(_agents().where(Agent.id == agent_id)).one_or_none()
     if found is None:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
-    return found
+    agent, peer = found
+    return agent, peer
 
 
 def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
@@ -167,6 +170,6 @@ def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
     return list(db.session.scalars(chosen))
 
 
-def _agents() -> Select[tuple[Agent, WireguardPeer | None]]:
+def _agents() -> Select[Any]:
     joined = select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)
     return joined.order_by(Agent.registered_at, Agent.id)
