@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import Any
 
 from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.orm import Session, aliased
@@ -170,6 +169,6 @@ def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
     return list(db.session.scalars(chosen))
 
 
-def _agents() -> Select[Any]:
+def _agents() -> Select[Agent, WireguardPeer | None]:
     joined = select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)
     return joined.order_by(Agent.registered_at, Agent.id)
