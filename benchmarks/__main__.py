@@ -1,23 +1,31 @@
-"""`./run bench`: every benchmark, each a ratio within this run, so that the machine's speed cancels out."""
+"""`./run bench`: every benchmark, each a ratio within this run, so that the machine's speed cancels out.
+
+`./run bench verify reading` runs those of that name only.
+"""
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import over_http, over_sqlite, verify
+from benchmarks import over_http, over_sqlite, reading, verify
 
 BENCHMARKS: dict[str, Callable[[Path], float]] = {
     "audited / un-audited write over HTTP (goal 0.90)": over_http.measure,
     "our audited write / bare sqlite3 doing the same two writes": over_sqlite.measure,
     "`audit verify` of a million entries / hashing their leaves alone (goal 0.20)": verify.measure,
+    "a page of `GET /v1/audit` on a long trail / on a thousand entries, the worst query (goal 1.5)": reading.measure,
 }
 
 
 def main() -> None:
     """Run them one after the other."""
+    chosen = sys.argv[1:]
     for name, measure in BENCHMARKS.items():
+        if chosen and measure.__module__.rpartition(".")[2] not in chosen:
+            continue
         print(name)
         with tempfile.TemporaryDirectory(prefix="yoq-bench") as folder:
             print(f"  {measure(Path(folder)):.2f}")
