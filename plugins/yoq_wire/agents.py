@@ -14,7 +14,6 @@ from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_web.scopes import JOINING
 from yoq_wire.answers import blueprint
 from yoq_wire.limits import within
-from yoq_wire.unknown import check_agent
 
 routes = blueprint("agents")
 
@@ -40,7 +39,6 @@ def register(body: Registration) -> dict[str, Any]:
 @endpoint(scope=JOINING, join=True, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing."""
-    check_agent(agent)
     found = operations.beat(agent, body)
     return {"status": "ok"} if found is None else {"status": found[0], "peers_count": found[1]}
 
@@ -49,7 +47,6 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
 @endpoint(operations.agent_drain, hidden=True)
 def drain(agent: str) -> Status:
     """Drain an agent; the answer is the same for an unknown one."""
-    check_agent(agent)
     operations.drain(agent, strict=False)
     return Status(status="draining")
 
@@ -58,7 +55,6 @@ def drain(agent: str) -> Status:
 @endpoint(operations.agent_label, body=LabelsIn, hidden=True)
 def label(agent: str, body: LabelsIn) -> dict[str, bool]:
     """Replace an agent's labels; the answer is the same for an unknown one."""
-    check_agent(agent)
     operations.label(agent, body.labels, strict=False)
     return {"ok": True}
 

@@ -6,8 +6,9 @@ import json
 
 from flask import Blueprint, Response, request
 
-from yoq_web import dumps
-from yoq_wire.unknown import refusal
+from yoq_web import Problem, dumps
+from yoq_web.schemas import plain_text
+from yoq_wire.unknown import HEX_ID, refusal
 
 CLIENT_BYTES = 64 * 1024 - 1024
 """yoq's client takes answers of 64 KiB, headers included."""
@@ -16,8 +17,18 @@ CLIENT_BYTES = 64 * 1024 - 1024
 def blueprint(name: str) -> Blueprint:
     """A blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
     made = Blueprint(f"wire_{name}", __name__)
+    made.before_request(check)
     made.after_request(finish)
     return made
+
+
+def check() -> None:
+    """Refuse ids and names in a path that yoq would not take, before a look at the body."""
+    named = request.view_args or {}
+    if "agent" in named and not HEX_ID.fullmatch(named["agent"]):
+        raise Problem(400, "invalid agent id")
+    if "app" in named and not plain_text(named["app"]):
+        raise Problem(400, "invalid app name")
 
 
 def finish(response: Response) -> Response:

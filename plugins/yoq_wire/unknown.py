@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from yoq_web import Problem
 from yoq_web.schemas import plain_text
 
 HEX_ID = re.compile(r"[0-9a-f]{1,64}")
@@ -35,9 +34,3 @@ def refusal(method: str, path: str) -> Refusal:
             return 400, "invalid agent id"
         return NOT_ALLOWED if OF_AGENT.fullmatch(found[2] or "") else NOT_FOUND
     return NOT_FOUND
-
-
-def check_agent(agent: str) -> None:
-    """Raise a Problem (400) if no agent can have this id in a path."""
-    if not HEX_ID.fullmatch(agent):
-        raise Problem(400, "invalid agent id")
