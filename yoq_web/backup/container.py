@@ -69,15 +69,17 @@ class Stream:
         self._source = source
         self._held = b""
         self._at = 0
+        self._ended = False
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes, as many as asked for unless it is the end."""
         parts: list[bytes] = []
         while size > 0:
-            if self._at >= len(self._held):
-                self._held, self._at = next(self._source, b""), 0
-                if not self._held:
-                    break
+            while self._at >= len(self._held) and not self._ended:
+                following = next(self._source, None)
+                self._held, self._at, self._ended = following or b"", 0, following is None
+            if self._ended:
+                break
             part = self._held[self._at : self._at + size]
             parts.append(part)
             self._at += len(part)
