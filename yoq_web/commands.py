@@ -12,7 +12,7 @@ from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import exclusion, pulsing
+from yoq_web import exclusion, external, pulsing
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.endpoints import invalid
 from yoq_web.jsontext import dumps
@@ -22,6 +22,9 @@ from yoq_web.state import state
 
 DRAIN_SECONDS = 10.0
 """How long a command waits at its end for plugins that are being told of what it did."""
+
+INVOKING = "yoq_web.invoking"
+"""Where a group keeps the application while a command of it is run."""
 
 C = TypeVar("C", bound=Callable[..., Any])
 M = TypeVar("M", bound=BaseModel)
@@ -36,16 +39,37 @@ class CommandGroup(AppGroup):
     So does what the database refuses, as over HTTP.
     """
 
+    def command(  # type: ignore[override]  # as Flask says of its own
+        self, *arguments: Any, read_only: bool = False, **options: Any
+    ) -> Callable[[Callable[..., Any]], click.Command]:
+        """Declare a command, as in click. Before one that is `read_only` nothing is written, neither replayed."""
+
+        def declare(function: Callable[..., Any]) -> click.Command:
+            command: click.Command = super(CommandGroup, self).command(*arguments, **options)(function)
+            vars(command)["read_only"] = read_only
+            return command
+
+        return declare
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
         app = ctx.ensure_object(ScriptInfo).load_app()
         with acting(app):
-            self.prepare(app)
+            ctx.meta[INVOKING] = app
             return super().invoke(ctx)
 
-    def prepare(self, app: Flask) -> None:
-        """Make an empty embedded database ready, as a first start does, and store what waits in the spool."""
-        make_ready(app)
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was named, and make the database ready for it."""
+        found = super().resolve_command(ctx, args)
+        if app := ctx.meta.get(INVOKING):  # else a shell only asks how the words go on
+            self.prepare(app, read_only=vars(found[1]).get("read_only", False))
+        return found
+
+    def prepare(self, app: Flask, *, read_only: bool = False) -> None:
+        """Make the database ready for a command."""
+        make_ready(app, read_only=read_only)
 
 
 @contextmanager
@@ -61,6 +85,8 @@ def acting(app: Flask, *, alone: bool = False) -> Iterator[None]:
                 try:
                     yield
                 finally:
+                    if state().spool.held:
+                        state().recover()
                     if g.get("yoq_events"):
                         pulsing.beat(app)
                     state().plugins.drain(DRAIN_SECONDS)
@@ -73,13 +99,19 @@ def acting(app: Flask, *, alone: bool = False) -> Iterator[None]:
             raise failure from None
 
 
-def make_ready(app: Flask) -> None:
-    """Make an empty embedded database ready, as a first start does, and store what waits in the spool."""
+def make_ready(app: Flask, *, read_only: bool = False) -> None:
+    """Make an empty embedded database ready, as a first start does, store what waits and settle what a crash left.
+
+    With `read_only` only see that the database can be used. Raises a Problem if it is not up to date.
+    """
     from yoq_web.lineages import prepare_database  # noqa: PLC0415 - Alembic is slow to import and seldom needed
 
-    prepare_database(app)
+    prepare_database(app, may_write=not read_only)
+    if read_only:
+        return
     if not state().spool.empty:
         state().recover()
+    external.sweep()
 
 
 class Failure(click.ClickException):

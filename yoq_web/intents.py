@@ -55,6 +55,8 @@ class Intents:
         except OSError:  # there is no folder, so nothing was ever begun
             return
         for path in paths:
+            if path.suffix != ".json":
+                continue
             try:
                 handle = os.open(path, os.O_RDWR)
             except OSError:
@@ -85,6 +87,11 @@ class Intent:
         """Forget it: its outcome is stored, or on disk. If that fails the next sweep finds the outcome stored."""
         with suppress(OSError):
             self._path.unlink()
+
+    def set_aside(self) -> None:
+        """Put it where a person can look at it, and no sweep."""
+        with suppress(OSError):
+            self._path.rename(self._path.with_suffix(".unreadable"))
 
     def close(self) -> None:
         """Let go of the lock."""

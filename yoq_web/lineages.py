@@ -226,15 +226,15 @@ def _standing(lineage: Lineage, connection: Connection, tables: set[str]) -> Sta
     return Standing(lineage, current, known[0] if known else None, current is None or current in known)
 
 
-def prepare_database(app: Flask) -> None:
-    """Make an empty embedded database ready. Raises a Problem with what to run if another is not up to date.
+def prepare_database(app: Flask, *, may_write: bool = True) -> None:
+    """Make an empty embedded database ready, if told so. Raises a Problem with what to run if it is not up to date.
 
     Plugins that are not required are served as they are, if they are behind: /health names them.
     """
     with app.app_context():
         found = standings()
         settings = state_of(app).settings
-        if settings.on_sqlite and not all(standing.up_to_date for standing in found):
+        if may_write and settings.on_sqlite and not all(standing.up_to_date for standing in found):
             # One process at a time: between two lineages another would take the database for one of an older version.
             with files.locked(settings.data_dir / "migrating.lock"):
                 found = standings()

@@ -14,7 +14,7 @@ from yoq_web.jsontext import dumps
 from yoq_web.notifying import HOOK_ERRORS
 from yoq_web.operations import Event
 from yoq_web.plugins import Implementation
-from yoq_web.spool import Waiting
+from yoq_web.spool import Waiting, key
 from yoq_web.state import state
 
 log = get_logger("yoq_web")
@@ -39,19 +39,21 @@ def replay() -> None:
             if "" not in here.outages:
                 here.outages.add("")
                 log.error("the spool cannot be replayed", error=str(error))  # noqa: TRY400 - its text says all
+            here.spool.due = here.spool.held > 0
 
 
 def spooled(event_id: str) -> Event | None:
-    """An event that a recorder could not store yet, from this machine's spool."""
-    found = state().spool.waiting().get(event_id)
+    """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
+    waiting = state().spool.waiting()
+    found = waiting.get(event_id) or waiting.get(key({"id": event_id, "outcome": "started"}))
     return _event(found) if found else None
 
 
 def _store(waiting: list[Waiting]) -> list[Waiting]:
     """Give the recorders what they lack; returns what they lack still."""
     here = state()
-    events = {line.event["id"]: _event(line) for line in waiting}
-    here.spool.set_aside([_bytes(line) for line in waiting if events[line.event["id"]] is None])
+    events = {line.key: _event(line) for line in waiting}
+    here.spool.set_aside([_bytes(line) for line in waiting if events[line.key] is None])
     by = {recorder.plugin: recorder for recorder in recording.recorders()}
     lacking: dict[str, set[str]] = {}
     replayed: dict[str, int] = {}
@@ -59,27 +61,26 @@ def _store(waiting: list[Waiting]) -> list[Waiting]:
     names = {name: None for line in waiting for name in line.recorders}
     for name in sorted(names, key=lambda name: name in by):
         lines = [line for line in waiting if name in line.recorders]
-        wanted = [event for line in lines if (event := events[line.event["id"]])]
+        wanted = {line.key: event for line in lines if (event := events[line.key])}
         if name in by:
-            taken = _replay_to(by[name], wanted)
+            taken = _replay_to(by[name], list(wanted.items()))
             replayed[name] = len(taken)
             here.metrics.audit_replayed.inc(len(taken))
         elif name in here.plugins.plugins and here.plugins.plugins[name].state != "active":
             taken = set()  # blocked or refused: it may come back
         else:
             here.spool.set_aside([_bytes(line) for line in lines])
-            taken = {event.id for event in wanted}
-        lacking[name] = {event.id for event in wanted} - taken
+            taken = set(wanted)
+        lacking[name] = wanted.keys() - taken
     _over({name for name in here.outages.copy() if replayed.get(name) or not lacking.get(name)}, replayed)
     kept = (
-        Waiting(line.event, tuple(name for name in line.recorders if line.event["id"] in lacking[name]))
-        for line in waiting
+        Waiting(line.event, tuple(name for name in line.recorders if line.key in lacking[name])) for line in waiting
     )
     return [line for line in kept if line.recorders]
 
 
-def _replay_to(recorder: Implementation, events: Sequence[Event]) -> set[str]:
-    """Have one recorder store the events, a batch a transaction; returns the ids of those that it took.
+def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) -> set[str]:
+    """Have one recorder store the events, each with its key, a batch a transaction; returns the keys that it took.
 
     One that it does not take does not hold up the others. A batch of which nothing is taken ends the attempt.
     """
@@ -90,10 +91,10 @@ def _replay_to(recorder: Implementation, events: Sequence[Event]) -> set[str]:
         until = time.monotonic() + BATCH_SECONDS
         try:
             with unit_of_work() as session:
-                for event in events[:BATCH]:
+                for key_of_event, event in events[:BATCH]:
                     tried += 1
                     if not recording.record(event, session, (recorder,)):
-                        stored.add(event.id)
+                        stored.add(key_of_event)
                     if time.monotonic() > until:
                         break
         except HOOK_ERRORS:

@@ -12,7 +12,7 @@ import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,11 @@ class Waiting:
     event: dict[str, Any]
     recorders: tuple[str, ...]
 
+    @property
+    def key(self) -> str:
+        """What tells the event from every other one that waits."""
+        return key(self.event)
+
     def line(self) -> dict[str, Any]:
         """The event as a line of the file."""
         return {"event": self.event, "recorders": self.recorders}
@@ -71,6 +76,7 @@ class Spool:
         self._file = folder / FILE
         self._lock = threading.Lock()
         self._held: list[dict[str, Any]] = []
+        self._held_lock = threading.Lock()
         self._taken: set[tuple[str, str]] = set()
         self.due = False
         """Whether this process spooled something since it last replayed."""
@@ -84,6 +90,11 @@ class Spool:
             return not self._held and self._file.stat().st_size == 0
         except OSError:
             return not self._held
+
+    @property
+    def held(self) -> int:
+        """How many lines are only in memory, because the disk did not take them."""
+        return len(self._held)
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""
@@ -99,7 +110,7 @@ class Spool:
         self._append({"settles": event_id, "as": settlement})
 
     def waiting(self) -> dict[str, Waiting]:
-        """What waits, by the events' ids, the oldest first."""
+        """What waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
         if self.empty:
             return {}
         content = b""
@@ -111,8 +122,16 @@ class Spool:
         """Hand what waits to `store`, the oldest first, and keep what that returns: what waits still.
 
         One process replays at a time; others go on spooling meanwhile. After a crash, what was stored already is
-        handed over again. Raises OSError if the file cannot be read or replaced.
+        handed over again. Raises OSError if the file cannot be read or replaced; what is only in memory is handed over
+        all the same.
         """
+        try:
+            self._replay(store)
+        except OSError:
+            self._replay_held(store)
+            raise
+
+    def _replay(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
         with self._locked(REPLAY_LOCK, wait=False) as mine:
             if not mine:
                 return
@@ -130,6 +149,24 @@ class Spool:
                 with self._locked(LOCK):
                     self._replace(_encoded(lines) + self._read()[len(old) :])
                 self._taken.clear()
+
+    def _replay_held(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
+        """Hand over what the disk does not take."""
+        if not self._held_lock.acquire(blocking=False):
+            return
+        try:
+            with self._lock:
+                held = list(self._held)
+            waiting = list(_sorted_out(_encoded(held), self._taken).waiting.values())
+            if not waiting:
+                return
+            kept = store(waiting)
+            done = {line.key for line in waiting} - {line.key for line in kept}
+            with self._lock:
+                self._taken |= _pairs(waiting) - _pairs(kept)
+                self._held[: len(held)] = [line for line in held if _subject(line) not in done]
+        finally:
+            self._held_lock.release()
 
     def set_aside(self, lines: list[bytes]) -> None:
         """Put lines that nobody can use where a person can look at them. Raises OSError if that cannot be done."""
@@ -215,8 +252,18 @@ def _encoded(lines: Iterable[dict[str, Any]]) -> bytes:
     return b"".join(dumps(line).encode() + b"\n" for line in lines)
 
 
+def key(event: Mapping[str, Any]) -> str:
+    """What tells an event from others: its id; an intent is apart from the outcome with the same id."""
+    return f"{event['id']} started" if event.get("outcome") == "started" else str(event["id"])
+
+
+def _subject(line: Mapping[str, Any]) -> str:
+    """The key of the event that a line is about."""
+    return key(line["event"]) if "event" in line else str(line["settles"])
+
+
 def _pairs(lines: Iterable[Waiting]) -> set[tuple[str, str]]:
-    return {(line.event["id"], recorder) for line in lines for recorder in line.recorders}
+    return {(line.key, recorder) for line in lines for recorder in line.recorders}
 
 
 def _sorted_out(content: bytes, taken: set[tuple[str, str]]) -> Content:
@@ -231,22 +278,22 @@ def _sorted_out(content: bytes, taken: set[tuple[str, str]]) -> Content:
             found.unreadable.append(raw)
         elif "event" in line:
             # A later line about an event is the truth about it: a change that was prepared and then failed.
-            lines[line["event"]["id"]] = line
+            lines[key(line["event"])] = line
         elif "prepared" in lines.get(line["settles"], ()):
             if line["as"] == "committed":
                 del lines[line["settles"]]["prepared"]
             else:
                 del lines[line["settles"]]
-    for event_id, line in lines.items():
+    for about, line in lines.items():
         event = line["event"]
         if "prepared" in line:
             if _may_live(line):
                 found.under_way.append(line)
                 continue
-            event = event | {"outcome": "interrupted"}
-        recorders = tuple(name for name in line["recorders"] if (event_id, name) not in taken)
+            event = event | {"outcome": "interrupted", "doubtful": True}
+        recorders = tuple(name for name in line["recorders"] if (about, name) not in taken)
         if recorders:
-            found.waiting[event_id] = Waiting(event, recorders)
+            found.waiting[about] = Waiting(event, recorders)
     return found
 
 

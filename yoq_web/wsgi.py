@@ -13,7 +13,7 @@ from contextlib import suppress
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import exclusion, pulsing, replaying
+from yoq_web import exclusion, external, pulsing, replaying
 from yoq_web.app import create_app
 from yoq_web.state import state_of
 
@@ -21,6 +21,9 @@ log = get_logger("yoq_web")
 
 PULSE_SECONDS = 1.0
 """How often a serving process looks after what is due."""
+
+LAST_SECONDS = 5.0
+"""How long a worker whose server was killed may take to store what it has only in memory."""
 
 
 def application() -> Flask:
@@ -30,16 +33,20 @@ def application() -> Flask:
     exclusion.hold(state_of(app).settings)
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=_die_with, args=(parent,), name="parent", daemon=True).start()
+        threading.Thread(target=_die_with, args=(app, parent), name="parent", daemon=True).start()
     threading.Thread(target=_pulse, args=(app,), name="pulse", daemon=True).start()
     _watch_signals(app)
     multiprocessing.util.Finalize(None, _finish, args=(app,), exitpriority=100)
     return app
 
 
-def _die_with(parent: multiprocessing.process.BaseProcess) -> None:
+def _die_with(app: Flask, parent: multiprocessing.process.BaseProcess) -> None:
     # A killed server must not leave a worker that goes on answering on its port.
     parent.join()
+    if state_of(app).spool.held:
+        last = threading.Thread(target=_finish, args=(app,), name="finish", daemon=True)
+        last.start()
+        last.join(LAST_SECONDS)
     os._exit(1)
 
 
@@ -67,6 +74,7 @@ def _pulse(app: Flask) -> None:
             with app.app_context():
                 state_of(app).attempts.flush()
                 replaying.replay()
+                external.sweep()
             pulsing.beat(app)
         except Exception as error:
             # The next beat may succeed; ending the thread would silence it for good.
@@ -76,5 +84,14 @@ def _pulse(app: Flask) -> None:
 
 
 def _finish(app: Flask) -> None:
+    """Store what is only in memory, or say that it is lost with this process."""
+    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError):  # not on the main thread: the server was killed, and nobody sends a signal
+            signal.signal(again, signal.SIG_IGN)
+    here = state_of(app)
     with app.app_context():
-        state_of(app).attempts.flush(everything=True)
+        here.attempts.flush(everything=True)
+        if here.spool.held:
+            replaying.replay()
+        if here.spool.held:
+            log.critical("records are lost with this process; the log has them", records=here.spool.held)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.models import SETTLED, STARTED, Entry
 from yoq_audit.retention.forgotten import was_recorded
-from yoq_web import Event, dumps
+from yoq_web import Event, dumps, spooled
 
 VERSION = 1
 """How entries are written now; stored with each."""
@@ -73,8 +73,8 @@ def append(event: Event, session: Session) -> None:
 def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> None:
     """Raise Clash unless what is stored under the event's id is this event."""
     stored = connection.execute(BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
-    # The outcome that was stored first is the right one, if that of a doubtful event was.
-    free = {"nonce", "outcome", "reason"} if event.doubtful else {"nonce"}
+    # The outcome that was stored first is the right one, if that of a doubtful event was. Its details may say more.
+    free = {"nonce", "outcome", "reason", "details"} if event.doubtful else {"nonce"}
     differing = [name for name, was, now in zip(STORED, stored, row, strict=True) if was != now and name not in free]
     if differing:
         raise Clash(f"another entry is stored under the id of {event.id}: it differs in {', '.join(differing)}")
@@ -121,3 +121,11 @@ def find(session: Session, event_id: str) -> Row[Any] | None:
     """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
     by_id = NEWEST.where(TABLE.c.event_id == event_id)
     return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
+
+
+def waits(row: Row[Any] | None, event_id: str) -> Event | None:
+    """The event, if the spool has what the log should show of it: it, or the outcome of what is stored as begun."""
+    if row is not None and row.outcome != "started":
+        return None
+    event = spooled(event_id)
+    return event if event and (row is None or event.outcome != "started") else None

@@ -44,6 +44,8 @@ def provable() -> Iterator[None]:
         raise _unprovable("the log was rewound", f"{error}; {VERIFY}") from error
     except HeadMissing as error:
         raise _unprovable("the log's head is missing", str(error)) from error
+    except CannotSign as error:
+        raise _unprovable("this machine does not sign the log", str(error)) from error
     except SettingsError as error:
         # Named by its file alone: the caller need not learn where the data directory is.
         reason = str(error).replace(f"{keys.settings().data_dir}/", "")
@@ -92,7 +94,7 @@ def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
     """
     for _ in range(2):  # an entry may be committed between the sealing and the look at it
         row = log.find(db.session(), event_id)
-        if row is None:
+        if row is None or log.waits(row, event_id):
             raise _absent(event_id)
         newest = sealed_now()
         index = db.session.scalar(select(Leaf.leaf_index).where(Leaf.entry_id == row.id))

@@ -54,8 +54,8 @@ def get_entry(event_id: str) -> dict[str, Any]:
         if event := spooled(event_id):
             return waiting(event)
         raise
+    if event := log.waits(row, event_id):
+        return waiting(event)
     if row is not None:
         return documents([row])[0]
-    if event := spooled(event_id):
-        return waiting(event)
     raise absent(db.session(), event_id)

@@ -26,7 +26,7 @@ SLOW_SECONDS = 1.0
 """A verification that takes longer shows how far it is."""
 
 
-@group.command("verify")
+@group.command("verify", read_only=True)
 @as_json
 def verify_command(as_json: bool) -> None:
     """Check the whole log: entries, tree, checkpoints and the head outside the database. Changes nothing."""
