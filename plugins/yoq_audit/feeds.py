@@ -22,6 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web import Problem, current_actor
 from yoq_web.guard import authenticate
+from yoq_web.problems import of_database
 from yoq_web.state import state_of
 
 MOST = {"exports": 4, "streams": 16}
@@ -125,6 +126,14 @@ class Term:
                 return "whether the token is still good cannot be told now; ask again"
         good = actor is not None and actor.label == self._actor.label and actor.allows(self._scope)
         return None if good else "the token is not good any more"
+
+
+def told(error: Exception) -> str:
+    """What a client may know of an error that ended its feed."""
+    if isinstance(error, SQLAlchemyError):
+        problem = of_database(error)
+        return problem.error if problem else "internal error"
+    return error.error if isinstance(error, Problem) else "internal error"
 
 
 def limit_stalls(port: int) -> None:

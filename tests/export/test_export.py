@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import tracemalloc
 from pathlib import Path
@@ -53,7 +52,6 @@ def test_filters_are_those_of_the_list(api: Api, database_url: str, monkeypatch:
         listed = api("GET", f"/v1/audit?limit=500&order=asc&{query}").json
         assert listed is not None
         assert found == [entry["event_id"] for entry in listed], query
-        assert len(found) < 101
     everything = events(export(api))
     assert len(everything) == len(set(everything)) == len(api.entries())
 
@@ -63,7 +61,11 @@ def test_it_is_recorded_before_anything_leaves(api: Api, database_url: str) -> N
     filled(api.app, database_url, 3)
     answer = api("GET", "/v1/audit/export?actor=actor-1&actor=api-token&since=2000d&with_proofs=1", buffered=False)
     newest = api.entries(1)[0]
-    assert (newest["action"], newest["outcome"], newest["event_id"]) == ("audit_export", "ok", answer.headers["Audit-Id"])
+    assert (newest["action"], newest["outcome"], newest["event_id"]) == (
+        "audit_export",
+        "ok",
+        answer.headers["Audit-Id"],
+    )
     filters = ["actor=actor-1", "actor=api-token", "since=2000d"]
     assert newest["details"] == {"format": "ndjson", "with_proofs": True, "filters": filters}
     assert answer.headers["Content-Type"] == "application/x-ndjson"
@@ -157,7 +159,7 @@ def test_memory_does_not_grow_with_the_log(app: Flask, database_url: str, with_p
 def test_the_commands_write_private_files_at_once_or_not_at_all(
     app: Flask, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`audit export` writes to standard output, or a file of mode 0600 that is there when it is whole; it is recorded."""
+    """`audit export` writes to standard output, or a file of mode 0600 that is there when whole; it is recorded."""
     filled(app, database_url, 20)
     assert output(app, "audit", "export", "--action", "secret_set").count("\n") == 20
     file = tmp_path / "out" / "export.csv"
@@ -176,7 +178,7 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
         said = failure(app, "audit", "export", "-o", str(file))
     assert said == f"{file} cannot be written: No space left on device\n"
     assert file.read_bytes().count(b"\r\n") == 5  # the file before is untouched, and nothing lies beside it
-    assert os.listdir(file.parent) == ["export.csv"]
+    assert list(file.parent.iterdir()) == [file]
     assert "cannot be written" in failure(app, "audit", "export", "-o", str(tmp_path / "none" / "x"))
     assert "only ndjson" in failure(app, "audit", "export", "--format", "ocsf", "--with-proofs")
     assert "since" in failure(app, "audit", "export", "--since", "yesterday")

@@ -40,7 +40,7 @@ class Pages:
         query = (
             select(LEAVES.c.leaf_index, *(TABLE.c[name] for name in STORED))
             .select_from(PLACED)
-            .where(LEAVES.c.leaf_index >= bindparam("first"), LEAVES.c.leaf_index < bindparam("end"))
+            .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
             .where(*filters.conditions(dialect.name))
             .order_by(LEAVES.c.leaf_index)
             .limit(PAGE)
@@ -53,8 +53,7 @@ class Pages:
     def read(self, first: int, end: int) -> list[Row]:
         """The first matching entries, PAGE at most, of the places from `first` on and before `end`."""
         with self._app.app_context():
-            values = self._values({"first": first, "end": end})
-            return list(db.session().connection().exec_driver_sql(self._statement, values))
+            return list(db.session().connection().exec_driver_sql(self._statement, self._values(first, end)))
 
     def between(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
         """Pages of matching entries, some of them empty, each with the place up to which everything was looked at."""
@@ -67,17 +66,15 @@ class Pages:
             yield rows, first
 
 
-def _binder(compiled: SQLCompiler) -> Callable[[dict[str, int]], Any]:
-    """What gives the driver the statement's values, in the form that it takes."""
-    order = compiled.positiontup
-    if order is None:
-        return compiled.construct_params
+def _binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:
+    """What gives the driver the statement's values for a first place and an end, in the form that it takes."""
+    fixed, order = dict(compiled.params), compiled.positiontup
 
-    def in_order(values: dict[str, int]) -> tuple[Any, ...]:
-        named = compiled.construct_params(values)
-        return tuple(named[name] for name in order)
+    def bound(first: int, end: int) -> Any:
+        named = fixed | {"first": first, "end": end}
+        return named if order is None else tuple(named[name] for name in order)
 
-    return in_order
+    return bound
 
 
 def span(app: Flask, filters: Filters, size: int) -> tuple[int, int]:

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response
 from pydantic import Field
-from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
 from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.operations import Export, audit_export, begin
-from yoq_audit.feeds import Feed, Over, Term
+from yoq_audit.feeds import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
 from yoq_web import endpoint
 from yoq_web.logs import rendered
@@ -65,10 +64,6 @@ def _pieces(export: Export, term: Term) -> Iterator[bytes]:
             term.check()
     except Over as over:
         yield FORMATS[export.format].broken_off(str(over))
-    except SQLAlchemyError as error:
-        log.error("the database does not answer an export", exception=rendered(error))  # noqa: TRY400 - it is rendered
-        yield FORMATS[export.format].broken_off("database unavailable")
-    except Exception as error:  # noqa: BLE001 - whatever it is
-        # The server would end the answer as if it were whole.
-        log.error("an export failed", exception=rendered(error))  # noqa: TRY400 - it is rendered
-        yield FORMATS[export.format].broken_off("internal error")
+    except Exception as error:  # noqa: BLE001 - whatever it is, the server would end the answer as if it were whole
+        log.error("an export broke off", exception=rendered(error))  # noqa: TRY400 - rendered() leaves values out
+        yield FORMATS[export.format].broken_off(told(error))

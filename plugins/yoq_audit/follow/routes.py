@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Flask, Response, current_app, request
 from pydantic import Field
-from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
 from yoq_audit import watch
 from yoq_audit.export.ndjson import line
 from yoq_audit.export.pages import Row
-from yoq_audit.feeds import Feed, Over, Term
+from yoq_audit.feeds import Feed, Over, Term, told
 from yoq_audit.follow.operations import Following, audit_follow, begin, growth
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.encoding import decimal
@@ -101,9 +100,9 @@ def _events(app: Flask, following: Following, term: Term) -> Iterator[bytes]:
             _sealing(app)
     except Over as over:
         yield f": {over}\n\n".encode()
-    except SQLAlchemyError as error:
-        log.error("the database does not answer a stream", exception=rendered(error))  # noqa: TRY400 - it is rendered
-        yield b": database unavailable\n\n"
+    except Exception as error:  # noqa: BLE001 - the client is told that it did not end for a reason of its own
+        log.error("a stream broke off", exception=rendered(error))  # noqa: TRY400 - rendered() leaves values out
+        yield f": {told(error)}\n\n".encode()
 
 
 def _encoded(rows: list[Row]) -> bytes:
