@@ -129,9 +129,8 @@ def test_two_nodes_prune_once(app: Flask, make_app: MakeApp, api: Api, database_
         late = pruning.plan(86400)
         late.go_on()
     assert prune(app) == 256
-    with acting(other):
-        with pytest.raises(Problem, match="pruned meanwhile"):
-            pruning.announce(late, "1d", "command")
+    with acting(other), pytest.raises(Problem, match="pruned meanwhile"):
+        pruning.announce(late, "1d", "command")
     done = [entry["outcome"] for entry in api.entries() if entry["action"] == "audit_prune"]
     assert done == ["failed", "ok"]
     assert minimum(api) == 256

@@ -100,7 +100,7 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
     erasing.erase(found, reason)
     erasing.wipe(rewrite=rewrite)
     click.echo(f"erased: {entry}, number {found.places[-1]} of the log")
-    click.echo(REMAINS, err=True)
+    click.echo(REMAINS)
 
 
 archives = click.Group("archive", help="Check and read the archives that pruning leaves; offline.")

@@ -1,0 +1,78 @@
+"""A fault at each statement of pruning and erasing: what is missing was announced, and what was announced gets done."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+import psycopg
+import pytest
+from flask import Flask
+from sqlalchemy.exc import SQLAlchemyError
+
+from tests.door import acting, behind
+from tests.retention.kit import old_event, store
+from tests.tampering import seal
+from tests.test_faults import faulty
+from yoq_audit.retention import announced, erasing, pruning
+from yoq_audit.retention.forgotten import minimum
+from yoq_audit.verify_commands import check
+from yoq_web import Problem, db
+from yoq_web.replaying import replay
+
+LEFT = "SELECT event_id FROM audit_log WHERE action = 'retention_test' ORDER BY id"
+UNDER = "SELECT 1 FROM audit_leaf WHERE leaf_index < (SELECT max(minimum) FROM audit_minimum)"
+
+
+@pytest.mark.parametrize("what", ["prune", "erase"])
+def test_a_fault_at_each_statement(app: Flask, database_url: str, what: str) -> None:
+    """Wherever it stops, nothing is missing that is not announced; and what was announced is done afterwards."""
+
+    def prepared() -> Callable[[], object]:
+        """What is to be done, as far as it only reads."""
+        if what == "erase":
+            found = erasing.find(behind(database_url, LEFT)[0]["event_id"])
+            return lambda: erasing.erase(found, "asked")
+        planned = pruning.plan(-60)  # the announcements before it, too
+        planned.go_on()
+        assert planned.reached > planned.before
+
+        def act() -> None:
+            pruning.announce(planned, "1d", "test")
+            pruning.finish()
+
+        return act
+
+    with app.app_context():
+        engine = db.engine
+    wanted = 256 if what == "prune" else 40
+    reached, number, faults, done = True, 0, 0, 0
+    while reached:
+        number += 1
+        assert number < 100, "it never ended"
+        if (there := len(behind(database_url, LEFT))) < (wanted if what == "prune" else 1):
+            store(app, [old_event(3 * 86400, number) for number in range(wanted)])
+            there += wanted
+        with faulty(engine) as fault, acting(app):
+            act = prepared()
+            fault.arm(number)
+            try:
+                act()
+            except (SQLAlchemyError, Problem, sqlite3.Error, psycopg.Error):
+                faults += 1
+            reached = fault.heard >= number
+            fault.arm(None)
+        with acting(app):
+            assert check().ok, number
+            replay()
+            seal(app)
+            assert pruning.finish()
+            assert check().ok, number
+        done += len(behind(database_url, LEFT)) < there
+        assert behind(database_url, UNDER) == []
+    assert faults > 10
+    assert done > 5
+    with acting(app):
+        found = announced.newest_pruning(db.session())
+        assert found is None or found.minimum == minimum(db.session()) > 0
+        assert announced.sealed_erasures(db.session()) == []
