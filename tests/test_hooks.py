@@ -177,14 +177,19 @@ def test_yoq_before_operation_that_raises(make_app: MakeApp, error: BaseExceptio
     assert "strict" in entry["reason"]
 
 
-def turned(text: bytes) -> bytes:
-    """What a plugin wraps and unwraps with."""
-    return text[::-1]
+def wrap_key(key: bytes) -> bytes:
+    """Wrap as badly as can be told apart from not at all."""
+    return key[::-1]
+
+
+def unwrap_key(wrapped: bytes) -> bytes:
+    """Unwrap what wrap_key() wrapped."""
+    return wrapped[::-1]
 
 
 def test_yoq_wrap_key_wraps_the_data_key(make_app: MakeApp) -> None:
     """The first bytes win and no key file is made; a plugin that returns None leaves it to the others."""
-    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    kms = Made("kms", yoq_wrap_key=wrap_key, yoq_unwrap_key=unwrap_key)
     app = make_app(kms, Made("none", yoq_wrap_key=lambda: None))
     assert set_secret(Api(app)) == 200
     assert not (state_of(app).settings.data_dir / "secrets.key").exists()
@@ -201,18 +206,18 @@ def test_yoq_wrap_key_that_raises(make_app: MakeApp, error: BaseException) -> No
 
 def test_yoq_unwrap_key_is_asked_of_who_wrapped(make_app: MakeApp) -> None:
     """A process that has just started asks the plugin that wrapped the key, and no other; without it nothing goes."""
-    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    kms = Made("kms", yoq_wrap_key=wrap_key, yoq_unwrap_key=unwrap_key)
     assert set_secret(Api(make_app(kms))) == 200
     assert set_secret(Api(make_app(kms, Made("other", yoq_unwrap_key=raising(RuntimeError()))))) == 200
-    assert set_secret(Api(make_app(Made("other", yoq_unwrap_key=lambda wrapped: turned(wrapped))))) == 500
+    assert set_secret(Api(make_app(Made("other", yoq_unwrap_key=unwrap_key)))) == 500
 
 
 @wrong
 def test_yoq_unwrap_key_that_raises(make_app: MakeApp, error: BaseException) -> None:
     """The operation fails; what is stored stays as it is, and opens when the plugin works again."""
-    kms = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=lambda wrapped: turned(wrapped))
+    kms = Made("kms", yoq_wrap_key=wrap_key, yoq_unwrap_key=unwrap_key)
     assert set_secret(Api(make_app(kms))) == 200
-    broken = Made("kms", yoq_wrap_key=lambda key: turned(key), yoq_unwrap_key=raising(error))
+    broken = Made("kms", yoq_wrap_key=wrap_key, yoq_unwrap_key=raising(error))
     assert set_secret(Api(make_app(broken))) == 503
     assert set_secret(Api(make_app(kms))) == 200
 

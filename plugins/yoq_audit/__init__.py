@@ -8,8 +8,10 @@ from sqlalchemy.orm import Session
 
 from yoq_audit import (
     commands,
+    key_commands,  # noqa: F401 - adds its commands to the group
     log_routes,
     proof_commands,
+    rotating,
     routes,
     verify_commands,  # noqa: F401 - adds its command to the group
     watch,
@@ -42,7 +44,7 @@ OFFLINE_COMMANDS = {
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        operations=(audit_export, audit_follow, audit_prune, audit_erase),
+        operations=(audit_export, audit_follow, audit_prune, audit_erase, *rotating.OPERATIONS),
         blueprints=(
             routes.blueprint,
             query_routes.blueprint,

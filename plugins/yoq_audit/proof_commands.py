@@ -1,4 +1,4 @@
-"""The commands of proofs: write one, check one offline, show the log's key."""
+"""The commands of proofs: write one, check one offline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yoq_audit.showing import documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, db, dumps, named
+from yoq_web import Failure, dumps, named
 from yoq_web.commands import printable
 
 
@@ -27,16 +27,6 @@ def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> No
     output.write(proof.format().encode())
     if document is not None:
         document.write(f"{dumps(proved_part(documents([row])[0]))}\n".encode())
-
-
-@group.command("key")
-def key_command() -> None:
-    """Print the log's public keys, the newest last."""
-    found = proving.known_keys(db.session())
-    if not found:
-        raise Failure("the log has no entries yet, and so no key")
-    for vkey in found:
-        click.echo(vkey)
 
 
 @click.command("check-proof")

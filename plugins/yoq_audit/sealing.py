@@ -192,7 +192,7 @@ def _begin() -> None:
             key = Signer.generate(keys.settings().log_origin)
             keys.write_next(key)
         with unit_of_work() as session:
-            _lock(session)
+            lock(session)
             if session.scalar(anybody) is None:
                 if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
                     raise Rewound("the log is there, but none of its keys")
@@ -204,7 +204,7 @@ def _begin() -> None:
 
 def _turn(session: Session) -> Signing | None:
     """Who signs now, alone among all processes until the transaction ends; the next key is put in its place first."""
-    _lock(session)
+    lock(session)
     signing = _signing(session)
     if signing is not None and signing.promoted:
         if latest(session) is None:
@@ -252,6 +252,14 @@ def _settled_signing() -> Signing | None:
             return _turn(session)
 
 
+def newest_key(session: Session, own: Signer) -> Verifier:
+    """The last key of the chain that a machine's key belongs to. Raises CannotSign if it belongs to none."""
+    chain = keys.stored_chain(session, own)
+    if chain.forked or chain.missing == own.verifier:
+        raise CannotSign(f"{keys.KEY_FILE} is not the log's key")
+    return chain.keys[-1]
+
+
 def announced_in_signed(session: Session, key: Verifier) -> bool:
     """Whether the entry that announces a key is in the tree of a signed checkpoint."""
     place = session.scalar(
@@ -264,7 +272,8 @@ def announced_in_signed(session: Session, key: Verifier) -> bool:
     return place is not None and newest is not None and newest.size > place
 
 
-def _lock(session: Session) -> None:
+def lock(session: Session) -> None:
+    """Be the only one of all machines that seals, or changes a key, until the transaction ends."""
     if session.get_bind().dialect.name != "sqlite":
         session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
 

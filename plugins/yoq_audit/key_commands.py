@@ -1,0 +1,50 @@
+"""The commands of the log's signing key and of its head."""
+
+from __future__ import annotations
+
+import click
+
+from yoq_audit import proving, rotating, sealing
+from yoq_audit.commands import group
+from yoq_audit.verify_commands import Bar, check
+from yoq_web import Failure, db
+from yoq_web.commands import printable
+
+
+@group.group("key", invoke_without_command=True)
+@click.pass_context
+def key_group(ctx: click.Context) -> None:
+    """Print the log's public keys, the newest last; or give it a new one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    found = proving.known_keys(db.session())
+    if not found:
+        raise Failure("the log has no entries yet, and so no key")
+    for vkey in found:
+        click.echo(vkey)
+
+
+@key_group.command("rotate")
+def rotate_command() -> None:
+    """Give the log a new signing key, and print its public half.
+
+    An entry announces it, which the old key signs; what was signed before still verifies.
+    """
+    with proving.provable():
+        click.echo(rotating.rotate_key())
+
+
+@group.command("accept-head")
+def accept_head_command() -> None:
+    """Go on where log.head was lost, after the whole log was verified.
+
+    Whether the log was cut off before cannot be told any more: compare it with a checkpoint that somebody kept.
+    """
+    with Bar() as bar:
+        report = check(bar)
+    for finding in report.findings:
+        if finding.message != sealing.HEAD_MISSING:
+            raise Failure(f"the log does not hold: {printable(finding.message)}")
+    with proving.provable():
+        head = rotating.accept_head()
+    click.echo(f"the log of {head.size} entries is taken as it is")
