@@ -40,7 +40,7 @@ class Keeper:
     """Names, or patterns of names, of key files in the data directory without which the tables are of little use."""
 
     def ready(self) -> None:
-        """Called just before a backup's copy is made."""
+        """Called on the present database just before a backup's copy is made, and before a restore looks at it."""
 
     def mark(self, connection: Connection) -> Mark:  # noqa: ARG002 - for those who override it
         """Where the tables stand, read over a connection to the copy that is being backed up."""

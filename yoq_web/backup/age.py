@@ -180,7 +180,9 @@ def _file_key(passphrase: str, found: re.Match[bytes]) -> bytes:
 
 def _stretched(passphrase: str, salt: bytes, work: int) -> bytes:
     salted = VERSION + b"/scrypt" + salt
-    return hashlib.scrypt(passphrase.encode(), salt=salted, n=1 << work, r=8, p=1, dklen=32, maxmem=(1 << work) * 1032)
+    return hashlib.scrypt(
+        passphrase.encode(), salt=salted, n=1 << work, r=8, p=1, dklen=32, maxmem=(1 << work) * 1024 + (1 << 20)
+    )
 
 
 def _authenticated(file_key: bytes, head: bytes) -> bytes:

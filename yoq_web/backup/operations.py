@@ -195,6 +195,7 @@ def _keys(data_dir: Path) -> dict[str, bytes]:
 
 def _described(connection: Connection, database: Path, keys: list[str]) -> Manifest:
     settings = state().settings
+    rows = counted(connection)
     current = {found.lineage.name: found.current for found in standings(connection.engine) if found.current is not None}
     return Manifest(
         format=FORMAT,
@@ -203,7 +204,7 @@ def _described(connection: Connection, database: Path, keys: list[str]) -> Manif
         created_at=int(time.time()),
         database="sqlite" if settings.on_sqlite else "postgresql",
         lineages=current,
-        rows=counted(connection),
+        rows=rows,
         marks={owner: dict(mark) for owner, keeper in keepers() if (mark := keeper.mark(connection))},
         keys=keys,
         sha256="",

@@ -20,7 +20,7 @@ from yoq_web import exclusion, recording
 from yoq_web.backup import postgres
 from yoq_web.backup.age import NotOpened, Transform
 from yoq_web.backup.carrying import carry, remake
-from yoq_web.backup.checking import check, keepers, refused
+from yoq_web.backup.checking import check, counted, keepers, refused
 from yoq_web.backup.container import Content, NotABackup
 from yoq_web.backup.copying import sqlite_engine
 from yoq_web.backup.manifest import Manifest
@@ -94,6 +94,8 @@ class Restore:
             self._check_alone()
             # It may not be as it was: the records that wait belong into the trail that stays.
             state().recover()
+            for _, keeper in keepers():
+                keeper.ready()
             result: Restored | None = None
             try:
                 with self._candidate(folder) as candidate:
@@ -101,8 +103,9 @@ class Restore:
                     yield result
                     self._restore(candidate, result)
             except Problem as problem:
-                if self._begun:
-                    raise  # its entry is made
+                # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
+                if self._begun or _blank():
+                    raise
                 with restore_done.undertaken(str(self._path)):
                     raise problem from problem.__cause__
 
@@ -237,6 +240,12 @@ def _database(content: Content, kind: str) -> Iterator[Engine]:
         postgres.load(engine, content.database)
         content.database.unlink()
         yield engine
+
+
+def _blank() -> bool:
+    """Whether nothing is stored in the present database, as on a new machine."""
+    with db.engine.connect() as connection:
+        return not any(rows for name, rows in counted(connection).items() if not name.startswith("alembic_version"))
 
 
 def age_of(manifest: Manifest) -> str:
