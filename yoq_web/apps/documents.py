@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from yoq_web.apps.rollout import Rollout
@@ -184,16 +185,22 @@ def history_entry(release: Snapshot, *, current: bool, previous: bool) -> Docume
     }
 
 
-def fitting(documents: Iterable[Document], limit: int = CLIENT_LIMIT) -> list[Document]:
-    """As many of the documents, from the first on, as make an array of at most `limit` bytes."""
-    kept: list[Document] = []
-    size = 2
-    for document in documents:
-        size += len(dumps(document).encode()) + 1
-        if size > limit:
-            break
-        kept.append(document)
-    return kept
+def fitting(documents: Sequence[Document], limit: int = CLIENT_LIMIT) -> list[Document]:
+    """As many of the documents, from the first on, as make an array of at most `limit` bytes.
+
+    If they are too many they first lose the members that only repeat, one level deeper, what the others say: yoq's
+    CLI reads none of these.
+    """
+    sizes = [len(dumps(document).encode()) + 1 for document in documents]
+    if sum(sizes) + 2 > limit:
+        documents = [{key: document[key] for key in document if key not in REPEATING} for document in documents]
+        sizes = [len(dumps(document).encode()) + 1 for document in documents]
+    fit = sum(total + 2 <= limit for total in accumulate(sizes))
+    return list(documents[:fit])
+
+
+REPEATING = ("rollout", "current_release", "previous_successful_release", "release")
+"""The members of a status document or history entry that hold nothing new."""
 
 
 def _counts(release: Snapshot) -> Document:

@@ -134,9 +134,13 @@ def _details(moves: Moves) -> dict[str, str | list[str]]:
     told = [moves.after[key] for key in moves.changed]
     return {
         "agent_status": moves.status,
-        "moved": [f"{row.workload.name} {row.id} -> {row.agent_id}" for row in told if row.agent_id],
-        "waiting": [f"{row.workload.name} {row.id}" for row in told if not row.agent_id],
+        "moved": [f"{_called(row)} -> {row.agent_id}" for row in told if row.agent_id],
+        "waiting": [_called(row) for row in told if not row.agent_id],
     }
+
+
+def _called(row: Row) -> str:
+    return f"{row.app or '-'}/{row.workload.name} {row.id}"
 
 
 def _note_drained(now: int) -> None:

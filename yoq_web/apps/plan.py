@@ -29,6 +29,7 @@ class Row:
     rank: int | None = None
     master: str | None = None
     replaced_by: int | None = None
+    app: str | None = None
 
     @property
     def alive(self) -> bool:

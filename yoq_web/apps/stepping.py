@@ -106,10 +106,13 @@ def write(session: Session, step: Step, now: int) -> None:
     store.save_rows(session, step.app, step.rows_before, step.rows_after, now)
 
 
-def advance(number: int) -> None:
-    """Take what steps a release's rollout can take now. What ends by itself is recorded as done by the system."""
+def advance(number: int, at: int | None = None) -> None:
+    """Take what steps a release's rollout can take now, or at that time (seconds since 1970).
+
+    What ends by itself is recorded as done by the system.
+    """
+    now = int(time.time()) if at is None else at
     for _ in range(TRIES):
-        now = int(time.time())
         # Decided twice: only then is it known what to record, and only under the locks what is true.
         db.session.rollback()
         step = decide(db.session(), number, now)
@@ -154,7 +157,7 @@ def advance_due(now: int) -> None:
     db.session.rollback()
     for number in numbers:
         try:
-            advance(number)
+            advance(number, now)
         except HOOK_ERRORS as error:
             log.error("a rollout cannot go on", release=number, exception=rendered(error))  # noqa: TRY400 - hides values
             with unit_of_work() as session:

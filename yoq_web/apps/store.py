@@ -131,6 +131,7 @@ def _row(found: Assignment) -> Row:
         rank=found.rank,
         master=found.master,
         replaced_by=found.replaced_by,
+        app=found.app,
     )
 
 
