@@ -41,7 +41,7 @@ STORED = (
 SHOWN = (*STORED[:5], "id", *STORED[5:])
 """An entry's members in order. The first five are yoq's, and yoq's clients need them first."""
 
-NEWEST = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
+ENTRIES = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
 
 BY_EVENT = [
     select(*(TABLE.c[name] for name in STORED)).where(TABLE.c.event_id == bindparam("event_id"), kind)
@@ -112,14 +112,9 @@ def _insert(paramstyle: str) -> str:
     )
 
 
-def newest(session: Session, limit: int) -> Sequence[Row[Any]]:
-    """The newest entries first, at most `limit`, with the columns SHOWN."""
-    return session.execute(NEWEST.limit(limit)).all()
-
-
 def find(session: Session, event_id: str) -> Row[Any] | None:
     """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
-    by_id = NEWEST.where(TABLE.c.event_id == event_id)
+    by_id = ENTRIES.where(TABLE.c.event_id == event_id)
     return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
 
 

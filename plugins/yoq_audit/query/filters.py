@@ -73,12 +73,10 @@ class FilterQuery(BaseModel):
 
     def filters(self, now: int | None = None) -> Filters:
         """These filters, with times relative to `now` made absolute."""
-        return Filters(
-            *(tuple(dict.fromkeys(getattr(self, name))) for name in COLUMNS),
-            since=None if self.since is None else moment(self.since, now),
-            until=None if self.until is None else moment(self.until, now),
-            texts=(self.since, self.until),
-        )
+        since = None if self.since is None else moment(self.since, now)
+        until = None if self.until is None else moment(self.until, now)
+        values = {name: tuple(dict.fromkeys(getattr(self, name))) for name in COLUMNS}
+        return Filters(**values, since=since, until=until, texts=(self.since, self.until))
 
 
 @dataclass(frozen=True)

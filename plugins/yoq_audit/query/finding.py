@@ -45,7 +45,9 @@ def showable(frozen: Frozen | None) -> list[ColumnElement[bool]]:
     """That an entry is shown at all: it is in the set, and what it says to have begun has not ended there."""
     ended = TABLE.alias("ended")
     among = [frozen.holds(ended)] if frozen else []
-    settled = literal_column("ended.outcome <> 'started'")  # as the index of event ids needs it to be said
+    settled: ColumnElement[bool] = literal_column(
+        "ended.outcome <> 'started'"
+    )  # as the index of event ids needs it to be said
     # Not EXISTS, for which PostgreSQL may read the whole trail into a hash table beforehand.
     end = select(ended.c.id).where(ended.c.event_id == TABLE.c.event_id, settled, *among).limit(1).scalar_subquery()
     return [*([frozen.holds()] if frozen else []), or_(TABLE.c.outcome != "started", end.is_(None))]

@@ -44,7 +44,9 @@ def read(
         filters = filters.at(at.since, at.until)
     frozen.begin(session)
     try:
-        finder = Finder(session, filters, order == "desc", at and at.frozen, at and at.position)
+        finder = Finder(session, filters, order == "desc")
+        if at is not None:
+            finder.frozen, finder.position = at.frozen, at.position
         rows = finder.find(limit + 1) if limit else []
         shown = rows[:limit]
         shown = shown[: fitting(shown)]
