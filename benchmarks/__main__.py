@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import over_http, over_sqlite, reading, verify
+from benchmarks import agents, over_http, over_sqlite, reading, verify
 from benchmarks.peers import comparing
 
 BENCHMARKS: dict[str, Callable[[Path], float]] = {
@@ -18,6 +18,8 @@ BENCHMARKS: dict[str, Callable[[Path], float]] = {
     "our audited write / bare sqlite3 doing the same two writes": over_sqlite.measure,
     "`audit verify` of a million entries / hashing their leaves alone (goal 0.20)": verify.measure,
     "a page of `GET /v1/audit` on a long trail / on a thousand entries, the worst query (goal 1.5)": reading.measure,
+    "200 agents beating every 5 s: their heartbeats / those that the server can take (goal 0.25)": agents.measure,
+    "an export of a million entries / reading them with the bare cursor (goal 0.33)": export.measure,
     "our audited write / django-auditlog's (goal 2)": comparing.measure,
 }
 
@@ -27,7 +29,9 @@ def main() -> None:
     chosen = sys.argv[1:]
     for name, measure in BENCHMARKS.items():
         # The peers are installed only where they are asked for.
-        if not set(measure.__module__.split(".")) & set(chosen or ("over_http", "over_sqlite", "verify", "reading")):
+        if not set(measure.__module__.split(".")) & set(
+            chosen or ("over_http", "over_sqlite", "verify", "reading", "agents")
+        ):
             continue
         print(name)
         with tempfile.TemporaryDirectory(prefix="yoq-bench") as folder:

@@ -66,7 +66,7 @@ def measure(folder: Path) -> float:
         with may_commit():
             db.session.commit()
         db.engine.dispose()
-    with _served(environment) as port:
+    with served(environment) as port:
         _round(port, "plain")
         _round(port, "audited")
         ratios = []
@@ -78,7 +78,8 @@ def measure(folder: Path) -> float:
 
 
 @contextmanager
-def _served(environment: dict[str, str]) -> Iterator[int]:
+def served(environment: dict[str, str]) -> Iterator[int]:
+    """The server in a process of its own, answering at the port that this yields."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
