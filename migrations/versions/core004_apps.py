@@ -37,14 +37,14 @@ def upgrade() -> None:
     op.create_table(
         "apps",
         sa.Column("name", sa.String(), nullable=False),
-        sa.Column("newest", sa.BigInteger(), nullable=False),
+        sa.Column("newest", NUMBER, nullable=False),
         sa.ForeignKeyConstraint(["newest"], ["releases.number"], name=op.f("fk_apps_newest_releases")),
         sa.PrimaryKeyConstraint("name", name=op.f("pk_apps")),
         sa.UniqueConstraint("newest", name=op.f("uq_apps_newest")),
     )
     op.create_table(
         "rollouts",
-        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", NUMBER, autoincrement=False, nullable=False),
         sa.Column("app", sa.String(), nullable=False),
         sa.Column("status", sa.String(), nullable=False),
         sa.Column("control", sa.String(), nullable=False),
