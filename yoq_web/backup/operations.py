@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)
 FOLDER = "backups"
 """Of the data directory: where the server keeps those that it was asked for over HTTP."""
 SUFFIX = ".yoqbackup"
-NAMES = re.compile(r"[0-9]{8}-[0-9]{6}(-[0-9]{1,3})?\.yoqbackup")
+NAMES = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]-[0-2][0-9][0-5][0-9][0-5][0-9](-[0-9]{1,3})?\.yoqbackup")
 
 Steps = Callable[[str, int, int], object]
 """Told what is being done, how much of it is done and of how much."""
@@ -137,16 +138,16 @@ def take_own(recipients: Sequence[str] = ()) -> Kept:
         if not (folder / name).exists():
             break
     taken = take(folder / name, recipients=recipients, target=name)
-    return Kept(name, taken.size, taken.manifest.created_at)
+    return Kept(name, taken.size, _moment(name))
 
 
 def kept_backups() -> list[Kept]:
     """The backups in the server's own directory, the newest first."""
     kept = []
     for path in _folder().iterdir():
-        with suppress(FileNotFoundError):  # deleted meanwhile
+        with suppress(FileNotFoundError, ValueError):  # deleted meanwhile; or named like one, with no such day
             if NAMES.fullmatch(path.name):
-                kept.append(Kept(path.name, path.stat().st_size, int(path.stat().st_mtime)))
+                kept.append(Kept(path.name, path.stat().st_size, _moment(path.name)))
     return sorted(kept, key=lambda backup: backup.name, reverse=True)
 
 
@@ -166,6 +167,10 @@ def delete(name: str) -> None:
             files.sync_folder(path.parent)
         except OSError as error:
             raise of_disk(error) from error
+
+
+def _moment(name: str) -> int:
+    return calendar.timegm(time.strptime(name[:15], "%Y%m%d-%H%M%S"))
 
 
 def _named(name: str) -> Path:
