@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import agents, over_http, over_sqlite, reading, verify
+from benchmarks import agents, backup, export, over_http, over_sqlite, reading, verify
 from benchmarks.peers import comparing
 
 BENCHMARKS: dict[str, Callable[[Path], float]] = {
@@ -20,6 +20,8 @@ BENCHMARKS: dict[str, Callable[[Path], float]] = {
     "a page of `GET /v1/audit` on a long trail / on a thousand entries, the worst query (goal 1.5)": reading.measure,
     "200 agents beating every 5 s: their heartbeats / those that the server can take (goal 0.25)": agents.measure,
     "an export of a million entries / reading them with the bare cursor (goal 0.33)": export.measure,
+    "copying a database's file / backing it up encrypted": backup.taking,
+    "copying a database's file / restoring it with every check": backup.restoring,
     "our audited write / django-auditlog's (goal 2)": comparing.measure,
 }
 

@@ -14,6 +14,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from tests.conftest import ADMIN, Api
+from yoq_audit import feeds
 from yoq_web.endpoints import MAX_BODY, declaration_of
 
 HEADERS = {"Authorization": f"Bearer {ADMIN}"}
@@ -48,8 +49,11 @@ NASTY = [
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
-def test_answers_are_as_described(app: Flask, mode: GenerationMode) -> None:
+def test_answers_are_as_described(app: Flask, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Status, media type and form of every answer are as described; input described as good is taken, other refused."""
+    # Streams end at their first look.
+    monkeypatch.setattr(feeds, "LIFE_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     description = schemathesis.openapi.from_wsgi("/openapi.json", app)
     operations = [found.ok() for found in description.get_all_operations() if isinstance(found, Ok)]
     if mode is GenerationMode.NEGATIVE:  # what takes no input can be given no bad one
@@ -68,6 +72,9 @@ def try_operation(operation: APIOperation[Any, Any, Any, Any], mode: GenerationM
         excluded += [negative_data_rejection, positive_data_acceptance]
     if operation.path == "/v1/audit/stats":
         # Nor how a time is written relative to now, or how many buckets are too many.
+        excluded.append(positive_data_acceptance)
+    if operation.path in ("/v1/audit/export", "/v1/audit/stream"):
+        # Nor that only ndjson has proofs, or that a place is beyond the log.
         excluded.append(positive_data_acceptance)
     if operation.path == "/v1/audit/log/consistency":
         # No description says that one size must not be beyond the other.

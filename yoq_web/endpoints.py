@@ -76,7 +76,8 @@ def endpoint(
     Give the operation that the route performs, or for a route that only reads the `scope` that it needs. `body` and
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
     returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
-    a problem, or the model that is answered instead of one. With `raw` the view gets the body as the bytes that were
+    a problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
+    view returns a Response of one of them. With `raw` the view gets the body as the bytes that were
     sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
     operation says why in `unaudited`. One that is the agents' own (`join`) is open to the join token and to no other.
     Another spelling of a route is left out of the API's description (`hidden`). Raises TypeError if neither operation
@@ -216,7 +217,7 @@ def _explained(found: ErrorDetails) -> Problem:
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
     if found["type"] == "extra_forbidden":
-        return Problem(400, f"unknown parameter {field}")
+        return Problem(400, f"unknown parameter {field[:64]}")
     if found["type"] == "missing":
         return Problem(400, f"missing {where} field")
     if _absent(found):

@@ -100,9 +100,9 @@ def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) ->
 
 
 def _responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], owner: str) -> dict[str, Any]:
-    media_type = declaration.media_type.partition(";")[0]
+    kinds = [kind.partition(";")[0].strip() for kind in declaration.media_type.split(",")]
     schema = _schema(declaration.answer, schemas, owner, "serialization")
-    good: dict[str, Any] = {"description": "Done", "content": {media_type: {"schema": schema}}}
+    good: dict[str, Any] = {"description": "Done", "content": {kind: {"schema": schema} for kind in kinds}}
     if declaration.operation:
         good["headers"] = {
             "Audit-Id": {"description": "The id of the entry that this left", "schema": {"type": "string"}}

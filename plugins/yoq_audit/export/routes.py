@@ -36,7 +36,7 @@ class ExportQuery(FilterQuery):
     audit_export,
     query=ExportQuery,
     answer=str,
-    media_type="application/x-ndjson",
+    media_type="application/x-ndjson, text/csv",
     errors={503: "Too many exports at once, or the log cannot be sealed"},
 )
 def export_entries(query: ExportQuery) -> Response:
