@@ -273,3 +273,28 @@ def test_commands(make_app: MakeApp, tmp_path: Path) -> None:
     file.write_text("[service.web]\n")
     assert failure(shop.app, "app", "apply", str(file)) == "manifest: service 'web' is missing required field 'image'\n"
     assert failure(shop.app, "app", "status", "other") == "no releases found for app other\n"
+
+
+NASTY = [
+    b'{"app_name":"\\ud800","services":[{"image":"i"}]}',
+    b'{"app_name":"shop","services":[{"name":"\\ud800","image":"i"},{"name":"a\\u0000","image":"i"}],"workers":[{"name":"\\ud800"}]}',
+    b'{"app_name":"shop","services":[{"name":"a","image":"i","required_labels":"\\ud800","gpu_model":"\\u0000"}]}',
+    b'{"app_name":"shop","services":[{"name":"a","image":"i","cpu_limit":1e999,"health_check":{"x":1e999}}]}',
+    b'{"app_name":"shop","services":[{"name":"a","image":"i","cpu_limit":NaN}]}',
+    b'{"app_name":"shop","services":[{"name":"b","image":"i","health_check":{"x":"\\ud800"},"gang_world_size":99999999999}]}',
+    b"[" * 100_000,
+    b'\xff{"app_name":"shop"}',
+]
+
+
+def test_nothing_breaks_it(make_app: MakeApp) -> None:
+    """Whatever a manifest holds is applied, skipped or refused, never a 5xx, by an apply and by a diff."""
+    shop = Shop(make_app)
+    shop.join()
+    for body in NASTY:
+        for path in ("/v1/apps/diff", "/v1/apps"):
+            answer = shop.operator("POST", path, data=body)
+            assert answer.status_code in (200, 400), (path, body[:80], answer.text)
+            assert answer.get_json() is not None
+    assert shop.operator("GET", "/v1/apps").status_code == 200
+    assert shop.operator("POST", "/v1/apps/shop/rollback", json={"release_id": "f" * 65}).status_code == 400

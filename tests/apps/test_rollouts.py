@@ -206,7 +206,7 @@ def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest
 
     for word, done in (("report", 1), ("cancel", 0)):
         with monkeypatch.context() as patched:
-            patched.setattr("yoq_web.apps.operations.advance", die)
+            patched.setattr("yoq_web.apps.operations.go_on", die)
             with pytest.raises(SystemExit):
                 shop.report("a", "img:2", *agents) if word == "report" else shop.post("/shop/cancel")
         shop.pulse()

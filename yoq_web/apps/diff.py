@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from yoq_web.apps.manifest import ARRAYS, Manifest
+from yoq_web.apps.manifest import ARRAYS, Manifest, storable_text
 from yoq_web.jsontext import dumps
 
 CHANGES = ("create", "update", "delete", "unchanged")
@@ -42,5 +42,9 @@ def diff_document(
 
 
 def _named(objects: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
-    """The objects' texts by their names; those without one are left out."""
-    return {name: dumps(found) for found in objects if isinstance(name := found.get("name"), str) and name}
+    """The objects' texts by their names; those without one that can be told are left out."""
+    return {
+        name: dumps(found)
+        for found in objects
+        if isinstance(name := found.get("name"), str) and name and storable_text(name)
+    }

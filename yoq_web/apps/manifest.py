@@ -155,10 +155,14 @@ def label_items(text: object) -> tuple[str, ...]:
 def _document(body: bytes) -> Mapping[str, Any]:
     # Whatever is no JSON object has no fields: the answer is the one for the first that is missing.
     try:
-        document = json.loads(body)
+        document = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def _no_number(word: str) -> float:
+    raise ValueError(f"{word} is not JSON")
 
 
 def _app(document: Mapping[str, Any]) -> str | None:
@@ -177,7 +181,7 @@ def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> W
     image, command, name = found.get("image"), _command(found.get("command")), found.get("name")
     if not plain_text(image) or not (command == "" or plain_text(command)):
         return None
-    if name is not None and not (isinstance(name, str) and _storable(name)):
+    if name is not None and not (isinstance(name, str) and storable_text(name)):
         return None
     # The CLI nests what the server's own documents keep flat.
     gpu, mesh = _object(found.get("gpu")), _object(found.get("gpu_mesh"))
@@ -186,7 +190,6 @@ def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> W
     gpus = max(0, _integer(found.get("gpu_limit"), _integer(gpu.get("count"), 0)))
     model = found.get("gpu_model", gpu.get("model"))
     vram = _integer(found.get("gpu_vram_min_mb"), _integer(gpu.get("vram_min_mb"), 0))
-    check = found.get("health_check")
     return Workload(
         kind=kind,
         name=name or "",
@@ -195,13 +198,20 @@ def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> W
         cpu=max(0, _integer(found.get("cpu_limit"), 1000)),
         memory_mb=max(0, _integer(found.get("memory_limit_mb"), 256)),
         labels=label_items(found.get("required_labels")),
-        health_check=dumps(check) if isinstance(check, dict) and _storable(dumps(check)) else None,
+        health_check=_check(found.get("health_check")),
         gpus=per_rank if ranks else gpus,
         gpu_model=model if isinstance(model, str) and model else None,
         gpu_vram_mb=max(0, vram),
         ranks=ranks,
         master_port=min(65535, max(1, _integer(mesh.get("master_port"), 29500))),
     )
+
+
+def _check(value: object) -> str | None:
+    """A health check as text, as the agents get it; None if there is none that could be sent."""
+    text = dumps(value) if isinstance(value, dict) else ""
+    # A number beyond all bounds is one in no document of ours.
+    return text if text and storable_text(text) and "Infinity" not in text else None
 
 
 def _command(value: object) -> str:
@@ -239,7 +249,8 @@ def _integer(value: object, default: int) -> int:
     return int(value)
 
 
-def _storable(text: str) -> bool:
+def storable_text(text: str) -> bool:
+    """Whether both databases can store a text."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -20,7 +20,7 @@ from yoq_web.apps.moving import app_move
 from yoq_web.apps.plan import DROPPED, Row, with_rows
 from yoq_web.apps.rollout import Control, begin, controlled
 from yoq_web.apps.scheduler import place
-from yoq_web.apps.stepping import Step, advance, app_rollout_end, scene_of, write
+from yoq_web.apps.stepping import Step, app_rollout_end, go_on, scene_of, write
 from yoq_web.database import db, unit_of_work
 from yoq_web.operations import Operation
 from yoq_web.problems import NotFound, Problem
@@ -112,11 +112,7 @@ def _release(
     session: Session, wanted: Manifest, body: bytes, release_id: str, *, first: bool, source: str | None = None
 ) -> Snapshot:
     """Make a release and take its first steps."""
-    app = wanted.app or ""
-    try:
-        storable(app)
-    except ValueError as error:
-        raise Problem(400, "invalid app name", str(error)) from None
+    app = _storable_name(wanted)
     rolling = select(RolloutRow.number).where(RolloutRow.app == app, RolloutRow.status == "in_progress").limit(1)
     if not first or not alone(session, app):
         raise Problem(409, "apply already in progress", "another request applies this app right now")
@@ -149,6 +145,13 @@ def _release(
     return Snapshot(number=number, rollout=scene.rollout, **release)
 
 
+def _storable_name(wanted: Manifest) -> str:
+    try:
+        return storable(wanted.app or "")
+    except ValueError as error:
+        raise Problem(400, "invalid app name", str(error)) from None
+
+
 def _place_only(session: Session, wanted: Manifest) -> Document:
     store.lock_placing(session)
     nodes = store.nodes(session)
@@ -172,9 +175,9 @@ def dry_run(body: bytes) -> Document:
         wanted = manifest.read(body)
     except Refused as refusal:
         raise Problem(400, str(refusal)) from None
-    app = wanted.app or ""
+    app = _storable_name(wanted)
     chosen = select(Release.id, Release.manifest_hash, Release.body).join(App, App.newest == Release.number)
-    current = None if "\0" in app else db.session.execute(chosen.where(App.name == app)).first()
+    current = db.session.execute(chosen.where(App.name == app)).first()
     new_hash = manifest.manifest_hash(body)
     if current is None:
         return diff_document(wanted, new_hash, None, None, None)
@@ -248,7 +251,7 @@ def _command(app: str, control: Control) -> Document:
         rollout = controlled(store.read_rollout(found.state), control)
         store.save_rollout(session, found.number, rollout)
     # What follows from it is a step like any other.
-    advance(seen.number)
+    go_on(seen.number)
     return {"app_name": app, "release_id": seen.id, "rollout_control_state": rollout.control}
 
 
@@ -334,7 +337,7 @@ def report(agent_id: str, assignment_id: str, status: str, reason: str | None = 
         )
         known = changed is not None or session.scalar(select(Assignment.id).where(*mine)) is not None
     if waits is not None:
-        advance(waits)
+        go_on(waits)
     return known
 
 

@@ -150,16 +150,22 @@ def _details(step: Step) -> dict[str, str | bool | None]:
     }
 
 
+def go_on(number: int, at: int | None = None) -> None:
+    """Take what steps a release's rollout can take. A failure is told, and the next try is left to the pulse."""
+    now = int(time.time()) if at is None else at
+    try:
+        advance(number, now)
+    except HOOK_ERRORS as error:
+        log.error("a rollout cannot go on", release=number, exception=rendered(error))  # noqa: TRY400 - hides values
+        with unit_of_work() as session:
+            later = update(RolloutRow).where(RolloutRow.number == number, RolloutRow.due_at <= now)
+            session.execute(later.values(due_at=now + AGAIN_SECONDS))
+
+
 def advance_due(now: int) -> None:
-    """Take the steps whose time has come. One that fails is left alone for a while, and told."""
+    """Take the steps whose time has come."""
     due = select(RolloutRow.number).where(RolloutRow.due_at <= now).order_by(RolloutRow.due_at).limit(100)
     numbers = list(db.session.scalars(due))
     db.session.rollback()
     for number in numbers:
-        try:
-            advance(number, now)
-        except HOOK_ERRORS as error:
-            log.error("a rollout cannot go on", release=number, exception=rendered(error))  # noqa: TRY400 - hides values
-            with unit_of_work() as session:
-                later = update(RolloutRow).where(RolloutRow.number == number, RolloutRow.due_at <= now)
-                session.execute(later.values(due_at=now + AGAIN_SECONDS))
+        go_on(number, now)
