@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from flask import Flask
+from sqlalchemy import insert
 
 from tests.commandline import output
 from tests.conftest import Api
 from tests.door import acting, behind
 from tests.tampering import seal
 from yoq_audit.entry_leaf import document_leaf
-from yoq_audit.log import append
+from yoq_audit.log import STORED, TABLE, append, values
 from yoq_web import Actor, Event, Operation
 from yoq_web.database import unit_of_work
 from yoq_web.identifiers import uuid7
@@ -43,12 +44,20 @@ def old_event(age: int, number: int = 0, word: str = "plain") -> Event:
 
 
 def store(app: Flask, events: Sequence[Event]) -> list[str]:
-    """Store and seal events as a replay would; returns their ids."""
+    """Store and seal events, each once; returns their ids."""
+    with acting(app), unit_of_work() as session:
+        rows = [dict(zip(STORED, values(event), strict=True)) for event in events]
+        session.execute(insert(TABLE), rows)
+    seal(app)
+    return [event.id for event in events]
+
+
+def hand_over(app: Flask, *events: Event) -> None:
+    """Have the plugin store and seal events as a spool that was away for long would."""
     with acting(app), unit_of_work() as session:
         for event in events:
             append(event, session)
     seal(app)
-    return [event.id for event in events]
 
 
 def old_log(app: Flask, count: int, age: int = WEEK_OLD) -> list[str]:

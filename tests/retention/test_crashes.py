@@ -26,7 +26,10 @@ UNDER = "SELECT 1 FROM audit_leaf WHERE leaf_index < (SELECT max(minimum) FROM a
 
 @pytest.mark.parametrize("what", ["prune", "erase"])
 def test_a_fault_at_each_statement(app: Flask, database_url: str, what: str) -> None:
-    """Wherever it stops, nothing is missing that is not announced; and what was announced is done afterwards."""
+    """Wherever it stops, nothing is missing that is not announced; and what was announced is done afterwards.
+
+    On PostgreSQL, where everything takes longer, at every fourth statement.
+    """
 
     def prepared() -> Callable[[], object]:
         """What is to be done, as far as it only reads."""
@@ -46,33 +49,35 @@ def test_a_fault_at_each_statement(app: Flask, database_url: str, what: str) -> 
     with app.app_context():
         engine = db.engine
     wanted = 256 if what == "prune" else 40
+    step = 1 if engine.dialect.name == "sqlite" else 4
     reached, number, faults, done = True, 0, 0, 0
-    while reached:
-        number += 1
-        assert number < 100, "it never ended"
-        if (there := len(behind(database_url, LEFT))) < (wanted if what == "prune" else 1):
-            store(app, [old_event(3 * 86400, number) for number in range(wanted)])
-            there += wanted
-        with faulty(engine) as fault, acting(app):
-            act = prepared()
-            fault.arm(number)
-            try:
-                act()
-            except (SQLAlchemyError, Problem, sqlite3.Error, psycopg.Error):
-                faults += 1
-            reached = fault.heard >= number
-            fault.arm(None)
-        with acting(app):
-            assert check().ok, number
-            replay()
-            seal(app)
-            assert pruning.finish()
-            assert check().ok, number
-        done += len(behind(database_url, LEFT)) < there
-        assert behind(database_url, UNDER) == []
-    assert faults > 10
-    assert done > 5
+    with faulty(engine) as fault:
+        while reached:
+            number += step
+            assert number < 100, "it never ended"
+            if (there := len(behind(database_url, LEFT))) < (wanted if what == "prune" else 1):
+                store(app, [old_event(3 * 86400, number) for number in range(wanted)])
+                there += wanted
+            with acting(app):
+                act = prepared()
+                fault.arm(number)
+                try:
+                    act()
+                except (SQLAlchemyError, Problem, sqlite3.Error, psycopg.Error):
+                    faults += 1
+                reached = fault.heard >= number
+                fault.arm(None)
+            with acting(app):
+                assert check().ok, number
+                replay()
+                seal(app)
+                assert pruning.finish()
+            done += len(behind(database_url, LEFT)) < there
+            assert behind(database_url, UNDER) == []
+    assert faults > 20 / step
+    assert done > 12 / step
     with acting(app):
+        assert check().ok
         found = announced.newest_pruning(db.session())
         assert found is None or found.minimum == minimum(db.session()) > 0
         assert announced.sealed_erasures(db.session()) == []

@@ -11,7 +11,7 @@ from tests.commandline import failure, output, run
 from tests.conftest import Api, MakeApp
 from tests.door import behind
 from tests.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint
-from tests.retention.kit import key_of, leaf_of, old_event, prune, store, stored
+from tests.retention.kit import hand_over, key_of, leaf_of, old_event, prune, store, stored
 from tests.tampering import fill, seal, verified
 from yoq_audit.tlog.encoding import from_base64
 
@@ -88,10 +88,10 @@ def test_a_spool_does_not_bring_it_back(app: Flask, database_url: str) -> None:
     events = [old_event(OLD, number, SECRET) for number in range(256)]
     store(app, events)
     erase(app, events[40].id)
-    store(app, [events[40]])
+    hand_over(app, events[40])
     assert stored(database_url) == 256
     assert prune(app) == 255
-    store(app, [events[40], events[41]])
+    hand_over(app, events[40], events[41])
     assert stored(database_url) == 2
 
 

@@ -12,7 +12,7 @@ from tests.commandline import failure, output, run
 from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.outsider import check_proof, consistent, open_checkpoint
-from tests.retention.kit import key_of, leaf_of, minimum, old_event, old_log, prune, store, stored
+from tests.retention.kit import hand_over, key_of, leaf_of, minimum, old_event, old_log, prune, store, stored
 from tests.tampering import attack, fill, seal, verified
 from yoq_audit.retention import chores, planning, pruning
 from yoq_audit.tlog.encoding import from_base64
@@ -176,9 +176,9 @@ def test_a_record_that_comes_again(app: Flask, database_url: str) -> None:
     store(app, events)
     assert prune(app) == 256
     before = stored(database_url)
-    store(app, [events[0], events[255], events[100]])
+    hand_over(app, events[0], events[255], events[100])
     assert stored(database_url) == before
-    store(app, [old_event(7 * 86400, 300)])
+    hand_over(app, old_event(7 * 86400, 300))
     assert stored(database_url) == before + 1
 
 

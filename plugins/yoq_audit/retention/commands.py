@@ -11,11 +11,14 @@ import click
 from yoq_audit.commands import group
 from yoq_audit.retention import ages, archive, archive_reading, erasing, pruning
 from yoq_audit.retention.archive_reading import Archive
+from yoq_audit.retention.operations import audit_prune
+from yoq_audit.retention.planning import Plan
+from yoq_audit.retention.pruning import Written
 from yoq_audit.showing import rfc3339
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.verify_commands import Bar
-from yoq_web import Failure, as_json, dumps, named, print_json
+from yoq_web import Failure, Problem, as_json, dumps, named, print_json
 from yoq_web.commands import printable
 from yoq_web.schemas import storable
 
@@ -56,7 +59,7 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     if planned.reached > planned.before and not dry_run:
         if file is not None:
             with _bar("archiving", as_json) as bar:
-                written = archive.write(file.absolute(), planned, bar.show)
+                written = _archived(file, planned, older_than, bar)
         pruning.announce(planned, older_than, "command", written)
         with _bar("pruning", as_json) as bar:
             pruning.finish(progress=bar.show)
@@ -77,6 +80,14 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     click.echo(f"{word}: {planned.entries} entries, numbers {planned.before} to {planned.reached - 1} of the log")
     if written:
         click.echo(f"archived in {printable(str(file))}, SHA-256 {written.sha256}")
+
+
+def _archived(file: Path, planned: Plan, older_than: str, bar: Bar) -> Written:
+    try:
+        return archive.write(file.absolute(), planned, bar.show)
+    except Problem as problem:
+        with audit_prune.performed(planned.target, older_than=older_than, archive=file.name, asked_by="command"):
+            raise problem from None  # which the trail shows
 
 
 @group.command("erase")

@@ -57,6 +57,11 @@ class Plan:
     entries: int = 0
     done: bool = False
 
+    @property
+    def target(self) -> str:
+        """The range as the trail shows it: its first and last index."""
+        return f"{self.before}-{self.reached - 1}"
+
     def go_on(self, until: float | None = None, most: int = 2**62) -> None:
         """Look at further bundles, until the monotonic clock says `until` or the range has `most` entries.
 

@@ -71,7 +71,7 @@ def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | N
     }
     if archive is not None:
         details |= {"archive": archive.name, "archive_sha256": archive.sha256, "archive_bytes": archive.size}
-    with audit_prune.performed(f"{planned.before}-{planned.reached - 1}", **details) as session:
+    with audit_prune.performed(planned.target, **details) as session:
         announced.alone(session)
         if first_kept(session) != planned.before:
             raise Problem(409, "pruned meanwhile", "somebody else announced it first; nothing was pruned by this")
