@@ -232,6 +232,11 @@ NAMES = (
     "serve",
     "apps",
     "access",
+    "agent",
+    "app",
+    "backup",
+    "keys",
+    "restore",
 )
 
 

@@ -20,7 +20,7 @@ from yoq_web.plugins import PluginError
 from yoq_web.rules import QuickRule
 from yoq_web.scopes import RESOURCES, is_scope, vocabulary
 
-RESERVED = ("alembic", "backups", "core", "db", "plugins", "restore", "serve")
+RESERVED = ("agent", "alembic", "app", "backup", "backups", "core", "db", "keys", "plugins", "restore", "serve")
 """Names that no plugin may bear: the core's lineage, its version table's and commands that are no domain's."""
 
 

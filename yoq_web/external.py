@@ -147,7 +147,7 @@ def sweep() -> None:
 def _begin(event: Event) -> Intent | None:
     """Have the intent on this machine's disk, so that a crash does not leave it open for ever."""
     try:
-        return state().intents.begin(event.document())
+        return state().intents.begin(event.ended("started").document())
     except OSError as error:
         if recording.refusing(event):
             raise NotRecorded from error

@@ -85,6 +85,9 @@ def yoq_record_operation(event: Event, session: Session) -> None:
     An exception undoes what this recorder did and nothing else: the event is kept in the spool and handed over again
     when things are better, after a crash perhaps twice, so store it by its id. With the policy `refuse` the operation
     fails instead.
+
+    Of an external operation it is called twice, in transactions of their own: with the outcome `started` before the
+    effect, and with the outcome after it. A `doubtful` event may be stored with its right outcome already: keep that.
     """
 
 

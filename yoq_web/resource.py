@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Collection
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, get_type_hints
 
@@ -38,18 +39,27 @@ class Resource:
         self._commands = CommandGroup(name, help=help or f"Commands of the plugin {name}.")
 
     def operation(
-        self, label: str, route: str, *, scope: str | None = None, details: tuple[str, ...] = ()
+        self,
+        label: str,
+        route: str,
+        *,
+        scope: str | None = None,
+        details: tuple[str, ...] = (),
+        external: bool = False,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Declare the function below as the operation `label`, the route `METHOD /path` and a command.
 
         Its docstring is the summary, its first argument the target of the entry, and `details` names the arguments that
         the entry shows. Arguments come from the path, else from the JSON body; on the command line those with a default
         are options. It runs inside the door, wherever it is called from: what it changes is committed with the record.
+        One that is `external` acts outside the database instead, and changes nothing in it.
         """
 
         def declare(function: Callable[P, R]) -> Callable[P, R]:
             summary = (inspect.getdoc(function) or label).partition("\n")[0].rstrip(".")
-            operation = Operation(label, summary, scope or f"{self.name}:write", details)
+            operation = Operation(label, summary, scope or f"{self.name}:write", details, external=external)
+            door: Callable[..., AbstractContextManager[object]]
+            door = operation.undertaken if external else operation.performed
             signature = inspect.signature(function)
 
             @functools.wraps(function)
@@ -58,7 +68,7 @@ class Resource:
                 given.apply_defaults()
                 target = next(iter(given.arguments.values()), None)
                 shown = {name: given.arguments[name] for name in details}
-                with operation.performed(None if target is None else str(target), **shown):
+                with door(None if target is None else str(target), **shown):
                     return function(*positional, **named)
 
             self._operations.append(operation)

@@ -93,8 +93,8 @@ class Spool:
 
     @property
     def held(self) -> int:
-        """How many lines are only in memory, because the disk did not take them."""
-        return len(self._held)
+        """How many events are only in memory, because the disk did not take them."""
+        return len({_subject(line) for line in self._held}) if self._held else 0
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""

@@ -12,6 +12,7 @@ from yoq_audit import log
 from yoq_audit.retention.forgotten import absent
 from yoq_audit.showing import documents, waiting
 from yoq_web import db, endpoint, spooled
+from yoq_web.operations import Outcome
 
 blueprint = Blueprint("audit", __name__)
 
@@ -23,7 +24,7 @@ class EntryOut(BaseModel):
     actor: str
     action: str
     target: str | None
-    outcome: str
+    outcome: Outcome
     id: int | None = Field(description="None while the entry is only in the spool")
     event_id: str
     time: str
