@@ -107,6 +107,8 @@ def seal(*, check: bool = False) -> int:
         newest = _sign_committed(session, signing.key) if signing else None
     if signing is not None and newest is not None and newest.note is not None:
         keys.keep_head(newest.note, newest.size, signing.chain.keys)
+        if signing.key.verifier != signing.chain.keys[-1] and keys.next_signer() is not None:
+            settle_key()
     return sealed
 
 
