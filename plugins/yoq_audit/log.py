@@ -1,4 +1,4 @@
-"""The audit log: append one entry, list the newest, find one. Usable by others; builds no ORM objects."""
+"""The audit log: append one entry, find one. Usable by others; builds no ORM objects."""
 
 from __future__ import annotations
 

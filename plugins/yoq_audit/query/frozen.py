@@ -18,7 +18,7 @@ from yoq_audit import sealing
 from yoq_audit.log import TABLE
 from yoq_audit.sealing import CHECKPOINTS, LEAVES
 
-MOST_UNSEALED = 10_000
+MOST_UNSEALED = 2_000
 MOST_RANGES = 32
 """Where more is unsealed, as when no machine has sealed for long, a walk also shows what is committed meanwhile among
 the entries that it has not come to yet. It still misses and repeats none that were there when it began."""

@@ -1,6 +1,6 @@
 """Counting the trail: how many entries in each period, of each actor, action and outcome.
 
-Counted anew each time, over the index of times: a million entries a second. A table of sums kept beside the log would
+Counted anew each time, over the index of times: half a million entries a second. A table of sums kept beside the log would
 be one that somebody can change without the log's proofs noticing.
 """
 
