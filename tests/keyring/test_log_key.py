@@ -21,6 +21,7 @@ from yoq_audit.chain import announce
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.encoding import from_base64
 from yoq_audit.tlog.note import Signer, sign
+from yoq_web import db
 
 LOG = "/v1/audit/log"
 
@@ -163,7 +164,7 @@ def test_a_fault_at_any_statement_of_a_rotation(app: Flask, backend: str) -> Non
     assert verified(app)["ok"]
     assert health(app) is None
     with app.app_context():
-        chain = keys.stored_chain(rotating.db.session(), keys.signer())
+        chain = keys.stored_chain(db.session(), keys.signer())
     assert (chain.strangers, chain.missing, chain.forked) == ((), None, False)
     assert chain.keys[-1] == signer(app).verifier
 

@@ -16,7 +16,7 @@ from tests.commandline import failure, output
 from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, fill, keys_of, stored
-from yoq_web import db, hookimpl
+from yoq_web import db, files, hookimpl
 from yoq_web.lineages import configuration, lineage_named, upgrade
 from yoq_web.secrets import masters, rotation
 from yoq_web.secrets.encryption import id_of
@@ -130,7 +130,7 @@ def test_a_new_file_after_a_crash(
         if step == "commit":
             patch.setattr(masters.Wrapper, "wrap", fail)
         else:
-            patch.setattr(*{"replace": (masters.files, "replace"), "promote": (masters, "promote")}[step], fail)
+            patch.setattr(*{"replace": (files, "replace"), "promote": (masters, "promote")}[step], fail)
         with acting(app), pytest.raises(Injected):
             rotation.rewrap_keys("new-file")
     assert stored(make_app()) == values

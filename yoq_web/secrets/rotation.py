@@ -112,7 +112,8 @@ def _rotated(key_id: str, progress: Progress, *, resumed: bool = False) -> Rotat
     total = db.session.scalar(select(func.count()).select_from(Secret).where(Secret.key_id != key_id)) or 0
     while True:
         unreadable: list[str] = []
-        moved, after = 0, ""
+        moved = 0
+        after: str | None = ""
         while after is not None:
             with unit_of_work() as session:
                 count, after = _batch(session, after, unreadable)
