@@ -48,6 +48,10 @@ class Intents:
                 raise
             os.close(handle)
 
+    def under_way(self, event_id: str) -> bool:
+        """Whether this machine runs the operation of this event, or has still to settle it."""
+        return any(path.name == f"{event_id}.json" for path in self._folder.glob("*.json"))
+
     def left(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
         """Each intent whose process is gone, with its event's document, locked until the next one is asked for."""
         try:

@@ -13,6 +13,7 @@ from yoq_audit import (
     proof_commands,
     rotating,
     routes,
+    settling,
     verify_commands,  # noqa: F401 - adds its command to the group
     watch,
 )
@@ -44,7 +45,7 @@ OFFLINE_COMMANDS = {
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        operations=(audit_export, audit_follow, audit_prune, audit_erase, *rotating.OPERATIONS),
+        operations=(audit_export, audit_follow, audit_prune, audit_erase, settling.audit_settle, *rotating.OPERATIONS),
         blueprints=(
             routes.blueprint,
             query_routes.blueprint,

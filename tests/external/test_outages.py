@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 from structlog.testing import capture_logs
 
+from tests.commandline import failure, output, run
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import acting, behind, entries
 from tests.external.depot import Depot, depot_push, depot_strict
@@ -262,3 +263,22 @@ def test_a_replay_takes_what_is_there_for_the_same(make_app: MakeApp, database_u
         assert len(spool.waiting()) == waiting, changed
     assert [entry["outcome"] for entry in entries(database_url)] == ["started", "ok"]
     assert behind(database_url, "SELECT count(*) AS n FROM audit_log") == [{"n": 2}]
+
+
+def test_what_a_lost_machine_left_open_is_settled_by_hand(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """`audit settle` is for another machine's entry that says `started`; it asks, is recorded, and settles it once."""
+    lost = make_app(Depot(), YOQ_NODE="lost", YOQ_DATA_DIR=str(tmp_path / "lost"))
+    app = make_app(Depot())
+    with acting(lost), depot_push.undertaken("north") as undertaking:
+        event_id = undertaking.event.id
+        assert "settled within a second" in failure(lost, "audit", "settle", event_id)
+        assert run(app, "audit", "settle", event_id, stdin="n\n").exit_code == 1
+        assert shown(app, event_id) == ("started", None)
+        assert output(app, "audit", "settle", event_id, "--yes") == "interrupted\n"
+        assert shown(app, event_id) == ("interrupted", None)
+        assert "its outcome is interrupted" in failure(app, "audit", "settle", event_id)
+        assert "there is no entry" in failure(app, "audit", "settle", "nobody")
+    entry = Api(app)("GET", f"/v1/audit/entries/{event_id}").json or {}
+    assert (entry["node"], entry["reason"]) == ("lost", "settled by hand: its machine is gone")
+    [settling] = [found for found in Api(app).entries() if found["action"] == "audit_settle"]
+    assert (settling["target"], settling["details"]["machine"]) == (event_id, "lost")
