@@ -91,4 +91,5 @@ def export(api: Api, query: str = "") -> bytes:
     """The whole export over HTTP."""
     answer = api("GET", f"/v1/audit/export?{query}")
     assert answer.status_code == 200, answer.text
-    return answer.data
+    content: bytes = answer.data
+    return content

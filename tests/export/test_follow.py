@@ -19,7 +19,7 @@ from tests.reading.kit import engine, entry, insert
 from tests.tampering import seal
 from yoq_audit import feeds
 from yoq_audit.export import pages
-from yoq_audit.follow import commands, operations, routes
+from yoq_audit.follow import operations, routes
 from yoq_web.state import state_of
 
 HEARTBEAT = ": heartbeat"
@@ -162,7 +162,7 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert stream.comment == ": the server ends"
     state_of(api.app).stopping.clear()
     troubled = Stream(api)
-    monkeypatch.setattr(routes.watch, "trouble", lambda: "nothing is sealed: the key is gone")
+    monkeypatch.setattr("yoq_audit.watch.trouble", lambda: "nothing is sealed: the key is gone")
     assert troubled.rest() == []
     assert troubled.comment == ": nothing is sealed"
     monkeypatch.undo()
@@ -232,7 +232,7 @@ def test_the_command_follows_the_database(api: Api, database_url: str, monkeypat
         nonlocal looks
         looks = iter(["x", "y"])
         with monkeypatch.context() as waiting:
-            waiting.setattr(commands.time, "sleep", wait)
+            waiting.setattr("yoq_audit.follow.commands.time.sleep", wait)
             done = run(app, "audit", "follow", *options)
         assert (done.exit_code, done.stderr) == (0, ""), done.output
         return done.stdout

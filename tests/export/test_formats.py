@@ -66,8 +66,8 @@ def test_the_guard_takes_formulas_and_leaves_the_rest() -> None:
     """Every formula gets an apostrophe, ordinary texts and numbers stay as they are, and each comes back."""
     for text in FORMULAS:
         assert guarded(text) == f"'{text}"
-    for text in ("a", "a=1", "1-1", "2026-11-24T00:00:00Z", "::1", "{}", "", 5, None):
-        assert guarded(text) == text
+    for cell in ("a", "a=1", "1-1", "2026-11-24T00:00:00Z", "::1", "{}", "", 5, None):
+        assert guarded(cell) == cell
 
 
 def test_ocsf_is_api_activity_of_the_schema(nasty: Api) -> None:

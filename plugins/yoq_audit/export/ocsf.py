@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from yoq_audit.export.ndjson import MEDIA_TYPE, line
+from yoq_audit.export.ndjson import MEDIA_TYPE, lines
 from yoq_audit.export.pages import Row
 from yoq_web import dumps
 from yoq_web.version import VERSION
@@ -52,12 +52,13 @@ def head() -> bytes:
 
 def encoded(rows: Iterable[Row]) -> bytes:
     """The entries as events, one a line."""
-    return "".join([f"{dumps(event(row))}\n" for row in rows]).encode()
+    rows = list(rows)
+    return "".join([f"{dumps(event(row, line))}\n" for row, line in zip(rows, lines(rows), strict=True)]).encode()
 
 
-def event(row: Row) -> dict[str, Any]:
-    """One entry as an event. Whatever the schema has no place for is in `unmapped`; nothing is left out."""
-    entry = json.loads(line(row))
+def event(row: Row, line: str) -> dict[str, Any]:
+    """One entry, given its line as ndjson too, as an event. What the schema has no place for is in `unmapped`."""
+    entry = json.loads(line)
     action, outcome = entry["action"], entry["outcome"]
     activity = VERBS.get(action.rpartition("_")[2], OTHER)
     status_id, status = STATUSES.get(outcome, (OTHER_STATUS, outcome))

@@ -64,7 +64,7 @@ def verify_export(
     `progress` is told how many bytes were read.
     """
     lines = _Lines(file, progress)
-    found = lines.checked(_header, lines.document(), verifiers)
+    found: Verified = lines.checked(_header, lines.document(), verifiers)
     last = -1
     lines.advance()
     while END not in (members := lines.document()):

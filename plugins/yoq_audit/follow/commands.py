@@ -9,7 +9,7 @@ from flask import current_app
 
 from yoq_audit import sealing
 from yoq_audit.commands import group
-from yoq_audit.export.ndjson import line
+from yoq_audit.export.ndjson import lines
 from yoq_audit.export.pages import Row, sealed_size
 from yoq_audit.follow.operations import begin
 from yoq_audit.log import STORED
@@ -47,7 +47,7 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
 
 def _show(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        click.echo("".join([line(row) for row in rows]), nl=False)
+        click.echo("".join(lines(rows)), nl=False)
         return
     for row in rows:
         print_table(WIDTHS, tuple("-" if row[at] is None else str(row[at]) for at in COLUMNS), [])

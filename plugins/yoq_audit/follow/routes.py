@@ -10,7 +10,7 @@ from pydantic import Field
 from structlog.stdlib import get_logger
 
 from yoq_audit import watch
-from yoq_audit.export.ndjson import line
+from yoq_audit.export.ndjson import lines
 from yoq_audit.export.pages import Row
 from yoq_audit.feeds import Feed, Over, Term, told
 from yoq_audit.follow.operations import Following, audit_follow, begin, growth
@@ -106,7 +106,8 @@ def _events(app: Flask, following: Following, term: Term) -> Iterator[bytes]:
 
 
 def _encoded(rows: list[Row]) -> bytes:
-    return "".join([f"id: {row[0]}\nevent: entry\ndata: {line(row)}\n" for row in rows]).encode()
+    events = zip(rows, lines(rows), strict=True)
+    return "".join([f"id: {row[0]}\nevent: entry\ndata: {line}\n" for row, line in events]).encode()
 
 
 def _heartbeat(place: int) -> bytes:

@@ -17,10 +17,12 @@ from yoq_audit.tlog.hashing import HASH_SIZE, node_hash
 from yoq_audit.tlog.tree import Subtree, range_root, split
 
 
-def prove(indexes: Sequence[int], size: int, subtree: Subtree) -> Iterator[bytes]:
+def prove(indexes: Sequence[int], size: int, subtree: Subtree) -> list[bytes]:
     """The proof that these leaves, ascending, are in the tree of this size."""
     _check(indexes, size)
-    return _proof(indexes, 0, size, subtree)
+    hashes: list[bytes] = []
+    _collect(indexes, 0, size, subtree, hashes)
+    return hashes
 
 
 def fold(indexes: Sequence[int], size: int, hashes: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
@@ -45,18 +47,17 @@ def _check(indexes: Sequence[int], size: int) -> None:
         raise ProofError(f"these are no leaves, in order, of a tree of size {size}")
 
 
-def _proof(indexes: Sequence[int], start: int, end: int, subtree: Subtree) -> Iterator[bytes]:
-    """For those leaves that are in the range from `start` to `end`."""
+def _collect(indexes: Sequence[int], start: int, end: int, subtree: Subtree, hashes: list[bytes]) -> None:
+    """Add to `hashes` what proves those leaves that are in the range from `start` to `end`."""
     if not indexes:
-        yield range_root(start, end, subtree)
+        hashes.append(range_root(start, end, subtree))
     elif len(indexes) == end - start:
-        for index in indexes:
-            yield subtree(0, index)
+        hashes.extend([subtree(0, index) for index in indexes])
     else:
         middle = start + split(end - start)
         cut = bisect_left(indexes, middle)
-        yield from _proof(indexes[:cut], start, middle, subtree)
-        yield from _proof(indexes[cut:], middle, end, subtree)
+        _collect(indexes[:cut], start, middle, subtree, hashes)
+        _collect(indexes[cut:], middle, end, subtree, hashes)
 
 
 def _folded(indexes: Sequence[int], start: int, end: int, given: Iterator[bytes], leaves: list[bytes]) -> bytes:
