@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from yoq_audit import proving, sealing
@@ -123,7 +123,7 @@ def read_bundle(session: Session, number: int, tiles: TrustedTiles) -> Bundle:
         raise damaged(str(error)) from error
 
 
-def _checked(number: int, rows: Sequence[Row[Any]], erased: set[int], hashes: bytes) -> Bundle:
+def _checked(number: int, rows: Sequence[Sequence[Any]], erased: set[int], hashes: bytes) -> Bundle:
     first = number * TILE
     leaves: list[bytes | None] = [None] * TILE
     long: list[tuple[int, str]] = []
