@@ -1,0 +1,95 @@
+"""A backup and a restore against copying the same file and syncing it; and the peak memory of each."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import resource
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+from yoq_web import create_app, db
+from yoq_web.actors import local_actor, set_actor
+from yoq_web.backup.operations import take
+from yoq_web.backup.restoring import Restore
+from yoq_web.lineages import upgrade
+
+MEGABYTES = int(os.environ.get("BENCH_MEGABYTES", "256"))
+ROUNDS = 2
+PIECE = 16 * 1024
+
+
+def taking(folder: Path) -> float:
+    """The time of a copy as a share of a backup's."""
+    return _measured(folder, "backup", _take)
+
+
+def restoring(folder: Path) -> float:
+    """The time of a copy as a share of a restore's."""
+    return _measured(folder, "restore", _restore)
+
+
+def _measured(folder: Path, what: str, work: Callable[[Path], None]) -> float:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        pool.apply(_fill, (folder,))
+    with context.Pool(1) as pool:  # a process of its own, whose memory is that of the work alone
+        ours, memory, before = pool.apply(_timed, (folder, work))
+    copying = min(_copied(folder / "yoq.db", folder / "copy") for _ in range(ROUNDS))
+    size = (folder / "yoq.db").stat().st_size / 1e6
+    speed = f"{size / ours:.0f} MB/s, copying {size / copying:.0f} MB/s"
+    added = f"peak memory {memory // 1024} MB, of which the program itself {before // 1024} MB"
+    print(f"  {what} of {size:.0f} MB: {ours:.1f} s, {speed}, {added}")
+    return copying / ours
+
+
+def _fill(folder: Path) -> None:
+    """Make a database of this size, of which most is in the table of secrets."""
+    app = create_app({"YOQ_DATA_DIR": str(folder)})
+    with app.app_context():
+        upgrade()
+        db.engine.dispose()
+    with closing(sqlite3.connect(folder / "yoq.db")) as bare, bare:
+        rows = ((f"s{number}", os.urandom(PIECE)) for number in range(MEGABYTES * 1_000_000 // PIECE))
+        bare.execute("INSERT INTO secret_keys (id, master, wrapped, created_at) VALUES ('none', 'none', x'00', 0)")
+        bare.executemany("INSERT INTO secrets VALUES (?, 'none', x'00', ?, 0, 0)", rows)
+    with closing(sqlite3.connect(folder / "yoq.db")) as bare:
+        bare.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _timed(folder: Path, work: Callable[[Path], None]) -> tuple[float, int, int]:
+    """The seconds of the fastest round, and the process's peak memory in kilobytes, at the end and at the start."""
+    best = float("inf")
+    app = create_app({"YOQ_DATA_DIR": str(folder)})
+    with app.app_context():
+        set_actor(local_actor())
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        take(folder / "backup")
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            work(folder)
+            best = min(best, time.perf_counter() - started)
+        db.engine.dispose()
+    return best, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, before
+
+
+def _take(folder: Path) -> None:
+    take(folder / "backup")
+
+
+def _restore(folder: Path) -> None:
+    with Restore(folder / "backup", keep=False).ready():
+        pass
+
+
+def _copied(source: Path, target: Path) -> float:
+    started = time.perf_counter()
+    with source.open("rb") as reading, target.open("wb") as writing:
+        while piece := reading.read(1024 * 1024):
+            writing.write(piece)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return time.perf_counter() - started
