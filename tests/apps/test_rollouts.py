@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import event
 
@@ -9,7 +11,7 @@ from tests.apps.kit import HEALTH, Shop, service
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import behind
 from tests.test_faults import faulty
-from yoq_web import db
+from yoq_web import Event, Veto, db, hookimpl
 from yoq_web.apps import stepping
 from yoq_web.apps.documents import CLIENT_LIMIT, fitting
 from yoq_web.jsontext import dumps
@@ -195,6 +197,73 @@ def test_a_lost_agent_does_not_end_a_rollout(shop: Shop) -> None:
     assert shop.app_status()["status"] == "completed"
 
 
+def test_a_forgotten_agent_takes_nothing_with_it(shop: Shop) -> None:
+    """When its row is removed before its services were moved, they are placed anew all the same."""
+    first = shop.join(cpu_cores=8)
+    shop.apply(service("a"))
+    second = shop.join()
+    behind(
+        shop.url,
+        "PRAGMA foreign_keys = ON" if shop.url.startswith("sqlite") else "SELECT 1",
+        "DELETE FROM agents WHERE id = '" + first + "'",
+    )
+    shop.pulse()
+    assert shop.running(second) == {"a": {"img:1"}}
+
+
+def test_no_step_is_taken_twice(shop: Shop, make_app: MakeApp) -> None:
+    """Agents that report all at once, through two nodes, end a rollout once."""
+    agents = [shop.join(cpu_cores=8), shop.join(cpu_cores=8)]
+    services = [service(name) for name in "abcdef"]
+    shop.apply(*services, rollout=HEALTH | {"parallelism": 3})
+    nodes = [shop.agents, Api(make_app(YOQ_JOIN_TOKEN=shop.agents.headers["Authorization"].split()[1]), None)]
+    nodes[1].headers = shop.agents.headers
+    for _ in range(2):
+        waiting = [
+            (agent, item["id"]) for agent in agents for item in shop.assigned(agent) if item["status"] == "pending"
+        ]
+        assert len(waiting) == 3
+        with ThreadPoolExecutor(4) as threads:
+            answers = threads.map(
+                lambda given: nodes[given[0] % 2](
+                    "POST", f"/v1/agents/{given[1][0]}/assignments/{given[1][1]}/status", json={"status": "running"}
+                ),
+                enumerate(waiting * 2),
+            )
+            assert {answer.status_code for answer in answers} == {200}
+    found = shop.app_status()
+    assert (found["status"], found["completed_targets"]) == ("completed", 6)
+    assert [entry[1] for entry in shop.trail()] == ["app_apply", "app_rollout_end"]
+
+
+class Strict:
+    """Lets no rollout end."""
+
+    allow = False
+
+    @hookimpl
+    def yoq_before_operation(self, event: Event) -> None:
+        """Refuse until told otherwise."""
+        if event.operation.name == "app_rollout_end" and not self.allow:
+            raise Veto("not now")
+
+
+def test_a_step_that_fails_is_left_alone_for_a_while(make_app: MakeApp) -> None:
+    """The report that led to it is taken all the same; later the step is tried again."""
+    strict = Strict()
+    shop = Shop(lambda **settings: make_app(strict, **settings))
+    agent = shop.join()
+    shop.apply(service("a"), rollout=HEALTH)
+    shop.report("a", "img:1", agent)
+    shop.pulse()
+    assert shop.app_status()["status"] == "in_progress"
+    assert [entry[1::2] for entry in shop.trail()[1:]] == [("app_rollout_end", "denied")]
+    strict.allow = True
+    shop.pulse(20)
+    assert shop.app_status()["status"] == "completed"
+    assert [entry[1::2] for entry in shop.trail()[2:]] == [("app_rollout_end", "ok")]
+
+
 def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever took a report or a command and died has left the next step to be found due, by any process."""
     agents = [shop.join(), shop.join()]
@@ -207,6 +276,7 @@ def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest
     for word, done in (("report", 1), ("cancel", 0)):
         with monkeypatch.context() as patched:
             patched.setattr("yoq_web.apps.operations.go_on", die)
+            patched.setattr("yoq_web.apps.reporting.go_on", die)
             with pytest.raises(SystemExit):
                 shop.report("a", "img:2", *agents) if word == "report" else shop.post("/shop/cancel")
         shop.pulse()

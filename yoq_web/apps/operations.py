@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from yoq_web.apps import manifest, store
-from yoq_web.apps.diff import diff_document
-from yoq_web.apps.documents import Document, Snapshot, apply_document, history_entry, status_document
+from yoq_web.apps.documents import Document, Snapshot, apply_document
 from yoq_web.apps.exclusion import alone, applying
 from yoq_web.apps.manifest import Manifest, Refused
 from yoq_web.apps.models import App, Assignment, Release, RolloutRow
 from yoq_web.apps.moving import app_move
-from yoq_web.apps.plan import DROPPED, Row, with_rows
+from yoq_web.apps.plan import Row, with_rows
 from yoq_web.apps.rollout import Control, begin, controlled
 from yoq_web.apps.scheduler import place
 from yoq_web.apps.stepping import Step, app_rollout_end, go_on, scene_of, write
-from yoq_web.database import db, unit_of_work
+from yoq_web.database import db
 from yoq_web.operations import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.schemas import storable
@@ -41,8 +39,6 @@ COMMANDS: dict[Control, Operation] = {"paused": app_pause, "active": app_resume,
 """The operation by which an operator sets each control state."""
 
 RELEASE_ID = re.compile(r"[0-9a-f]{1,64}")
-MAX_REASON = 128
-"""Bytes of a reason that an agent may give (yoq's limit)."""
 
 
 def apply(body: bytes, *, named: bool = True) -> Document:
@@ -112,7 +108,7 @@ def _release(
     session: Session, wanted: Manifest, body: bytes, release_id: str, *, first: bool, source: str | None = None
 ) -> Snapshot:
     """Make a release and take its first steps."""
-    app = _storable_name(wanted)
+    app = storable_name(wanted)
     rolling = select(RolloutRow.number).where(RolloutRow.app == app, RolloutRow.status == "in_progress").limit(1)
     if not first or not alone(session, app):
         raise Problem(409, "apply already in progress", "another request applies this app right now")
@@ -145,7 +141,8 @@ def _release(
     return Snapshot(number=number, rollout=scene.rollout, **release)
 
 
-def _storable_name(wanted: Manifest) -> str:
+def storable_name(wanted: Manifest) -> str:
+    """The app of a manifest. Raises a Problem (400) if the databases cannot store its name."""
     try:
         return storable(wanted.app or "")
     except ValueError as error:
@@ -167,55 +164,6 @@ def _place_only(session: Session, wanted: Manifest) -> Document:
             made[row.id] = row
     store.save_rows(session, None, {}, made, int(time.time()))
     return {"placed": len(made), "failed": failed}
-
-
-def dry_run(body: bytes) -> Document:
-    """What an apply would change, as the diff document. Raises a Problem (400) with yoq's text. Nothing is stored."""
-    try:
-        wanted = manifest.read(body)
-    except Refused as refusal:
-        raise Problem(400, str(refusal)) from None
-    app = _storable_name(wanted)
-    chosen = select(Release.id, Release.manifest_hash, Release.body).join(App, App.newest == Release.number)
-    current = db.session.execute(chosen.where(App.name == app)).first()
-    new_hash = manifest.manifest_hash(body)
-    if current is None:
-        return diff_document(wanted, new_hash, None, None, None)
-    stored = manifest.read(bytes(current.body), named=False)
-    return diff_document(wanted, new_hash, stored, current.id, current.manifest_hash)
-
-
-def list_apps() -> list[Document]:
-    """The status document of each app, that with the newest release first."""
-    newest = store.snapshots(
-        db.session(), store.releases().join(App, App.newest == Release.number).order_by(Release.number.desc())
-    )
-    before = store.previous_numbers(db.session())
-    found = store.by_number(db.session(), before.values()) if before else {}
-    return [status_document(item, found.get(before.get(item.app, 0))) for item in newest]
-
-
-def status(app: str) -> Document:
-    """An app's status document. Raises NotFound if it has no release."""
-    newest = store.newest(db.session(), app)
-    if newest is None:
-        raise NotFound("not found", f"there is no app {app!r}")
-    before = store.previous_numbers(db.session(), app)
-    found = store.by_number(db.session(), before.values()) if before else {}
-    return status_document(newest, found.get(before.get(app, 0)))
-
-
-def history(app: str, limit: int = 50, before: str | None = None) -> list[Document]:
-    """An app's releases as history entries, the newest first: at most `limit`, older than the release `before`."""
-    chosen = store.releases().where(Release.app == app).order_by(Release.number.desc()).limit(limit)
-    if before is not None:
-        chosen = chosen.where(Release.number < select(Release.number).where(Release.id == before).scalar_subquery())
-    newest = db.session.scalar(select(App.newest).where(App.name == app))
-    previous = store.previous_numbers(db.session(), app).get(app)
-    return [
-        history_entry(item, current=item.number == newest, previous=item.number == previous)
-        for item in store.snapshots(db.session(), chosen)
-    ]
 
 
 def pause(app: str) -> Document:
@@ -279,66 +227,6 @@ def run_worker(app: str, worker: str) -> Document:
     failed = 0 if seats else workload.parts
     said = "worker scheduling failed" if failed else "worker scheduled"
     return {"app_name": app, "worker": worker, "placed": len(seats), "failed": failed, "message": said}
-
-
-def assignments_of(agent_id: str) -> list[Document]:
-    """An agent's assignments, in the order in which they were made and in yoq's key order."""
-    chosen = (
-        select(Assignment)
-        .where(Assignment.agent_id == agent_id, Assignment.replaced_by.is_(None))
-        .order_by(Assignment.number)
-    )
-    return [_assignment(found) for found in db.session.scalars(chosen)]
-
-
-def _assignment(found: Assignment) -> Document:
-    document: Document = {
-        "id": found.id,
-        "agent_id": found.agent_id,
-        "image": found.image,
-        "command": found.command,
-        "status": found.status,
-        "status_reason": found.reason,
-        "cpu_limit": found.cpu,
-        "memory_limit_mb": found.memory_mb,
-        "app_name": found.app,
-        "workload_kind": found.kind,
-        "workload_name": found.workload,
-        "health_check": None if found.health_check is None else json.loads(found.health_check),
-        "gang_rank": found.rank,
-        "gang_world_size": found.ranks,
-        "gang_master_addr": found.master,
-        "gang_master_port": found.master_port,
-    }
-    always = ("id", "agent_id", "image", "command", "status", "cpu_limit", "memory_limit_mb")
-    return {key: value for key, value in document.items() if value is not None or key in always}
-
-
-def report(agent_id: str, assignment_id: str, status: str, reason: str | None = None) -> bool:
-    """Note what an agent says of one of its assignments: `running`, `stopped` or `failed`. Not recorded.
-
-    Returns whether it is the agent's at all; nothing is changed if not. A rollout that waits for it goes on.
-    Raises a Problem (400) if the status or the reason cannot be.
-    """
-    if status not in ("running", "stopped", "failed"):
-        raise Problem(400, "invalid status value")
-    if reason is not None and len(reason.encode(errors="replace")) > MAX_REASON:
-        raise Problem(400, "invalid reason", f"at most {MAX_REASON} bytes")
-    mine = (Assignment.id == assignment_id, Assignment.agent_id == agent_id)
-    release = select(Assignment.release).where(*mine).scalar_subquery()
-    quiet: dict[str, Any] = {"synchronize_session": False}
-    with unit_of_work() as session:
-        # The rollout's row first, as every step does. Should this process end here, the pulse finds it due.
-        due = update(RolloutRow).where(RolloutRow.number == release, RolloutRow.status == "in_progress")
-        waits = session.scalar(due.values(due_at=0).returning(RolloutRow.number), execution_options=quiet)
-        said = update(Assignment).where(*mine, func.coalesce(Assignment.reason, "") != DROPPED)
-        changed = session.scalar(
-            said.values(status=status, reason=reason).returning(Assignment.id), execution_options=quiet
-        )
-        known = changed is not None or session.scalar(select(Assignment.id).where(*mine)) is not None
-    if waits is not None:
-        go_on(waits)
-    return known
 
 
 def check_app(app: str) -> None:
