@@ -56,8 +56,7 @@ class Pages:
         # Through the driver: rows of SQLAlchemy cost as much again as reading them.
         with self._app.app_context(), closing(db.session().connection().connection.cursor()) as cursor:
             cursor.execute(self._statement, self._values(first, end))
-            rows: list[Row] = cursor.fetchall()
-        return rows
+            return list(cursor.fetchall())
 
     def between(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
         """Pages of matching entries, some of them empty, each with the place up to which everything was looked at."""
