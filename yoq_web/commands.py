@@ -12,7 +12,7 @@ from flask.cli import AppGroup, ScriptInfo
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import exclusion, external, pulsing
+from yoq_web import exclusion, external, pulsing, replaying
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.endpoints import invalid
 from yoq_web.jsontext import dumps
@@ -85,8 +85,7 @@ def acting(app: Flask, *, alone: bool = False) -> Iterator[None]:
                 try:
                     yield
                 finally:
-                    if state().spool.held:
-                        state().recover()
+                    replaying.store_held()
                     if g.get("yoq_events"):
                         pulsing.beat(app)
                     state().plugins.drain(DRAIN_SECONDS)

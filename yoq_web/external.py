@@ -74,6 +74,7 @@ class Undertaking:
         """Record that the block succeeded, with the changes that it left; returns the event and whether it is kept."""
         event = self.event.ended("ok")
         if not self._changes:
+            self._recorded = True
             return event, recording.record_alone(event)
         db.session.rollback()
         with unit_of_work() as session:
@@ -92,8 +93,9 @@ class Undertaking:
     def fail(self, error: BaseException) -> bool:
         """Record that it did not succeed; returns whether that is kept."""
         outcome: Outcome = "denied" if isinstance(error, Denied) else "failed"
-        if self._spooled and (isinstance(error, OperationalError) or not isinstance(error, Exception)):
-            outcome = "interrupted"  # with the record of the change went the knowledge whether it was committed
+        answer_lost = self._spooled and isinstance(error, OperationalError)
+        if self._recorded and (answer_lost or not isinstance(error, Exception)):
+            outcome = "interrupted"  # nobody knows whether the outcome, and the change with it, was committed
         event = self.event.ended(outcome, reason_of(error), doubtful=self._recorded)
         kept = ended_badly(event, error)
         if self._spooled:

@@ -57,7 +57,10 @@ def yoq_authenticate(request: Request) -> Actor | None:
 
 @hookspec
 def yoq_before_operation(event: Event) -> None:
-    """Called inside the transaction, before the change; raise Veto to refuse. Any exception refuses the operation."""
+    """Called inside the transaction, before the change; raise Veto to refuse. Any exception refuses the operation.
+
+    Of an external operation that is the transaction of its intent.
+    """
 
 
 @hookspec(firstresult=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
 from flask import current_app
 from structlog.stdlib import get_logger
@@ -40,6 +42,30 @@ def replay() -> None:
                 here.outages.add("")
                 log.error("the spool cannot be replayed", error=str(error))  # noqa: TRY400 - its text says all
             here.spool.due = here.spool.held > 0
+
+
+def store_held() -> None:
+    """Store, before the process ends, what only its memory holds, whatever signals come; say so if that fails."""
+    spool = state().spool
+    if spool.held:
+        with deaf():
+            replay()
+    if spool.held:
+        log.critical("records are lost with this process; the log has them", records=spool.held)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Do not end at a signal meanwhile: one that comes again must not lose what the first one left to do."""
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError):  # signals end no other thread than the main one
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def spooled(event_id: str) -> Event | None:

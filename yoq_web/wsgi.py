@@ -85,13 +85,6 @@ def _pulse(app: Flask) -> None:
 
 def _finish(app: Flask) -> None:
     """Store what is only in memory, or say that it is lost with this process."""
-    for again in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        with suppress(ValueError):  # not on the main thread: the server was killed, and nobody sends a signal
-            signal.signal(again, signal.SIG_IGN)
-    here = state_of(app)
-    with app.app_context():
-        here.attempts.flush(everything=True)
-        if here.spool.held:
-            replaying.replay()
-        if here.spool.held:
-            log.critical("records are lost with this process; the log has them", records=here.spool.held)
+    with app.app_context(), replaying.deaf():
+        state_of(app).attempts.flush(everything=True)
+        replaying.store_held()

@@ -23,11 +23,8 @@ from yoq_web.spool import FILE
 from yoq_web.state import state_of
 
 
-def test_what_only_memory_holds_is_stored_at_the_end(
-    make_app: MakeApp, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_only_memory_holds_is_stored_at_the_end(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """With no disk for the spool, a later success stores the record; so does the end of the process, or it says so."""
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # pytest's own handlers stay
     app = make_app()
     api = Api(app)
     (tmp_path / FILE).mkdir()
