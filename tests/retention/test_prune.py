@@ -152,7 +152,7 @@ def test_the_pulse_prunes(make_app: MakeApp, database_url: str) -> None:
             break
     assert stored(database_url) == 1100 - 1024 + 1
     [entry] = [entry for entry in api.entries() if entry["action"] == "audit_prune"]
-    assert entry["details"]["asked_by"] == "YOQ_AUDIT_RETENTION"
+    assert (entry["actor"], entry["details"]["asked_by"]) == ("system", "YOQ_AUDIT_RETENTION")
     retention = {"minimum_index": 1024, "retention": "2d", "erased": []}
     assert api("GET", "/v1/audit/log/retention").json == retention
     assert api("GET", "/health").json["status"] == "ok"  # type: ignore[index]

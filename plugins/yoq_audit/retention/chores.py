@@ -19,7 +19,7 @@ from yoq_audit.retention.planning import Plan, begin
 from yoq_audit.sealing import Rewound
 from yoq_audit.tlog.errors import LogError
 from yoq_web import Problem, db
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import as_system
 from yoq_web.settings import SettingsError
 
 logger = get_logger("yoq_web")
@@ -87,7 +87,7 @@ def _beat(here: Chores, now: float) -> None:
         return
     planned, here.plan = here.plan, None
     if planned.reached > planned.before:
-        set_actor(local_actor())
-        pruning.announce(planned, age, "YOQ_AUDIT_RETENTION")
+        with as_system():
+            pruning.announce(planned, age, "YOQ_AUDIT_RETENTION")
     else:
         here.plan_at, here.look_at = now + PLAN_SECONDS, now + LOOK_SECONDS
