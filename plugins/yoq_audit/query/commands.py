@@ -21,8 +21,8 @@ SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
 OPTIONS = (
     click.option("--actor", multiple=True, metavar="NAME", help="By this actor; several for any of them."),
     click.option("--action", multiple=True, metavar="NAME", help="This action, as secret_set."),
-    click.option("--target", multiple=True, metavar="NAME", help="On this target; with a * at the end, that begin so."),
-    click.option("--outcome", multiple=True, type=click.Choice(OUTCOMES), help="That ended so."),
+    click.option("--target", multiple=True, metavar="NAME", help="On this target; NAME* for any that begins so."),
+    click.option("--outcome", multiple=True, type=click.Choice(OUTCOMES), help="With this outcome."),
     click.option("--node", multiple=True, metavar="NAME", help="On this node."),
     click.option("--request-id", multiple=True, metavar="ID", help="In this request."),
     click.option("--since", metavar="TIME", help="Not before: 30m, 2h, 7d, or as 2026-11-24T10:00:00Z."),
@@ -51,7 +51,13 @@ def query(model: type[FilterQuery], **given: Any) -> Any:
 
 @group.command("list")
 @click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many entries.")
-@click.option("--order", type=click.Choice(["desc", "asc"]), default="desc", show_default=True, help="Newest first?")
+@click.option(
+    "--order",
+    type=click.Choice(["desc", "asc"]),
+    default="desc",
+    show_default=True,
+    help="The newest first, or the oldest.",
+)
 @click.option("--cursor", metavar="TEXT", help="Go on where a list ended, which said this.")
 @filtered
 @as_json
