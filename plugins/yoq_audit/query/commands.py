@@ -56,7 +56,7 @@ def query(model: type[FilterQuery], **given: Any) -> Any:
     type=click.Choice(["desc", "asc"]),
     default="desc",
     show_default=True,
-    help="The newest first, or the oldest.",
+    help="Which come first.",
 )
 @click.option("--cursor", metavar="TEXT", help="Go on where a list ended, which said this.")
 @filtered

@@ -1,7 +1,7 @@
 """Counting the trail: how many entries in each period, of each actor, action and outcome.
 
-Counted anew each time, over the index of times: half a million entries a second. A table of sums kept beside the log would
-be one that somebody can change without the log's proofs noticing.
+Counted anew each time, over the index of times: half a million entries a second. A table of sums kept beside the log
+would be one that somebody can change without the log's proofs noticing.
 """
 
 from __future__ import annotations
