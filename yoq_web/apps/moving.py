@@ -91,6 +91,13 @@ def _carry_out(session: Session, planned: Moves, now: int) -> None:
     if _details(again) != _details(planned):
         raise Changed
     store.save_rows(session, None, again.before, again.after, now)
+    for key in again.changed:
+        row = again.after[key]
+        if row.rank == 0 and row.agent_id:
+            # The other parts of a gang look for the first one where it is now.
+            gang = (Assignment.release == row.release, Assignment.app == row.app, Assignment.rank.is_not(None))
+            others = update(Assignment).where(*gang, Assignment.workload == row.workload.name)
+            session.execute(others.values(master=row.master), execution_options={"synchronize_session": False})
 
 
 def _leaving(session: Session) -> list[str | None]:
@@ -119,12 +126,14 @@ def _plan(session: Session, left: str | None) -> Moves:
 def moved(rows: Iterable[Row], nodes: list[Node], *, keep: bool) -> dict[str, Row]:
     """Each row with its new place. One for which there is none waits: where it is if `keep`, else nowhere."""
     after: dict[str, Row] = {}
+    addresses = {node.id: node.address for node in nodes}
     for row in rows:
         seats = place(row.workload, nodes)
         if seats:
             chosen = seats[0].node
             nodes = [taken(node, row.workload) if node.id == chosen else node for node in nodes]
-            after[row.id] = replace(row, agent_id=chosen, status="pending", reason=None)
+            master = addresses[chosen] if row.rank == 0 else row.master
+            after[row.id] = replace(row, agent_id=chosen, status="pending", reason=None, master=master)
         else:
             after[row.id] = row if keep else replace(row, agent_id=None, status="pending", reason=None)
     return after
