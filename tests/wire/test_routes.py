@@ -22,7 +22,7 @@ def told(answer: TestResponse) -> tuple[int, str]:
     """Status and body; every answer is JSON and ends its connection."""
     assert answer.headers["Connection"] == "close"
     assert answer.content_type == "application/json"
-    assert int(answer.headers["Content-Length"]) == len(answer.get_data()) or answer.request.method == "HEAD"  # type: ignore[union-attr]
+    assert int(answer.headers["Content-Length"]) == len(answer.get_data()) or answer.request.method == "HEAD"
     return answer.status_code, answer.text
 
 
