@@ -133,7 +133,12 @@ def test_an_agent_speaks_for_itself_alone(shop: Shop) -> None:
     assert shop.agents("POST", path, json={"status": "running"}).status_code == 404
     assert shop.assigned(mine)[0]["status"] == "pending"
     path = f"/v1/agents/{mine}/assignments/{assignment}/status"
-    assert shop.agents("POST", path, json={"status": "done"}).status_code == 400
+    for bad in (
+        {"status": "done"},
+        {"status": "failed", "reason": "a\0"},
+        {"status": "failed", "reason": "\u00e4" * 65},
+    ):
+        assert shop.agents("POST", path, json=bad).status_code == 400
     assert shop.agents("POST", path, json={"status": "running"}).get_json() == {"ok": True, "status": "running"}
     assert shop.app_status()["status"] == "completed"
     assert shop.operator("POST", path, json={"status": "failed"}).status_code == 401

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import func, select, update
 
 from yoq_web.apps.documents import Document
+from yoq_web.apps.manifest import storable_text
 from yoq_web.apps.models import Assignment, RolloutRow
 from yoq_web.apps.plan import DROPPED
 from yoq_web.apps.stepping import go_on
@@ -59,8 +60,8 @@ def report(agent_id: str, assignment_id: str, status: str, reason: str | None = 
     """
     if status not in ("running", "stopped", "failed"):
         raise Problem(400, "invalid status value")
-    if reason is not None and len(reason.encode(errors="replace")) > MAX_REASON:
-        raise Problem(400, "invalid reason", f"at most {MAX_REASON} bytes")
+    if reason is not None and (not storable_text(reason) or len(reason.encode()) > MAX_REASON):
+        raise Problem(400, "invalid reason", f"at most {MAX_REASON} bytes of UTF-8 without NUL")
     mine = (Assignment.id == assignment_id, Assignment.agent_id == agent_id)
     release = select(Assignment.release).where(*mine).scalar_subquery()
     quiet: dict[str, Any] = {"synchronize_session": False}

@@ -141,18 +141,17 @@ def save_rows(session: Session, app: str | None, before: dict[str, Row], after: 
     if gone:
         session.execute(_quiet(delete(Assignment).where(Assignment.id.in_(gone))))
     for key, row in after.items():
-        if key in before and row != before[key]:
-            changed = {
-                "agent_id": row.agent_id,
-                "status": row.status,
-                "reason": row.reason,
-                "replaced_by": row.replaced_by,
-                "master": row.master,
-            }
+        # Only what changed: an agent may have said something since these were read.
+        if changed := {} if key not in before else _changes(before[key], row):
             session.execute(_quiet(update(Assignment).where(Assignment.id == key).values(changed)))
     new = [_values(app, row, now) for key, row in after.items() if key not in before]
     if new:
         session.execute(insert(Assignment), new)
+
+
+def _changes(old: Row, new: Row) -> dict[str, Any]:
+    names = ("agent_id", "status", "reason", "replaced_by", "master")
+    return {name: getattr(new, name) for name in names if getattr(new, name) != getattr(old, name)}
 
 
 def _quiet(statement: Any) -> Any:
