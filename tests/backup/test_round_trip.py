@@ -110,13 +110,14 @@ def test_how_a_backup_is_sealed(app: Flask, tmp_path: Path) -> None:
     passed = backup(app, tmp_path / "passed", "--passphrase-file", str(secret))
     sealed = backup(app, tmp_path / "sealed", "--recipient", age.recipient_of(identity.read_text()))
     plain = backup(app, tmp_path / "plain", "--plain")
-    for path, arguments in (
+    opened: list[tuple[Path, tuple[str, ...]]] = [
         (own, ()),
         (own, ("--identity", str(tmp_path / "backup.key"))),
         (passed, ("--passphrase-file", str(secret))),
         (sealed, ("--identity", str(identity))),
         (plain, ()),
-    ):
+    ]
+    for path, arguments in opened:
         assert "can be restored" in output(app, "restore", str(path), "--verify", *arguments)
     for path, arguments, reason in (
         (own, ("--identity", str(other)), "it is encrypted for another key"),
