@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,19 @@ def test_a_spool_does_not_bring_it_back(app: Flask, database_url: str) -> None:
     assert prune(app) == 255
     hand_over(app, events[40], events[41])
     assert stored(database_url) == 2
+
+
+def test_both_entries_of_an_event_go(app: Flask, api: Api, database_url: str) -> None:
+    """Of an event that acts outside the database its intent is erased, too; one that has not ended is not erased."""
+    event, other = old_event(OLD, 1, SECRET), old_event(OLD, 2, SECRET)
+    intents = [dataclasses.replace(one, outcome="started") for one in (event, other)]
+    store(app, [*intents, event])
+    assert "has not ended yet" in failure(app, "audit", "erase", other.id, "--reason", "x", "--yes")
+    erase(app, event.id)
+    assert api("GET", "/v1/audit/log/retention").json["erased"] == [0, 2]  # type: ignore[index]
+    hand_over(app, event, intents[0])
+    assert stored(database_url) == 2
+    assert (verified(app)["ok"], verified(app)["erased"]) == (True, 2)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from yoq_audit import proving, sealing
@@ -64,7 +64,7 @@ def erase(found: Erasable, reason: str) -> None:
             raise Problem(409, "the entry is not what it was", "nothing was erased")
     sealing.seal()
     finish()
-    if not db.session.scalar(select(ERASED.c.leaf_index).where(ERASED.c.event_id == found.event_id).limit(1)):
+    if not db.session.scalar(select(exists().where(ERASED.c.event_id == found.event_id))):
         raise Problem(503, "not erased yet", "it is announced, and done as soon as the announcement can be sealed")
 
 
