@@ -123,7 +123,7 @@ def test_a_name_is_never_given_twice(api: Api) -> None:
     assert len(api("GET", "/v1/tokens").json) == 1  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["api-token", "join-token", "local", "unauthenticated"])
+@pytest.mark.parametrize("name", ["api-token", "join-token", "local", "system", "unauthenticated"])
 def test_no_token_passes_for_another_actor(api: Api, name: str) -> None:
     """The trail's own labels are not to be had."""
     answer = api("POST", "/v1/tokens", json={"name": name, "scopes": ["*"]})
