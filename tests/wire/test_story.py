@@ -14,7 +14,7 @@ from tests.served import Served, serve
 from tests.wire.agent import Agent, working
 from tests.wire.yoq import Client, Reply
 
-TIMEOUT = "2"
+TIMEOUT = "5"
 """Seconds of silence that make an agent offline."""
 
 
