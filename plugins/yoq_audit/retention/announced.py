@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys
+from yoq_audit import keys, sealing
 from yoq_audit.models import ANNOUNCING
-from yoq_audit.proving import NOT_HERE
+from yoq_audit.proving import NOT_HERE, provable
 from yoq_audit.retention.statements import Erasure, Pruning, signed, statement_of
+from yoq_audit.sealing import CannotSign
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import Problem
 
@@ -41,6 +43,12 @@ def verifiers(session: Session) -> tuple[Verifier, ...]:
     """The keys whose announcements count: those of the chain that goes through this machine's. None without one."""
     key = keys.signer()
     return tuple(keys.stored_chain(session, key).keys) if key else ()
+
+
+def seal() -> None:
+    """Seal the announcement just made, if this machine can. Raises a 503 where the log cannot be sealed at all."""
+    with provable(), suppress(CannotSign):
+        sealing.seal()
 
 
 def newest_pruning(session: Session) -> Pruning | None:

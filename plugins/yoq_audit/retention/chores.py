@@ -18,7 +18,7 @@ from yoq_audit.retention.ages import seconds_of
 from yoq_audit.retention.planning import Plan, begin
 from yoq_audit.sealing import Rewound
 from yoq_audit.tlog.errors import LogError
-from yoq_web import Problem, db
+from yoq_web import NotFound, Problem, db
 from yoq_web.actors import as_system
 from yoq_web.settings import SettingsError
 
@@ -60,6 +60,8 @@ def pulse() -> None:
     before, here.trouble = here.trouble, None
     try:
         _beat(here, now)
+    except NotFound:
+        here.look_at = now + LOOK_SECONDS  # the log has no entries yet
     except (Problem, SettingsError, LogError, Rewound, SQLAlchemyError) as error:
         said = error.error if isinstance(error, Problem) else type(error).__name__
         here.plan, here.look_at, here.trouble = None, now + LOOK_SECONDS, f"old entries are not pruned: {said}"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from yoq_audit import proving, sealing
+from yoq_audit import proving
 from yoq_audit.log import TABLE
 from yoq_audit.retention import announced
 from yoq_audit.retention.forgotten import gone
@@ -62,7 +62,7 @@ def erase(found: Erasable, reason: str) -> None:
         announced.alone(session)
         if _find(session, found.event_id) != found:
             raise Problem(409, "the entry is not what it was", "nothing was erased")
-    sealing.seal()
+    announced.seal()
     finish()
     if not db.session.scalar(select(exists().where(ERASED.c.event_id == found.event_id))):
         raise Problem(503, "not erased yet", "it is announced, and done as soon as the announcement can be sealed")

@@ -16,7 +16,6 @@ from sqlalchemy import delete, func, insert, select, text
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_audit import sealing
 from yoq_audit.log import TABLE
 from yoq_audit.retention import announced
 from yoq_audit.retention.forgotten import KEY_SIZE, key_of, minimum
@@ -75,7 +74,7 @@ def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | N
         announced.alone(session)
         if first_kept(session) != planned.before:
             raise Problem(409, "pruned meanwhile", "somebody else announced it first; nothing was pruned by this")
-    sealing.seal()
+    announced.seal()
 
 
 def finish(until: float | None = None, progress: Progress = lambda _done, _size: None) -> bool:
