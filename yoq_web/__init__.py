@@ -13,6 +13,7 @@ from yoq_web.keeping import Choice, Keeper
 from yoq_web.operations import Event, Operation
 from yoq_web.plugins import describe_actor
 from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.progress import Progress
 from yoq_web.replaying import spooled
 from yoq_web.resource import Resource
 from yoq_web.schemas import Name
@@ -31,6 +32,7 @@ __all__ = [
     "NotFound",
     "Operation",
     "Problem",
+    "Progress",
     "Rejected",
     "Resource",
     "Status",

@@ -6,8 +6,8 @@ import click
 
 from yoq_audit import proving, rotating, sealing
 from yoq_audit.commands import group
-from yoq_audit.verify_commands import Bar, check
-from yoq_web import Failure, db
+from yoq_audit.verify_commands import check
+from yoq_web import Failure, Progress, db
 from yoq_web.commands import printable
 
 
@@ -40,7 +40,7 @@ def accept_head_command() -> None:
 
     Whether the log was cut off before cannot be told any more: compare it with a checkpoint that somebody kept.
     """
-    with Bar() as bar:
+    with Progress("verifying") as bar:
         report = check(bar)
     for finding in report.findings:
         if finding.message != sealing.HEAD_MISSING:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from yoq_audit import keys, sealing
@@ -14,26 +10,18 @@ from yoq_audit.findings import Report
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verifying import verify
-from yoq_web import as_json, db, print_json
+from yoq_web import Progress, as_json, db, print_json
 from yoq_web.commands import printable
 from yoq_web.settings import SettingsError
 from yoq_web.state import state
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
-SLOW_SECONDS = 1.0
-"""A verification that takes longer shows how far it is."""
 
 
 @group.command("verify", read_only=True)
 @as_json
 def verify_command(as_json: bool) -> None:
     """Check the whole log: entries, tree, checkpoints and the head outside the database. Changes nothing."""
-    bar = None if as_json or not sys.stderr.isatty() else Bar()
-    report = check(bar)
-    if bar is not None:
-        bar.finish()
+    with Progress("verifying", silent=as_json) as bar:
+        report = check(bar)
     if as_json:
         print_json(report.document())
     else:
@@ -42,7 +30,7 @@ def verify_command(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def check(bar: Bar | None = None) -> Report:
+def check(bar: Progress | None = None) -> Report:
     """Verify the current application's log."""
     own = keys.signer()
     head, complaint = _head(own)
@@ -84,35 +72,3 @@ def _print(report: Report) -> None:
     if report.pruned or report.erased:
         click.echo(f"{report.pruned} pruned and {report.erased} erased, as sealed entries announce")
     click.echo(f"root {report.document()['root']}")
-
-
-class Bar:
-    """A progress bar on standard error, once it has taken long enough; none if it is `silent`."""
-
-    def __init__(self, label: str = "verifying", *, silent: bool = False) -> None:
-        self._label = label
-        self._silent = silent
-        self._started = time.monotonic()
-        self._bar: ProgressBar[Any] | None = None
-        self._done = 0
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.finish()
-
-    def show(self, done: int, size: int) -> None:
-        """Show that so many leaves of `size` are done."""
-        if self._bar is None:
-            if self._silent or time.monotonic() - self._started < SLOW_SECONDS:
-                return
-            self._bar = click.progressbar(length=size, label=self._label, file=sys.stderr, update_min_steps=10_000)
-            self._bar.render_progress()
-        self._bar.update(done - self._done)
-        self._done = done
-
-    def finish(self) -> None:
-        """End the line."""
-        if self._bar is not None:
-            self._bar.render_finish()

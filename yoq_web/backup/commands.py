@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from flask.cli import ScriptInfo
@@ -17,10 +16,8 @@ from yoq_web.backup.restoring import Restore, Restored, age_of
 from yoq_web.backup.sealing import KEY_FILE
 from yoq_web.commands import CommandGroup, Failure, acting, as_json, make_ready, print_json, printable, told
 from yoq_web.problems import Problem
+from yoq_web.progress import Progress
 from yoq_web.state import state
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
 
 WORD = "restore"
 """What has to be typed before a database is replaced."""
@@ -30,40 +27,6 @@ EXISTING = click.Path(exists=True, dir_okay=False, path_type=Path)
 passphrase_file = click.option(
     "--passphrase-file", type=EXISTING, metavar="F", help="The passphrase is the first line of this file."
 )
-
-
-class Bars:
-    """A progress bar on standard error for each step in turn; none where nobody looks."""
-
-    def __init__(self) -> None:
-        self._seen = sys.stderr.isatty()
-        self._bar: ProgressBar[Any] | None = None
-        self._what = ""
-        self._done = 0
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self._finish()
-
-    def show(self, what: str, done: int, of: int) -> None:
-        """Show that so much of a step is done."""
-        if not self._seen:
-            return
-        if what != self._what:
-            self._finish()
-            self._what, self._done = what, 0
-            self._bar = click.progressbar(length=of, label=f"{what:8}", file=sys.stderr)
-            self._bar.render_progress()
-        if self._bar is not None:
-            self._bar.update(done - self._done)
-            self._done = done
-
-    def _finish(self) -> None:
-        if self._bar is not None:
-            self._bar.render_finish()
-            self._bar = None
 
 
 def _passphrase(file: Path | None) -> str | None:
@@ -102,14 +65,14 @@ def group(
     if plain + bool(recipients) + (passphrase_file is not None) > 1:
         raise Failure("give one of --plain, --recipient and --passphrase-file")
     path = (output or Path(f"yoq-backup-{int(time.time())}{'.tar' if plain else operations.SUFFIX}")).absolute()
-    with Bars() as bars:
+    with Progress() as bar:
         taken = operations.take(
             path,
             recipients=recipients,
             passphrase=_passphrase(passphrase_file),
             plain=plain,
             with_keys=with_keys,
-            steps=bars.show,
+            steps=bar.step,
         )
     if as_json:
         print_json({"path": str(path), "size": taken.size, "manifest": taken.manifest.model_dump()})
@@ -169,14 +132,14 @@ def restore_command(
         raise Failure("--accept-fork ends a log, which is kept in the replaced database: leave --no-keep away")
     app = ctx.ensure_object(ScriptInfo).load_app()
     passphrase = _passphrase(passphrase_file)
-    with acting(app, alone=True), Bars() as bars:
+    with acting(app, alone=True), Progress() as bar:
         restore = Restore(
             file.absolute(),
             identity=identity,
             passphrase=passphrase,
             accept_fork=accept_fork,
             keep=not no_keep,
-            steps=bars.show,
+            steps=bar.step,
         )
         _make_ready(app)
         if verify:

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import cast
 
 import click
 
 from yoq_web.commands import CommandGroup, Failure, as_json, print_json, print_table, printable
+from yoq_web.progress import Progress
 from yoq_web.secrets import rotation
 from yoq_web.secrets.masters import Place
-
-if TYPE_CHECKING:
-    from click._termui_impl import ProgressBar
-
-SLOW_SECONDS = 1.0
-"""A rotation that takes longer shows how far it is."""
 
 group = CommandGroup("keys", help="Manage the keys that secrets are encrypted with.")
 
@@ -43,9 +36,8 @@ def rotate_command() -> None:
 
     Others may read and write meanwhile. One that was interrupted is finished.
     """
-    bar = _Bar()
-    done = rotation.rotate_keys(bar.show)
-    bar.finish()
+    with Progress("encrypting") as bar:
+        done = rotation.rotate_keys(bar.show)
     what = "finished the rotation to" if done.resumed else "rotated to"
     click.echo(f"{what} the key {done.key}: {done.secrets} secrets encrypted, {len(done.dropped)} keys dropped")
     if done.unreadable:
@@ -67,27 +59,3 @@ def rewrap_command(place: str | None) -> None:
     """
     before, after = rotation.rewrap_keys(cast("Place | None", place))
     click.echo(f"the data keys are wrapped by the master key {after}; before: {', '.join(sorted(before)) or 'none'}")
-
-
-class _Bar:
-    """A progress bar on standard error, once it has taken long enough."""
-
-    def __init__(self) -> None:
-        self._started = time.monotonic()
-        self._bar: ProgressBar[Any] | None = None
-        self._done = 0
-
-    def show(self, done: int, of: int) -> None:
-        """Show that so many secrets are done."""
-        if self._bar is None:
-            if not sys.stderr.isatty() or time.monotonic() - self._started < SLOW_SECONDS:
-                return
-            self._bar = click.progressbar(length=of, label="encrypting", file=sys.stderr)
-            self._bar.render_progress()
-        self._bar.update(done - self._done)
-        self._done = done
-
-    def finish(self) -> None:
-        """End the line."""
-        if self._bar is not None:
-            self._bar.render_finish()

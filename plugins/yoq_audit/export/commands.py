@@ -20,8 +20,7 @@ from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_audit.verify_commands import Bar
-from yoq_web import Failure, dumps
+from yoq_web import Failure, Progress, dumps
 from yoq_web.commands import printable
 from yoq_web.files import sync_folder
 
@@ -36,7 +35,7 @@ SHOWN_GAPS = 10
 def export_command(filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str) -> None:
     """Write entries to a file, in the order of the log. The file is there when it is whole, and for its owner only."""
     export = begin(filters.filters(), format_name, with_proofs=with_proofs)
-    with Bar("exporting", silent=not sys.stderr.isatty()) as bar, _file(output) as file:
+    with Progress("exporting") as bar, _file(output) as file:
         for piece in export.pieces(bar.show):
             file.write(piece)
 
@@ -85,7 +84,7 @@ def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
     size = os.fstat(file.fileno()).st_size
     try:
         verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
-        with Bar("verifying", silent=not size or not sys.stderr.isatty()) as bar:
+        with Progress("verifying", silent=not size) as bar:
             found = verify_export(file, verifiers, lambda done: bar.show(done, size))
     except LogError as error:
         raise Failure(f"not verified: {printable(str(error))}") from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from yoq_audit.retention.pruning import Written
 from yoq_audit.showing import rfc3339
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_audit.verify_commands import Bar
-from yoq_web import Failure, Problem, as_json, dumps, named, print_json
+from yoq_web import Failure, Problem, Progress, as_json, dumps, named, print_json
 from yoq_web.commands import printable
 from yoq_web.schemas import storable
 
@@ -58,10 +56,10 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     written = None
     if planned.reached > planned.before and not dry_run:
         if file is not None:
-            with _bar("archiving", as_json) as bar:
+            with Progress("archiving", silent=as_json) as bar:
                 written = _archived(file, planned, older_than, bar)
         pruning.announce(planned, older_than, "command", written)
-        with _bar("pruning", as_json) as bar:
+        with Progress("pruning", silent=as_json) as bar:
             pruning.finish(progress=bar.show)
     if as_json:
         found: dict[str, int | str] = {
@@ -82,7 +80,7 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
         click.echo(f"archived in {printable(str(file))}, SHA-256 {written.sha256}")
 
 
-def _archived(file: Path, planned: Plan, older_than: str, bar: Bar) -> Written:
+def _archived(file: Path, planned: Plan, older_than: str, bar: Progress) -> Written:
     try:
         return archive.write(file.absolute(), planned, bar.show)
     except Problem as problem:
@@ -166,10 +164,6 @@ def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reading.Tell = lambd
         raise Failure(f"the archive does not hold: {printable(str(error))}") from None
     except OSError as error:
         raise Failure(f"{printable(str(file))}: {error.strerror}") from None
-
-
-def _bar(label: str, silent: bool) -> Bar:
-    return Bar(label, silent=silent or not sys.stderr.isatty())
 
 
 group.add_command(archives)
