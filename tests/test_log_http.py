@@ -11,7 +11,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api, MakeApp
-from tests.door import acting, behind
+from tests.door import acting
 from tests.outsider import Log, check_proof, consistent, leaf_hash, node, open_checkpoint, root_of
 from tests.tampering import attack
 from yoq_web.policies.operations import delete_policy

@@ -11,7 +11,9 @@ from yoq_audit.tlog.hashing import EMPTY_ROOT
 LIMIT = 100
 """So many findings are described; the others are counted."""
 
-Kind = Literal["altered", "removed", "inserted", "moved", "tile", "checkpoint", "key", "head", "cut off", "fork", "retention"]
+Kind = Literal[
+    "altered", "removed", "inserted", "moved", "tile", "checkpoint", "key", "head", "cut off", "fork", "retention"
+]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,7 @@ FORGOTTEN_SECONDS = 3600
 
 
 agent_offline = Operation("agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",))
-agent_forget = Operation(
-    "agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",)
-)
+agent_forget = Operation("agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",))
 
 
 def pulse() -> None:

@@ -149,9 +149,7 @@ def create_triggers(dialect: str) -> None:
                     f"IF {allowed.format(**details)} THEN RETURN {row}; END IF; "
                     f"RAISE EXCEPTION '{table} is append-only'; END $$"
                 )
-            op.execute(
-                f"CREATE TRIGGER {name} BEFORE {moment} ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()"
-            )
+            op.execute(f"CREATE TRIGGER {name} BEFORE {moment} ON {table} FOR EACH ROW EXECUTE FUNCTION {function}()")
         if dialect != "sqlite" and table != "audit_log":  # which has it from the revision before
             op.execute(
                 f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
