@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from tests.postgres import Postgres
 from tests.served import Served, serve
 from yoq_web import create_app, db
 from yoq_web.lineages import upgrade
+
+# Many tests start the program: without its bytecode each start would compile all of it anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ADMIN = "a" * 64
 """The admin token of every application under test."""

@@ -117,7 +117,8 @@ BAD_REQUESTS = [
     head("DELETE", "/v1/secrets/%00", ADMIN, "Connection: close"),
     head("DELETE", "/v1/secrets/%ff%fe", ADMIN, "Connection: close"),
     head("GET", "/v1/audit/entries/%00", ADMIN, "Connection: close"),
-    head("GET", "/v1/audit?limit=%00%ff&%ff=1", ADMIN, "Connection: close"),
+    head("GET", "/v1/audit?limit=%00%ff", ADMIN, "Connection: close"),
+    head("GET", "/v1/audit?limit=1&%ff=1", ADMIN, "Connection: close"),
     head("POST", "/v1/secrets", ADMIN, "Transfer-Encoding: chunked", "Connection: close") + b"ZZ\r\nab\r\n0\r\n\r\n",
     head("POST", "/v1/secrets", ADMIN, "Transfer-Encoding: gzip", "Connection: close") + SECRET,
     head("POST", "/v1/secrets", ADMIN, "Content-Encoding: gzip", "Content-Length: 2", "Connection: close") + b"{}",
@@ -129,7 +130,7 @@ BAD_REQUESTS = [
 def test_garbage_is_the_clients_fault(program: Served, sent: bytes) -> None:
     """Garbage is answered with a 4xx or cut off, never with a 5xx, and the program goes on serving."""
     answer = exchange(program.url, sent)
-    if b"limit=%00" in sent:
+    if sent.startswith(b"GET /v1/audit?limit=%00%ff "):
         assert answer.startswith(b"HTTP/1.1 200 ")  # yoq's rule: what is not a number counts as not given
     else:
         assert answer.startswith(b"HTTP/1.1 4") or answer == b""

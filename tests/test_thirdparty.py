@@ -59,6 +59,7 @@ def test_the_readme_shows_the_plugin() -> None:
     assert (PLUGIN / "pyproject.toml").read_text().partition("\n")[2] in readme
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # plugins' migrations have tests of their own on both
 def test_a_plugin_comes_and_goes(run: Run, installed: str, tmp_path: Path, empty_url: str) -> None:
     """Installed, a plugin's command and routes work, audited and guarded by scopes; uninstalled, nobody misses it."""
     assert "\nnotices: nothing -> notices001\n" in run("db", "upgrade", PYTHONPATH=installed)

@@ -117,7 +117,7 @@ def test_time_moves_rollouts_on(shop: Shop) -> None:
     assert shop.app_status()["status"] == "completed"
     assert shop.trail()[-1][:2] == ("system", "app_rollout_end")
     shop.apply(service("a", "img:3"), rollout=HEALTH | {"failure_action": "pause"})
-    shop.pulse(29)
+    shop.pulse(15)
     assert shop.app_status()["status"] == "in_progress"
     shop.pulse(31)
     assert shop.app_status()["failure_details"][0]["reason"] == "readiness_timeout"

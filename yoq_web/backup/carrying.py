@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from typing import TYPE_CHECKING, cast
 
 from alembic import command
-from psycopg import Connection as Driver
-from psycopg import sql
 from sqlalchemy import Engine, inspect
 
 from yoq_web.exclusion import database_file
 from yoq_web.lineages import Lineage, configuration
 from yoq_web.state import state
+
+if TYPE_CHECKING:
+    from psycopg import Connection as Driver
 
 OWN_ORDER = "CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 3 END"
 
@@ -28,9 +30,8 @@ def carry(lineage: Lineage, current: Engine, new: Engine) -> None:
     remake(lineage, new)
     names = [name for name in tables_of(lineage, current) if name != lineage.version_table]
     with current.connect() as reading, new.connect() as writing:
-        source, target = reading.connection.driver_connection, writing.connection.driver_connection
-        assert isinstance(source, Driver)  # noqa: S101 - the only driver
-        assert isinstance(target, Driver)  # noqa: S101 - as above
+        source = cast("Driver", reading.connection.driver_connection)
+        target = cast("Driver", writing.connection.driver_connection)
         for name in names:
             _copy_rows(source, target, name)
             _copy_sequences(source, target, name)
@@ -108,6 +109,8 @@ def _is_of(lineage: Lineage, table: str) -> bool:
 
 
 def _copy_rows(source: Driver, target: Driver, name: str) -> None:
+    from psycopg import sql  # noqa: PLC0415 - on SQLite every command would load a driver that it does not need
+
     described = source.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.Identifier(name))).description or ()
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in described)
     out = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(sql.Identifier(name), columns)
