@@ -58,7 +58,7 @@ def test_the_tree_names_files_that_exist() -> None:
     names = re.findall(r"[\w/]+(?:\.py|/)(?= |$)", tree, re.MULTILINE)
     assert len(names) > 10
     for name in names:
-        assert any((ROOT / folder / name).exists() for folder in ("", "yoq_web", "plugins")), name
+        assert any((ROOT / folder / name).exists() for folder in ("", "yoq_web", "plugins", "plugins/yoq_audit")), name
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
