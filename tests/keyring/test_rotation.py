@@ -13,7 +13,8 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at, fill, keys_of, stored
 from yoq_web import Problem
-from yoq_web.secrets import rotation
+from yoq_web.secrets import keyring, rotation
+from yoq_web.secrets.models import SecretKey
 from yoq_web.secrets.operations import get_secret, rotate_secret, set_secret
 
 
@@ -201,3 +202,30 @@ def test_the_keys_are_listed(app: Flask) -> None:
     fill(app, 2)
     assert output(app, "keys", "list").splitlines()[1].split()[-1] == "2"
     assert '"secrets":2' in output(app, "keys", "list", "--json")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # on SQLite one thread at a time writes
+def test_a_key_is_known_when_it_can_be_used(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread stores a secret at the moment at which a process unwraps its first key."""
+    with acting(make_app()):
+        set_secret("first", "v")
+    app, unwrap, others = make_app(), keyring.unwrap_key, []
+
+    def store_another() -> None:
+        with acting(app):
+            set_secret("another", "w")
+        others.append("stored")
+
+    def slow(row: SecretKey) -> bytes:
+        if not others:
+            others.append("begun")
+            thread = threading.Thread(target=store_another)
+            thread.start()
+            thread.join(30)
+        return unwrap(row)
+
+    monkeypatch.setattr(keyring, "unwrap_key", slow)
+    with acting(app):
+        set_secret("first", "again")
+    assert others == ["begun", "stored"]
+    assert stored(app) == {"first": "again", "another": "w"}

@@ -49,9 +49,9 @@ class Keyring:
         for _ in range(3):  # the key may be dropped between the look for it and its lock
             row = session.scalar(_newest().with_for_update(read=True, key_share=True))
             if row is not None:
-                self._newest = row.id
                 if row.id not in self._ciphers or row.wrapped is None:
                     self._keep(session, row)
+                self._newest = row.id  # only now: another thread looks for its cipher at once
                 return self._ciphers[row.id]
             self._make_first(session)
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
