@@ -136,7 +136,7 @@ class TrailKeeper(Keeper):
             with Session(new) as session:
                 session.connection(execution_options={"yoq_writes": True})
                 session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
-                session.commit()
+                session.commit()  # of a database that nobody uses yet, outside the unit of work
         elif choice.whose == "backup":
             with Session(new) as session:
                 newest = sealing.latest(session)

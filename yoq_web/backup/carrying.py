@@ -35,7 +35,7 @@ def carry(lineage: Lineage, current: Engine, new: Engine) -> None:
         for name in names:
             _copy_rows(source, target, name)
             _copy_sequences(source, target, name)
-        target.commit()
+        target.commit()  # of a database that nobody uses yet, outside the unit of work
 
 
 def remake(lineage: Lineage, engine: Engine, kept: tuple[str, ...] = ()) -> None:

@@ -213,7 +213,7 @@ class Restore:
             with Session(candidate.engine) as session:
                 session.connection(execution_options={"yoq_writes": True})
                 recording.record(replace(event, outcome="started"), session)
-                session.commit()
+                session.commit()  # of a database that nobody uses yet, outside the unit of work
 
     def _swapped(self, candidate: _Candidate) -> str | None:
         if not self._settings.on_sqlite:
