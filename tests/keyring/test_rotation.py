@@ -13,7 +13,8 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at, fill, keys_of, stored
 from yoq_web import Problem
-from yoq_web.secrets import keyring, rotation
+from yoq_web.secrets import rotation
+from yoq_web.secrets.masters import unwrap_key
 from yoq_web.secrets.models import SecretKey
 from yoq_web.secrets.operations import get_secret, rotate_secret, set_secret
 
@@ -209,7 +210,7 @@ def test_a_key_is_known_when_it_can_be_used(make_app: MakeApp, monkeypatch: pyte
     """Another thread stores a secret at the moment at which a process unwraps its first key."""
     with acting(make_app()):
         set_secret("first", "v")
-    app, unwrap, others = make_app(), keyring.unwrap_key, []
+    app, others = make_app(), []
 
     def store_another() -> None:
         with acting(app):
@@ -222,9 +223,9 @@ def test_a_key_is_known_when_it_can_be_used(make_app: MakeApp, monkeypatch: pyte
             thread = threading.Thread(target=store_another)
             thread.start()
             thread.join(30)
-        return unwrap(row)
+        return unwrap_key(row)
 
-    monkeypatch.setattr(keyring, "unwrap_key", slow)
+    monkeypatch.setattr("yoq_web.secrets.keyring.unwrap_key", slow)
     with acting(app):
         set_secret("first", "again")
     assert others == ["begun", "stored"]
