@@ -12,10 +12,13 @@ from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_web.scopes import JOINING
-from yoq_wire.answers import blueprint
-from yoq_wire.limits import within
+from yoq_wire.answers import CLIENT_BYTES, blueprint
+from yoq_wire.limits import NODE, PEER, within
 
 routes = blueprint("agents")
+
+BESIDE_PEERS = 128
+"""Bytes that an agent's id, number and address take in the answer to its registration."""
 
 
 @routes.get("/agents")
@@ -25,14 +28,17 @@ def list_agents() -> list[dict[str, Any]]:
 
     Of many agents only what `yoq nodes` shows, so that its client can take the answer.
     """
-    return within([agent_document(agent, peer) for agent, peer in operations.list_agents()])
+    return within([agent_document(agent, peer) for agent, peer in operations.list_agents()], NODE)
 
 
 @routes.post("/agents/register")
 @endpoint(operations.agent_register, join=True, body=Registration, hidden=True)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
-    return registered(body)
+    found = registered(body)
+    if "peers" in found:
+        found["peers"] = within(found["peers"], PEER, CLIENT_BYTES - BESIDE_PEERS)
+    return found
 
 
 @routes.post("/agents/<agent>/heartbeat")
@@ -62,6 +68,9 @@ def label(agent: str, body: LabelsIn) -> dict[str, bool]:
 @routes.get("/wireguard/peers")
 @endpoint(scope=JOINING, join=True, hidden=True)
 def list_peers() -> list[dict[str, Any]]:
-    """List the members of the overlay network by number, with `servers_only=1` those that others connect to."""
+    """List the members of the overlay network by number, with `servers_only=1` those that others connect to.
+
+    Of many only what an agent reads, and no more than it can take.
+    """
     servers_only = b"servers_only=1" in request.query_string.split(b"&")
-    return [peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)]
+    return within([peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)], PEER)

@@ -11,7 +11,7 @@ from yoq_web.schemas import plain_text
 from yoq_wire.unknown import HEX_ID, refusal
 
 CLIENT_BYTES = 64 * 1024 - 1024
-"""yoq's client takes answers of 64 KiB, headers included."""
+"""yoq's programs take answers of 64 KiB, headers included; a byte more and they abort."""
 
 
 def blueprint(name: str) -> Blueprint:
@@ -32,7 +32,10 @@ def check() -> None:
 
 
 def finish(response: Response) -> Response:
-    """Close the connection, or the client waits for its end; of a problem tell the `error` alone."""
+    """Close the connection, or the client waits for its end; of a problem tell the `error` alone.
+
+    What is too long in spite of all is an error: the client would not survive it.
+    """
     response.headers["Connection"] = "close"
     status, error = response.status_code, None
     if response.mimetype == "application/problem+json":
@@ -41,6 +44,8 @@ def finish(response: Response) -> Response:
         # No route of yoq's takes HEAD for GET; the core says 405 for any.
         status, error = refusal(request.method, request.path)
         response.headers.pop("Allow", None)
+    if len(response.get_data()) > CLIENT_BYTES:
+        status, error = 500, "the answer is too long for this client"
     if error is not None:
         response.status_code = status
         response.set_data(dumps({"error": error}))

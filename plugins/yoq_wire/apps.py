@@ -10,11 +10,12 @@ from pydantic import BaseModel
 
 from yoq_web import endpoint
 from yoq_web.apps import operations, reading, reporting
-from yoq_web.apps.documents import fitting
+from yoq_web.apps.documents import Document, fitting
 from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
 from yoq_web.apps.schemas import ManifestIn, RollbackIn
 from yoq_web.scopes import JOINING
 from yoq_wire.answers import blueprint
+from yoq_wire.limits import assignments
 
 routes = blueprint("apps")
 
@@ -40,7 +41,7 @@ def list_apps() -> list[dict[str, Any]]:
 @endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
-    return operations.apply(body)
+    return _fitted(operations.apply(body))
 
 
 @routes.post("/apps/dry-run")
@@ -62,7 +63,7 @@ def deploy(body: bytes) -> dict[str, int]:
 @endpoint(scope="apps:read", hidden=True)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return reading.status(app)
+    return _fitted(reading.status(app))
 
 
 @routes.get("/apps/<app>/history")
@@ -86,7 +87,11 @@ def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
     if shown:
         stored = operations.stored_body(operations.rollback_target(app, release_id))
         return Response(stored, content_type="application/json")
-    return operations.rollback(app, release_id)
+    return _fitted(operations.rollback(app, release_id))
+
+
+def _fitted(document: Document) -> Document:
+    return fitting([document])[0]
 
 
 def _rollback(body: bytes) -> tuple[str | None, bool]:
@@ -132,8 +137,8 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @routes.get("/agents/<agent>/assignments")
 @endpoint(scope=JOINING, join=True, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
-    """List what an agent is to run, in the order in which it was assigned."""
-    return reporting.assignments_of(agent)
+    """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
+    return assignments(reporting.assignments_of(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from yoq_web import db, endpoint
 from yoq_web.apps.models import Assignment
 from yoq_wire.answers import blueprint
+from yoq_wire.limits import within
 
 routes = blueprint("status")
 
@@ -17,7 +18,10 @@ routes = blueprint("status")
 @routes.get("/v1/status")
 @endpoint(scope="status:read", answer=list[dict[str, Any]])
 def status() -> list[dict[str, Any]]:
-    """List the services with how many of their parts run; what their containers use the agents do not report."""
+    """List the services, as many as yoq's client takes, with how many of their parts run.
+
+    What their containers use the agents do not report.
+    """
     running = Assignment.status == "running"
     rows = db.session.execute(
         select(
@@ -31,7 +35,7 @@ def status() -> list[dict[str, Any]]:
         .order_by(Assignment.app, Assignment.workload)
     )
     now = int(time.time())
-    return [
+    found = [
         {
             "name": name,
             "status": "running" if runs == wanted else "partial" if runs else "stopped",
@@ -44,6 +48,7 @@ def status() -> list[dict[str, Any]]:
         }
         for name, runs, wanted, since in rows
     ]
+    return within(found, tuple(found[0]) if found else ())
 
 
 @routes.get("/v1/status/bpf")
