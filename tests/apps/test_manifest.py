@@ -18,13 +18,17 @@ def services(*found: Any, **more: Any) -> bytes:
 
 
 def test_what_is_usable() -> None:
-    """A service without an image or with a refused one is skipped, fields of other types count as absent."""
+    """A service without an image or with a refused one is skipped, fields of other types count as absent.
+
+    A command may be any text that can be stored: nginx's own has a semicolon.
+    """
     read_ones = read(
         services(
             {"name": "a", "image": "i"},
             {"name": "b"},
             {"name": "c", "image": "it's"},
-            {"name": "d", "image": "i", "command": 'say "x"'},
+            {"name": "d", "image": "i", "command": "\ud800"},
+            {"name": "e", "image": "i", "command": ["nginx", "-g", "daemon off;", "it's \"\\", "x" * 300]},
             {
                 "image": "j",
                 "command": ["x", "y z"],
@@ -37,9 +41,10 @@ def test_what_is_usable() -> None:
             {"name": "a", "image": "later"},
         )
     )
-    assert read_ones.count("service") == 7
+    assert read_ones.count("service") == 8
     found = {item.name: item for item in read_ones.services}
-    assert list(found) == ["", "f", "a"]
+    assert list(found) == ["e", "", "f", "a"]
+    assert found["e"].command == "nginx -g daemon off; it's \"\\ " + "x" * 300
     assert (found[""].command, found[""].cpu, found[""].memory_mb, found[""].labels) == ("x y z", 1, 256, ("x", "y"))
     assert (found["f"].cpu, found["f"].ranks, found["f"].health_check) == (LARGEST, 0, '{"kind":"tcp"}')
     assert found["a"].image == "later"

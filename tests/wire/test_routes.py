@@ -176,6 +176,18 @@ def test_the_routes_of_apps(make_app: MakeApp) -> None:
     assert len(cluster.agents("GET", f"/agents/{agent}/assignments").get_json()) == 3
 
 
+def test_a_command_as_nginx_has_it(make_app: MakeApp) -> None:
+    """A service whose command has quotes and a semicolon is placed, and its agent reads the command as it was sent."""
+    cluster = Cluster(make_app)
+    agent = cluster.join()
+    body = b'{"app_name":"shop","services":[{"name":"web","image":"nginx:1","command":["nginx","-g","daemon off;"]}]}'
+    applied = cluster.operator("POST", "/apps/apply", data=body)
+    assert (applied.get_json()["completed_targets"], applied.get_json()["service_count"]) == (1, 1)
+    assert '"remaining_targets":0' in cluster.operator("GET", "/apps/shop/status").text
+    assigned = cluster.agents("GET", f"/agents/{agent}/assignments").text
+    assert ',"image":"nginx:1","command":"nginx -g daemon off;","status":"pending",' in assigned
+
+
 def test_rolling_back(make_app: MakeApp) -> None:
     """To the last good release or a named one; `print` shows the bytes that were sent and records nothing."""
     cluster = Cluster(make_app)

@@ -137,7 +137,7 @@ def combined(policies: Sequence[Policy]) -> Policy:
 
 
 def plain_text(value: object) -> bool:
-    """Whether `value` is what yoq takes for a name, an image or a command."""
+    """Whether `value` is what yoq takes for a name or an image."""
     if not isinstance(value, str):
         return False
     try:
@@ -177,9 +177,10 @@ def _objects(array: object) -> tuple[Mapping[str, Any], ...]:
 
 
 def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> Workload | None:
-    """A service or worker, or None if its image or command is none that yoq would take."""
+    """A service or worker, or None if its image is none that yoq would take, or its command cannot be stored."""
     image, command, name = found.get("image"), _command(found.get("command")), found.get("name")
-    if not plain_text(image) or not (command == "" or plain_text(command)):
+    # yoq takes no quotes and semicolons in a command either, and drops such a service without a word.
+    if not plain_text(image) or not storable_text(command):
         return None
     if name is not None and not (isinstance(name, str) and storable_text(name)):
         return None
