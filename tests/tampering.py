@@ -64,6 +64,11 @@ def attack(url: str, *statements: str) -> None:
     behind(url, *drop, *statements)
 
 
+def binary(url: str, data: bytes) -> str:
+    """These bytes as a literal of this database's SQL."""
+    return f"x'{data.hex()}'" if url.startswith("sqlite") else f"'\\x{data.hex()}'::bytea"
+
+
 def verified(app: Flask) -> dict[str, Any]:
     """What `audit verify --json` prints; its exit code says the same."""
     done = run(app, "audit", "verify", "--json")

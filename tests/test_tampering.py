@@ -9,7 +9,7 @@ import pytest
 from flask import Flask
 
 from tests.door import behind
-from tests.tampering import attack, entry_at, fill, found, log_of, seal, verified
+from tests.tampering import attack, binary, entry_at, fill, found, log_of, seal, verified
 from yoq_audit import keys
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer, sign
@@ -148,10 +148,9 @@ CUT = (
 def test_a_log_that_is_cut_off(app: Flask, database_url: str) -> None:
     """The end is taken away without a trace in the database: the head outside knows."""
     log_of(app, 10)
-    tile = behind(database_url, "SELECT hashes FROM audit_tile")[0]["hashes"].hex()
+    tile = behind(database_url, "SELECT hashes FROM audit_tile")[0]["hashes"]
     log_of(app, 10)
-    bytes_of = f"x'{tile}'" if database_url.startswith("sqlite") else f"'\\x{tile}'::bytea"
-    attack(database_url, *CUT, f"UPDATE audit_tile SET hashes = {bytes_of}")
+    attack(database_url, *CUT, f"UPDATE audit_tile SET hashes = {binary(database_url, tile)}")
     (finding,) = verified(app)["findings"]
     assert finding["kind"] == "cut off"
     assert finding["message"] == "the log is cut off: the head kept outside has 20 entries, the log 10"
@@ -184,10 +183,9 @@ def test_an_unknown_key(app: Flask, database_url: str) -> None:
 def test_an_altered_checkpoint(app: Flask, database_url: str) -> None:
     """A checkpoint with another root, a wrong signature or none any more is named by its size."""
     log_of(app, 5, 5, 5, 5)
-    zeros = f"x'{'00' * 32}'" if database_url.startswith("sqlite") else f"'\\x{'00' * 32}'::bytea"
     attack(
         database_url,
-        f"UPDATE audit_checkpoint SET root = {zeros} WHERE size = 5",
+        f"UPDATE audit_checkpoint SET root = {binary(database_url, bytes(32))} WHERE size = 5",
         "UPDATE audit_checkpoint SET note = NULL WHERE size = 10",
         "UPDATE audit_checkpoint SET note = (SELECT note FROM audit_checkpoint WHERE size = 20) WHERE size = 15",
     )
@@ -199,8 +197,7 @@ def test_a_fork(app: Flask, database_url: str, tmp_path: Path) -> None:
     log_of(app, 5, 5)
     key, _ = rows(app, database_url)
     other = sign(Checkpoint(key.name, 5, b"x" * 32).body(), key)
-    hexed = (b"x" * 32).hex()
-    root = f"x'{hexed}'" if database_url.startswith("sqlite") else f"'\\x{hexed}'::bytea"
+    root = binary(database_url, b"x" * 32)
     attack(database_url, f"UPDATE audit_checkpoint SET root = {root}, note = '{other}' WHERE size = 5")
     assert found(app, "kind", "size") == [("fork", 5)]
     replace(tmp_path / "log.head", sign(Checkpoint(key.name, 10, b"y" * 32).body(), key).encode())
@@ -221,15 +218,30 @@ def test_an_altered_tile(app: Flask, database_url: str, place: tuple[int, int]) 
     level, number = place
     where = f"WHERE level = {level} AND number = {number}"
     held = bytes(behind(database_url, f"SELECT hashes FROM audit_tile {where}")[0]["hashes"])
-    changed = (held[:40] + bytes([held[40] ^ 1]) + held[41:]).hex()
-    value = f"x'{changed}'" if database_url.startswith("sqlite") else f"'\\x{changed}'::bytea"
-    attack(database_url, f"UPDATE audit_tile SET hashes = {value} {where}")
+    changed = held[:40] + bytes([held[40] ^ 1]) + held[41:]
+    attack(database_url, f"UPDATE audit_tile SET hashes = {binary(database_url, changed)} {where}")
     (message,) = found(app, "kind", "message")
     assert message[0] == "tile"
     assert message[1].startswith(f"tile {level}/{number} altered")
     attack(database_url, f"DELETE FROM audit_tile {where}", "UPDATE audit_tile SET level = level")
     (message,) = found(app, "kind", "message")
     assert message[1].startswith(f"tile {level}/{number} missing")
+
+
+def test_tiles_with_a_shifted_border(app: Flask, database_url: str) -> None:
+    """Tiles whose bytes are right one after the other, but not each by itself, are both named."""
+    log_of(app, 600)
+    first, second = (
+        bytes(row["hashes"])
+        for row in behind(database_url, "SELECT hashes FROM audit_tile WHERE level = 0 AND number < 2 ORDER BY number")
+    )
+    statements = [
+        f"UPDATE audit_tile SET hashes = {binary(database_url, data)} WHERE level = 0 AND number = {number}"
+        for number, data in enumerate((first + second[:1], second[1:]))
+    ]
+    attack(database_url, *statements)
+    told = [message.partition(" (")[0] for (message,) in found(app, "message")]
+    assert told == ["tile 0/0 altered", "tile 0/1 altered"]
 
 
 def test_an_entry_altered_together_with_its_tile(app: Flask, database_url: str) -> None:
@@ -248,9 +260,8 @@ def rewrite(url: str, number: int) -> None:
     from tests.test_sealing import stored_leaves  # noqa: PLC0415 - only here
     from yoq_audit.tlog.hashing import leaf_hash  # noqa: PLC0415 - as above
 
-    hashes = b"".join(leaf_hash(leaf) for leaf in stored_leaves(url)[256 * number : 256 * number + 256]).hex()
-    value = f"x'{hashes}'" if url.startswith("sqlite") else f"'\\x{hashes}'::bytea"
-    attack(url, f"UPDATE audit_tile SET hashes = {value} WHERE level = 0 AND number = {number}")
+    hashes = b"".join(leaf_hash(leaf) for leaf in stored_leaves(url)[256 * number : 256 * number + 256])
+    attack(url, f"UPDATE audit_tile SET hashes = {binary(url, hashes)} WHERE level = 0 AND number = {number}")
 
 
 def test_several_kinds_at_once(app: Flask, database_url: str) -> None:

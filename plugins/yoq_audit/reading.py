@@ -94,12 +94,6 @@ class Reader:
             for size, root, text in batch:
                 yield size, bytes(root) if isinstance(root, (bytes, memoryview)) else b"", text and bytes(text)
 
-    def stored_tiles(self, first: int, count: int) -> dict[int, bytes]:
-        """As many tiles of level 0 from a number on, as far as they are stored."""
-        query = "SELECT number, hashes FROM audit_tile WHERE level = 0 AND number BETWEEN ? AND ?"
-        found = self.all(query, first, first + count - 1)
-        return {number: bytes(hashes) if isinstance(hashes, (bytes, memoryview)) else b"" for number, hashes in found}
-
     def placed(self, first: int, width: int) -> list[Row | None]:
         """The rows of `width` places from `first` on, None for a place that has none."""
         rows: list[Row | None] = [None] * width
@@ -107,12 +101,12 @@ class Reader:
             rows[int(row[0]) - first] = row
         return rows
 
-    def leaves(self, first: int, width: int) -> list[bytes] | None:
-        """The leaves of these places, where they can be had fast."""
+    def bulk(self, first: int, width: int, size: int) -> tuple[list[bytes], bytes] | None:
+        """What to hash for each of these leaves of a tree of this size, and their tiles, where that can be had fast."""
         if not self.on_sqlite:
             return None
         try:
-            return bulk.leaves_of(self.all(bulk.QUERY, first, first + width - 1)[0], width)
+            return bulk.of_row(self.all(bulk.QUERY, first, first + width - 1, size)[0], width)
         except sqlite3.Error:
             return None  # something is stored that is no text, or no JSON
 

@@ -6,7 +6,8 @@ is explained afterwards, in `explaining`. It writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
@@ -26,8 +27,10 @@ from yoq_audit.tlog.tiles import TILE, Tile, subtree_from, tile_root
 from yoq_audit.tlog.tree import Frontier, root_at
 
 FULL = TILE * HASH_SIZE
-BATCH = 16
-"""Tiles read at a time: one alone is hashed faster than the interpreter changes threads."""
+BATCH = 32 * TILE
+"""Leaves read at a time."""
+AHEAD = 2
+"""Batches asked for ahead: with one alone the database would stand still until the other thread asks for the next."""
 
 Progress = Callable[[int, int], None]
 """Told how many leaves are done, and of how many."""
@@ -71,14 +74,13 @@ class _Verification:
     def _walk(self) -> tuple[int, bytes]:
         """Go through the leaves; returns how many the tree has and its root."""
         walked, root = 0, EMPTY_ROOT
-        for number, stored, fast in self._fetched():
+        for number, hashes, data in self._bulks():
             width = min(TILE, self._size - walked)
-            leaves = [sha256(LEAF_PREFIX + leaf).digest() for leaf in fast]
-            if leaves and joined(leaves) == stored:
-                node = tile_root(stored) if width == TILE else b""
+            if data:
+                leaves, node = hashes, tile_root(data) if width == TILE else b""
                 self._placed += width
             else:
-                rows = self._reader.placed(walked, width)
+                rows, stored = self._reader.placed(walked, width), self._reader.tile(0, number)
                 if stored is None and rows.count(None) == width and walked >= self._gone.minimum:
                     break  # whatever the checkpoints say
                 leaves, node = self._tile(number, rows, stored)
@@ -97,25 +99,25 @@ class _Verification:
             self._progress(walked, self._size)
         return walked, root
 
-    def _fetched(self) -> Iterator[tuple[int, bytes | None, Sequence[bytes]]]:
-        """Each tile's number, what is stored of it, and its leaves if they can be had fast."""
+    def _bulks(self) -> Iterator[tuple[int, list[bytes], bytes]]:
+        """Each tile's number, and its leaf hashes, single and joined, if they could be had fast and are as stored."""
 
-        def fetch(first: int) -> tuple[dict[int, bytes], Sequence[bytes]]:
-            width = min(BATCH * TILE, self._size - first * TILE)
-            stored = self._reader.stored_tiles(first, BATCH)
-            return stored, (self._reader.leaves(first * TILE, width) if stored else None) or ()
+        def fetch(first: int) -> tuple[list[bytes], bytes] | None:
+            return self._reader.bulk(first, min(BATCH, self._size - first), self._size)
 
-        tiles = -(-self._size // TILE)
-        # The database works at the next tiles while these are hashed.
+        starts = range(0, self._size, BATCH)
+        # The database works at the next leaves while these are hashed.
         with ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(fetch, 0)
-            for first in range(0, tiles, BATCH):
-                stored, leaves = following.result()
-                if first + BATCH < tiles:
-                    following = ahead.submit(fetch, first + BATCH)
-                for number in range(first, min(first + BATCH, tiles)):
-                    start = (number - first) * TILE
-                    yield number, stored.get(number), leaves[start : start + TILE]
+            waiting = deque(ahead.submit(fetch, start) for start in starts[:AHEAD])
+            for at, start in enumerate(starts):
+                texts, stored = waiting.popleft().result() or ((), b"")
+                waiting.extend(ahead.submit(fetch, later) for later in starts[at + AHEAD : at + AHEAD + 1])
+                leaves = [sha256(text).digest() for text in texts]
+                if joined(leaves) != stored:
+                    leaves, stored = [], b""
+                for first in range(0, min(BATCH, self._size - start), TILE):
+                    end = first + TILE
+                    yield (start + first) // TILE, leaves[first:end], stored[first * HASH_SIZE : end * HASH_SIZE]
 
     def _tile(self, number: int, rows: list[Row | None], stored: bytes | None) -> tuple[list[bytes], bytes]:
         """The leaf hashes that a tile of level 0 ought to have, and their root if it is full."""

@@ -15,7 +15,7 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at
 from tests.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
-from tests.tampering import fill, found, log_of, seal, verified
+from tests.tampering import binary, fill, found, log_of, seal, verified
 from yoq_audit import keys, rotating, sealing, watch
 from yoq_audit.chain import announce
 from yoq_audit.tlog.checkpoint import Checkpoint
@@ -264,10 +264,9 @@ def test_a_missing_head_is_told_and_can_be_taken_anew(app: Flask, database_url: 
     assert "log.head is missing" in (health(app) or "")
     assert len(notes(database_url)) == 1
     assert Api(app)("GET", f"{LOG}/checkpoint").status_code == 503
-    root = behind(database_url, "SELECT root FROM audit_checkpoint")[0]["root"].hex()
-    for value in ("00" * 32, root):
-        literal = f"x'{value}'" if database_url.startswith("sqlite") else f"'\\x{value}'::bytea"
-        behind(database_url, f"UPDATE audit_checkpoint SET root = {literal}")
+    root = behind(database_url, "SELECT root FROM audit_checkpoint")[0]["root"]
+    for value in (bytes(32), root):
+        behind(database_url, f"UPDATE audit_checkpoint SET root = {binary(database_url, value)}")
         if value != root:
             assert failure(app, "audit", "accept-head").startswith("the log does not hold")
     assert output(app, "audit", "accept-head") == "the log of 3 entries is taken as it is\n"
