@@ -9,6 +9,7 @@ from flask import request
 from yoq_web import Status, endpoint
 from yoq_web.agents import operations
 from yoq_web.agents.documents import agent_document, peer_document
+from yoq_web.agents.models import ACTIVE, DRAINING
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_web.scopes import JOINING
@@ -44,9 +45,15 @@ def register(body: Registration) -> dict[str, Any]:
 @routes.post("/agents/<agent>/heartbeat")
 @endpoint(scope=JOINING, join=True, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
-    """Say that an agent is alive; an unknown one is told nothing."""
+    """Say that an agent is alive; an unknown one is told nothing.
+
+    yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it.
+    """
     found = operations.beat(agent, body)
-    return {"status": "ok"} if found is None else {"status": found[0], "peers_count": found[1]}
+    if found is None:
+        return {"status": "ok"}
+    status = ACTIVE if found.status == DRAINING and not found.drained else found.status
+    return {"status": status, "peers_count": found.peers_count}
 
 
 @routes.post("/agents/<agent>/drain")

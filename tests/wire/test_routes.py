@@ -9,6 +9,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from tests.agents.kit import Cluster
+from tests.apps.kit import Shop
 from tests.conftest import MakeApp
 
 # The domains have tests on both databases; here the translation is looked at.
@@ -111,6 +112,26 @@ def test_an_agent_reports_on_its_own_assignments_only(make_app: MakeApp) -> None
     assert (seen()["status"], seen()["status_reason"]) == ("failed", "image_pull_failed")
     cluster.agents("POST", f"/agents/{mine}/assignments/{identifier}/status", json={"status": "running"})
     assert (seen()["status"], seen().get("status_reason")) == ("running", None)
+
+
+def test_a_draining_agent_is_told_so_when_it_has_nothing_left(make_app: MakeApp) -> None:
+    """An agent of yoq's ends at that word: it hears it once its services have a place elsewhere, not before."""
+    shop = Shop(make_app)
+    agent = shop.join()
+    shop.operator("POST", "/apps/apply", json=ONE)
+    shop.operator("POST", f"/agents/{agent}/drain")
+
+    def beat() -> str:
+        shop.pulse()
+        return shop.agents("POST", f"/agents/{agent}/heartbeat", json={}).text
+
+    assert [beat(), beat()] == ['{"status":"active","peers_count":0}'] * 2
+    assert '"status":"draining"' in shop.operator("GET", "/agents").text
+    assert shop.agents("POST", f"/v1/agents/{agent}/heartbeat", json={}).get_json()["status"] == "draining"
+    assert list(shop.running(agent)) == ["web"]
+    shop.join()
+    assert [beat(), beat()] == ['{"status":"draining","peers_count":0}'] * 2
+    assert shop.running(agent) == {}
 
 
 def test_the_routes_of_apps(make_app: MakeApp) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from typing import NamedTuple
 
 from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.orm import Session, aliased
@@ -91,17 +92,29 @@ def _free_number(session: Session) -> int:
     return number
 
 
-def beat(agent_id: str, reported: Beat) -> tuple[str, int] | None:
+class Told(NamedTuple):
+    """The answer to a heartbeat: how the agent stood before it, and how many peers the overlay network has.
+
+    `drained` says of a draining agent that nothing is left on it.
+    """
+
+    status: str
+    peers_count: int
+    drained: bool
+
+
+def beat(agent_id: str, reported: Beat) -> Told | None:
     """Note that an agent is alive: an offline one is active again, a draining one stays so. Not recorded.
 
-    Returns its status before this and how many peers the overlay network has; None if there is no such agent.
+    Returns what it has to know; None if there is no such agent.
     """
     with unit_of_work() as session:
         row = session.execute(_BEAT, reported.model_dump() | {"agent": agent_id, "now": int(time.time())}).first()
-    return None if row is None else (row.status_before, row.peers_count)
+    return None if row is None else Told(row.status_before, row.peers_count, row.drained_at is not None)
 
 
-# One statement, built once. In an UPDATE every right-hand side is the row as it was before.
+# One statement, built once. In an UPDATE every right-hand side is the row as it was before. What it returns is not
+# asked whether it is null: SQLite 3.40 has that wrong.
 _BEAT = text(
     f"""
     UPDATE agents
@@ -109,7 +122,7 @@ _BEAT = text(
            cpu_used = :cpu_used, memory_used_mb = :memory_used_mb, containers = :containers, gpu_used = :gpu_used,
            gpu_health = :gpu_health, last_heartbeat = :now
      WHERE id = :agent
-    RETURNING status_before, (SELECT count(*) FROM wireguard_peers) AS peers_count
+    RETURNING status_before, drained_at, (SELECT count(*) FROM wireguard_peers) AS peers_count
     """  # noqa: S608 - made of constants
 )
 

@@ -59,7 +59,7 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
     found = operations.beat(agent, body)
     if found is None:
         raise NotFound("not found", f"there is no agent {agent!r}")
-    return {"status": found[0], "peers_count": found[1]}
+    return {"status": found.status, "peers_count": found.peers_count}
 
 
 @blueprint.post("/v1/agents/<agent>/drain")
