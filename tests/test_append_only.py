@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.door import behind, entries
 from tests.tampering import RECORDED, log_of
+from yoq_web.database import unit_of_work
 
 
 @pytest.mark.parametrize("column", RECORDED)
@@ -27,6 +29,19 @@ def test_no_entry_can_be_deleted(app: Flask, database_url: str, where: str) -> N
     before = entries(database_url)
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
         behind(database_url, f"DELETE FROM audit_log{where}")
+    assert entries(database_url) == before
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("key", ["id, ", ""], ids=["by id", "by event"])
+def test_no_entry_can_be_replaced(app: Flask, database_url: str, key: str) -> None:
+    """Through a connection of ours, a plugin's say, SQLite's REPLACE is refused like what it does: a deletion."""
+    log_of(app, 3)
+    before = entries(database_url)
+    others = ", ".join(name for name in RECORDED if name not in ("id", "actor"))
+    replacing = f"INSERT OR REPLACE INTO audit_log ({key}actor, {others}) SELECT {key}'x', {others} FROM audit_log"
+    with app.app_context(), unit_of_work() as session, pytest.raises(DBAPIError, match="audit_log is append-only"):
+        session.execute(text(replacing))
     assert entries(database_url) == before
 
 

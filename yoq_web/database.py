@@ -119,7 +119,14 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     connection.isolation_level = None
     cursor = connection.cursor()
     # A checkpoint stops all writers; at SQLite's 1,000 pages it comes every few hundred operations. 8,000 are 32 MB.
-    for pragma in ("foreign_keys=ON", "journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=8000"):
+    # Only with recursive triggers does REPLACE ask those on deletion, which keep a table append-only.
+    for pragma in (
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=8000",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
