@@ -70,10 +70,18 @@ def get_key() -> Response:
     Ask once, keep it, and compare it with what the operator says: who checks a log with a key that he has just got
     from it checks little.
     """
-    found = proving.known_keys(db.session())
-    if not found:
-        raise NotFound("not found", "the log has no entries yet, and so no key")
-    return _answer("".join(f"{vkey}\n" for vkey in found), TEXT, FRESH)
+    return _answer("".join(f"{vkey}\n" for vkey in _known_keys()), TEXT, FRESH)
+
+
+@blueprint.get("/v1/audit/log/key/announcements")
+@endpoint(scope="audit:read", answer=list[str], errors={404: NOTHING_YET})
+def get_announcements() -> list[str]:
+    """Give the notes that announced each key but the first, the newest last.
+
+    Both keys signed it, the new one and the one before: who knows one of the log's keys finds the newest.
+    """
+    _known_keys()
+    return proving.announcements(db.session())
 
 
 @blueprint.get("/v1/audit/log/tile/<level>/<path:place>")
@@ -124,6 +132,13 @@ def get_consistency(query: Sizes) -> dict[str, Any]:
     """
     new, hashes = proving.consistency(query.old, query.new)
     return {"from": query.old, "to": new, "hashes": [to_base64(node) for node in hashes]}
+
+
+def _known_keys() -> list[str]:
+    found = proving.known_keys(db.session())
+    if not found:
+        raise NotFound("not found", "the log has no entries yet, and so no key")
+    return found
 
 
 def _answer(content: str | bytes, media_type: str, caching: str) -> Response:

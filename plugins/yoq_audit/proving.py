@@ -87,6 +87,12 @@ def known_keys(session: Session) -> list[str]:
     return [key.vkey for key in chain.keys]
 
 
+def announcements(session: Session) -> list[str]:
+    """The notes that announced the log's keys, the newest last: each signed by the new key and by the one before it."""
+    announced = {vkey: note for vkey, note in session.execute(keys.STORED) if note is not None}
+    return [announced[vkey] for vkey in known_keys(session)[1:]]
+
+
 def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
     """The proof that an entry is in the log, and its row with the columns that are shown; seals it first.
 
