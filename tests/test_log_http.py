@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 from pathlib import Path
 
@@ -129,6 +130,31 @@ def test_what_is_answered_says_what_it_is_and_how_long_it_holds(app: Flask, api:
         assert (answer.cache_control.max_age or 0) > 7 * 24 * 3600
         assert answer.cache_control.immutable
         assert answer.cache_control.private
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_bundles_are_compressed_for_those_who_say_so(app: Flask, api: Api) -> None:
+    """An entry bundle comes as gzip to a client that takes it and as it is to others; hashes are never compressed."""
+    fill(app, 9)
+    good(api, "checkpoint")
+    path = f"{LOG}/tile/entries/000.p/9"
+    plain = api("GET", path)
+    assert "Content-Encoding" not in plain.headers
+    for accepted in ("gzip", "gzip, identity", "deflate, gzip;q=0.5", "*"):
+        answer = api("GET", path, headers={"Accept-Encoding": accepted})
+        assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "gzip"), accepted
+        assert gzip.decompress(answer.data) == plain.data
+        assert len(answer.data) < len(plain.data) / 2
+        assert answer.content_type == "application/octet-stream"
+        assert answer.cache_control.immutable
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        assert api("GET", path, headers={"Accept-Encoding": accepted}).data == answer.data
+    for accepted in ("", "identity", "br", "gzip;q=0", "gzip;q=0, identity"):
+        answer = api("GET", path, headers={"Accept-Encoding": accepted})
+        assert "Content-Encoding" not in answer.headers, accepted
+        assert answer.data == plain.data
+        assert "Accept-Encoding" in answer.headers["Vary"]
+    assert "Content-Encoding" not in api("GET", f"{LOG}/tile/0/000.p/9", headers={"Accept-Encoding": "gzip"}).headers
 
 
 def test_only_the_signed_tree_is_served(app: Flask, api: Api) -> None:

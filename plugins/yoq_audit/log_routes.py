@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Annotated, Any
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, Field
 
 from yoq_audit import proving
@@ -103,13 +104,19 @@ def get_tile(level: str, place: str) -> Response:
 def get_bundle(place: str) -> Response:
     """Give the leaves below a tile of level 0, each behind its length as a big-endian 16-bit number.
 
-    A leaf is the entry as JSON; its hash is SHA-256 of a zero byte and the leaf.
+    A leaf is the entry as JSON; its hash is SHA-256 of a zero byte and the leaf. Compressed for who accepts gzip.
     """
     try:
         bundle = Bundle.parse(f"tile/entries/{place}")
     except PathError as error:
         raise NotFound("not found", str(error)) from None
-    return _answer(proving.bundle_bytes(bundle), BYTES, FOR_EVER)
+    content = proving.bundle_bytes(bundle)
+    compressed = request.accept_encodings.quality("gzip") > 0
+    answer = _answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, FOR_EVER)
+    answer.vary.add("Accept-Encoding")
+    if compressed:
+        answer.content_encoding = "gzip"
+    return answer
 
 
 @blueprint.get("/v1/audit/entries/<event_id>/proof")
