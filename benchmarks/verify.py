@@ -14,9 +14,9 @@ from typing import Any
 
 from yoq_audit import sealing
 from yoq_audit.log import STORED
-from yoq_audit.reading import FIRST_FIELD, PLACED
 from yoq_audit.tlog.leaf import encode_leaf
-from yoq_audit.verify_commands import check
+from yoq_audit.verification.commands import check
+from yoq_audit.verification.reading import FIRST_FIELD, PLACED
 from yoq_web import create_app, db
 from yoq_web.lineages import upgrade
 

@@ -14,7 +14,6 @@ from yoq_audit import (
     rotating,
     routes,
     settling,
-    verify_commands,  # noqa: F401 - adds its command to the group
     watch,
 )
 from yoq_audit.export import commands as export_commands
@@ -31,6 +30,7 @@ from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention.operations import audit_erase, audit_prune
 from yoq_audit.trail_keeper import TrailKeeper
+from yoq_audit.verification import commands as verification_commands  # noqa: F401 - adds its command to the group
 from yoq_web import Contribution, Event, hookimpl
 
 OFFLINE_COMMANDS = {

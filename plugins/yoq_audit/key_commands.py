@@ -6,7 +6,7 @@ import click
 
 from yoq_audit import proving, rotating, sealing
 from yoq_audit.commands import group
-from yoq_audit.verify_commands import check
+from yoq_audit.verification.commands import check
 from yoq_web import Failure, Progress, db
 from yoq_web.commands import printable
 

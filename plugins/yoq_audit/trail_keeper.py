@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit import forks, keys, sealing, watch
-from yoq_audit.findings import shown
 from yoq_audit.log import TABLE
 from yoq_audit.models import LogKey
 from yoq_audit.sealing import CHECKPOINTS, UNSEALED
@@ -24,7 +23,8 @@ from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_audit.tlog.tiles import subtree_from
 from yoq_audit.tlog.tree import root_at
-from yoq_audit.verifying import verify
+from yoq_audit.verification.findings import shown
+from yoq_audit.verification.verifying import verify
 from yoq_web import Choice, Keeper
 from yoq_web.keeping import Mark
 from yoq_web.settings import SettingsError

@@ -16,7 +16,7 @@ from tests.tampering import seal
 from tests.test_faults import faulty
 from yoq_audit.retention import announced, erasing, pruning
 from yoq_audit.retention.forgotten import minimum
-from yoq_audit.verify_commands import check
+from yoq_audit.verification.commands import check
 from yoq_web import Problem, db
 from yoq_web.replaying import replay
 

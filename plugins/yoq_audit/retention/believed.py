@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from yoq_audit.findings import Report
 from yoq_audit.models import ANNOUNCING
-from yoq_audit.reading import Reader
 from yoq_audit.retention.statements import Pruning, signed, statement_of
 from yoq_audit.tlog.note import Verifier
+from yoq_audit.verification.findings import Report
+from yoq_audit.verification.reading import Reader
 
 ANNOUNCED = (
     "SELECT e.id, e.event_id, e.action, e.target, e.details, l.leaf_index "  # noqa: S608 - our own names

@@ -12,11 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
 
-from yoq_audit.explaining import Suspect, Suspects, explain
-from yoq_audit.findings import Report
-from yoq_audit.marks import Marks
-from yoq_audit.reading import FIRST_FIELD, RECORDED_AT, TIME, Reader, Row, joined
-from yoq_audit.repairing import choose
 from yoq_audit.retention.believed import gone
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
@@ -25,6 +20,11 @@ from yoq_audit.tlog.leaf import LeafError, encode_leaf
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from, tile_root
 from yoq_audit.tlog.tree import Frontier, root_at
+from yoq_audit.verification.explaining import Suspect, Suspects, explain
+from yoq_audit.verification.findings import Report
+from yoq_audit.verification.marks import Marks
+from yoq_audit.verification.reading import FIRST_FIELD, RECORDED_AT, TIME, Reader, Row, joined
+from yoq_audit.verification.repairing import choose
 
 FULL = TILE * HASH_SIZE
 BATCH = 32 * TILE

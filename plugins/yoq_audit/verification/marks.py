@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from yoq_audit.chain import Chain, chain
-from yoq_audit.findings import LIMIT, Report
-from yoq_audit.reading import Reader
 from yoq_audit.sealing import ROTATION
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
@@ -15,6 +13,8 @@ from yoq_audit.tlog.errors import LogError, NoteError
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE
 from yoq_audit.tlog.tree import Frontier
+from yoq_audit.verification.findings import LIMIT, Report
+from yoq_audit.verification.reading import Reader
 
 Mark = tuple[int, bytes, bytes | None]
 

@@ -6,10 +6,10 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from yoq_audit import bulk
 from yoq_audit.models import SLACK_SECONDS
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import TILE
+from yoq_audit.verification import bulk
 
 Row = Sequence[Any]
 

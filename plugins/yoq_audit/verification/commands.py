@@ -6,10 +6,10 @@ import click
 
 from yoq_audit import keys, sealing
 from yoq_audit.commands import group
-from yoq_audit.findings import Report
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
-from yoq_audit.verifying import verify
+from yoq_audit.verification.findings import Report
+from yoq_audit.verification.verifying import verify
 from yoq_web import Progress, as_json, db, print_json
 from yoq_web.commands import printable
 from yoq_web.settings import SettingsError

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
 
-from yoq_audit.findings import LIMIT, Report, shown
-from yoq_audit.reading import FIRST_FIELD, Reader, Row
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, LeafError, encode_leaf
+from yoq_audit.verification.findings import LIMIT, Report, shown
+from yoq_audit.verification.reading import FIRST_FIELD, Reader, Row
 
 REMEMBERED = 10_000
 """So many hashes of entries that do not match are remembered."""
