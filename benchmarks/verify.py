@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from yoq_audit import sealing
+from yoq_audit import sealer
 from yoq_audit.log import STORED
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.verification.commands import check
@@ -47,7 +47,7 @@ def fill(folder: Path) -> None:
             bare.executemany(f"INSERT INTO audit_log ({names}) VALUES ({marks})", _rows())  # noqa: S608 - our own names
         bare.close()
         started = time.perf_counter()
-        sealing.seal()
+        sealer.seal()
         print(f"  sealed in {time.perf_counter() - started:.1f} s")
         db.engine.dispose()
 

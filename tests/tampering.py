@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.commandline import run
 from tests.door import acting, behind
-from yoq_audit import sealing
+from yoq_audit import sealer
 from yoq_web.policies.operations import delete_policy
 
 RECORDED = (
@@ -43,7 +43,7 @@ def fill(app: Flask, count: int) -> None:
 def seal(app: Flask) -> None:
     """Seal what there is."""
     with app.app_context():
-        sealing.seal()
+        sealer.seal()
 
 
 def log_of(app: Flask, *counts: int) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from tests.conftest import Api
 from tests.door import behind
-from yoq_audit import sealing
+from yoq_audit import sealer
 from yoq_web import db
 from yoq_web.replaying import replay
 
@@ -109,6 +109,6 @@ def test_the_trail_is_true_whatever_statement_fails(app: Flask, api: Api, databa
     assert {entry["target"].partition("->")[2] for entry in entries if entry["outcome"] == "ok"} == done
     assert {entry["outcome"] for entry in entries} == {"ok", "failed"}
     with app.app_context():
-        assert sealing.seal() == len(entries)
+        assert sealer.seal() == len(entries)
     verified = app.test_cli_runner().invoke(args=["audit", "verify"])
     assert verified.exit_code == 0, verified.output

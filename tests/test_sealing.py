@@ -18,7 +18,7 @@ from tests.conftest import MakeApp
 from tests.door import acting, behind
 from tests.served import Served, command
 from tests.tampering import attack
-from yoq_audit import keys, sealing, watch
+from yoq_audit import keys, sealer, signing, watch
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -42,7 +42,7 @@ def fill(app: Flask, count: int) -> None:
 def seal(app: Flask) -> int:
     """Seal what there is."""
     with app.app_context():
-        return sealing.seal()
+        return sealer.seal()
 
 
 def naive_root(leaves: list[bytes]) -> bytes:
@@ -116,7 +116,7 @@ def test_every_committed_entry_gets_its_place(app: Flask, database_url: str, cou
 
 def test_a_backlog_is_sealed_in_bounded_batches(app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction seals more than a batch, so that none holds the write lock for long."""
-    monkeypatch.setattr(sealing, "BATCH", 10)
+    monkeypatch.setattr(sealer, "BATCH", 10)
     fill(app, 35)
     assert seal(app) == 35
     assert [row["size"] for row in behind(database_url, CHECKPOINTS)] == [10, 20, 30, 35]
@@ -225,7 +225,7 @@ def test_a_database_that_was_cut_back_is_not_signed(
     seal(app)
     attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
     fill(app, 5)
-    with pytest.raises(sealing.Rewound, match="5 were sealed"):
+    with pytest.raises(signing.Rewound, match="5 were sealed"):
         seal(app)
     assert signed.keys() == {0, 5}
 
@@ -255,7 +255,7 @@ def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: st
     zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
     behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
     fill(app, 1)
-    with pytest.raises(sealing.Rewound, match="not those"):
+    with pytest.raises(signing.Rewound, match="not those"):
         seal(app)
 
 

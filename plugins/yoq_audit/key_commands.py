@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit import proving, rotating, sealing
+from yoq_audit import proving, rotating, signing
 from yoq_audit.commands import group
 from yoq_audit.verification.commands import check
 from yoq_web import Failure, Progress, db
@@ -43,7 +43,7 @@ def accept_head_command() -> None:
     with Progress("verifying") as bar:
         report = check(bar)
     for finding in report.findings:
-        if finding.message != sealing.HEAD_MISSING:
+        if finding.message != signing.HEAD_MISSING:
             raise Failure(f"the log does not hold: {printable(finding.message)}")
     with proving.provable():
         head = rotating.accept_head()

@@ -13,11 +13,12 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_audit import keys, log, sealing
+from yoq_audit import keys, log, sealer, stored_tree
 from yoq_audit.log import TABLE
 from yoq_audit.models import Leaf
 from yoq_audit.retention.forgotten import absent, check_served
-from yoq_audit.sealing import LEAVES, CannotSign, HeadMissing, Rewound, Sealed
+from yoq_audit.signing import CannotSign, HeadMissing, Rewound
+from yoq_audit.stored_tree import LEAVES, Sealed
 from yoq_audit.tlog.errors import LogError, TileError
 from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -65,8 +66,8 @@ def sealed_now() -> Sealed:
     Raises NotFound for a log without entries, and a 503 if nothing can be signed or the log was rewound.
     """
     with provable(), suppress(CannotSign):  # another machine seals
-        sealing.seal(check=True)
-    newest = sealing.latest(db.session())
+        sealer.seal(check=True)
+    newest = stored_tree.latest(db.session())
     if newest is not None and newest.note is not None:
         return newest
     if known_keys(db.session()):
@@ -118,7 +119,7 @@ def _absent(event_id: str) -> Problem:
 
 def _proof(index: int, row: Row[Any], newest: Sealed) -> Proof:
     with provable():
-        path = inclusion_path(index, newest.size, subtree_from(sealing.tile_reader(db.session()), newest.size))
+        path = inclusion_path(index, newest.size, subtree_from(stored_tree.tile_reader(db.session()), newest.size))
         leaf = leaf_hash(encode_leaf([row._mapping[name] for name in FIELDS]))
         # A proof that proves nothing is not given out: the entry, or the tree, is not what was sealed.
         verify_inclusion(index, newest.size, leaf, path, newest.root)
@@ -137,7 +138,7 @@ def consistency(old: int, new: int | None) -> tuple[int, list[bytes]]:
     if old > new:
         raise Problem(400, "invalid from", f"it is beyond {new}")
     with provable():
-        return new, consistency_path(old, new, subtree_from(sealing.tile_reader(db.session()), new))
+        return new, consistency_path(old, new, subtree_from(stored_tree.tile_reader(db.session()), new))
 
 
 def tile_bytes(tile: Tile) -> bytes:
@@ -147,7 +148,7 @@ def tile_bytes(tile: Tile) -> bytes:
     if held is None or held.width < tile.width:
         raise NotFound("not found", f"the log does not have {tile.path()} yet")
     with provable():
-        hashes = sealing.tile_reader(session)(tile)[: tile.width * HASH_SIZE]
+        hashes = stored_tree.tile_reader(session)(tile)[: tile.width * HASH_SIZE]
         if len(hashes) != tile.width * HASH_SIZE:
             raise TileError(f"{tile.path()} is not whole")
     return hashes
@@ -173,5 +174,5 @@ def bundle_bytes(bundle: Bundle) -> bytes:
 
 
 def _signed_size(session: Session) -> int:
-    newest = sealing.latest(session)
+    newest = stored_tree.latest(session)
     return newest.size if newest else 0

@@ -13,10 +13,11 @@ import time
 
 from sqlalchemy import insert
 
-from yoq_audit import keys, sealing
+from yoq_audit import keys, sealer, signing, stored_tree
 from yoq_audit.chain import announce
 from yoq_audit.models import LogKey
-from yoq_audit.sealing import ROTATION, Sealed
+from yoq_audit.signing import ROTATION
+from yoq_audit.stored_tree import Sealed
 from yoq_audit.tlog.note import Signer
 from yoq_web import Operation, Problem, db
 
@@ -37,17 +38,17 @@ def rotate_key() -> str:
 
     One that was interrupted is finished instead.
     """
-    sealing.seal(check=True)
+    sealer.seal(check=True)
     with keys.changing():
         own = _own()
         new = keys.next_signer()
         if new is None or new.vkey == own.vkey or new.name != own.name:
             new = Signer.generate(own.name)
             keys.write_next(new)
-        if sealing.newest_key(db.session(), own) != new.verifier:
+        if signing.newest_key(db.session(), own) != new.verifier:
             _announce(own, new)
-        sealing.seal()
-        sealing.settle_key()
+        sealer.seal()
+        sealer.settle_key()
     return new.vkey
 
 
@@ -61,8 +62,8 @@ def _own() -> Signer:
 def _announce(own: Signer, new: Signer) -> None:
     announcement = announce(own, new)
     with audit_key_rotate.performed(new.vkey, previous=own.vkey, announcement=announcement) as session:
-        sealing.lock(session)
-        if sealing.newest_key(session, own) != own.verifier:
+        signing.lock(session)
+        if signing.newest_key(session, own) != own.verifier:
             raise Problem(409, "the log's key was just replaced", "see: yoq-web audit key")
         session.execute(insert(LogKey).values(vkey=new.vkey, added_at=int(time.time()), announcement=announcement))
 
@@ -84,7 +85,7 @@ def accept_head() -> Sealed:
 
 
 def _newest() -> Sealed:
-    newest = sealing.latest(db.session())
+    newest = stored_tree.latest(db.session())
     if newest is None:
         raise Problem(409, "the log has no entries yet")
     return newest

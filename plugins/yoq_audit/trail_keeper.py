@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
-from yoq_audit import forks, keys, sealing, watch
+from yoq_audit import forks, keys, stored_tree, watch
 from yoq_audit.log import TABLE
 from yoq_audit.models import LogKey
-from yoq_audit.sealing import CHECKPOINTS, UNSEALED
+from yoq_audit.stored_tree import CHECKPOINTS, UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT
@@ -56,7 +56,7 @@ class _Log:
 
     def root_at(self, size: int) -> bytes:
         """The root that the tree had at a size. Raises LogError if it is damaged."""
-        return root_at(size, subtree_from(sealing.tile_reader(self.session), size)) if size else EMPTY_ROOT
+        return root_at(size, subtree_from(stored_tree.tile_reader(self.session), size)) if size else EMPTY_ROOT
 
     def begins_with(self, size: int, root: bytes) -> bool:
         """Whether the tree is an extension of another one."""
@@ -87,7 +87,7 @@ class TrailKeeper(Keeper):
 
     def mark(self, connection: Connection) -> Mark:
         """The newest signed checkpoint."""
-        newest = sealing.latest(Session(connection))
+        newest = stored_tree.latest(Session(connection))
         if newest is None:
             return {}
         return {"size": newest.size, "root": b64encode(newest.root).decode(), "checkpoint": newest.note or ""}
@@ -139,7 +139,7 @@ class TrailKeeper(Keeper):
                 session.commit()  # of a database that nobody uses yet, outside the unit of work
         elif choice.whose == "backup":
             with Session(new) as session:
-                newest = sealing.latest(session)
+                newest = stored_tree.latest(session)
                 known = [Verifier.from_vkey(vkey) for vkey in forks.vkeys(session)]
                 if newest is not None and newest.note is not None:
                     keys.keep_head(newest.note, newest.size, known)

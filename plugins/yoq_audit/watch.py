@@ -6,7 +6,7 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
-from yoq_audit import sealing
+from yoq_audit import sealer, signing
 from yoq_audit.forks import end_replaced_log
 from yoq_audit.tlog.errors import LogError
 from yoq_web.settings import SettingsError
@@ -21,9 +21,9 @@ def seal() -> None:
     before = trouble()
     try:
         end_replaced_log()
-        sealing.seal(check=_TROUBLE not in current_app.extensions or before is not None)
+        sealer.seal(check=_TROUBLE not in current_app.extensions or before is not None)
         now = None
-    except (sealing.Rewound, sealing.HeadMissing, sealing.CannotSign, SettingsError, LogError) as error:
+    except (signing.Rewound, signing.HeadMissing, signing.CannotSign, SettingsError, LogError) as error:
         now = f"nothing is sealed: {error}"
     except SQLAlchemyError as error:
         now = f"nothing is sealed: the database refuses ({type(error).__name__})"

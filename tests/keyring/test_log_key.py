@@ -16,7 +16,7 @@ from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at
 from tests.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
 from tests.tampering import binary, fill, found, log_of, seal, verified
-from yoq_audit import keys, rotating, sealing, watch
+from yoq_audit import keys, rotating, sealer, watch
 from yoq_audit.chain import announce
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.encoding import from_base64
@@ -127,7 +127,7 @@ def test_a_rotation_cut_off_at_a_step(
 
     with monkeypatch.context() as patch:
         if place == "seal":
-            patch.setattr(sealing, "seal", after_the_announcement)
+            patch.setattr(sealer, "seal", after_the_announcement)
         else:
             patch.setattr(rotating if place == "_announce" else keys, place, fail)
         with pytest.raises(Injected):

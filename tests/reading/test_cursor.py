@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from tests.conftest import Api
 from tests.reading.kit import SECOND, START, Entry, engine, entry, following, ids, insert, pages, path, store, walked
-from yoq_audit import sealing
+from yoq_audit import sealer, stored_tree
 from yoq_audit.query import frozen
 from yoq_web import db
 
@@ -28,7 +28,7 @@ def numbers(answer_ids: list[str]) -> Numbers:
 def seal(app: Flask) -> None:
     """Seal what is committed, as the pulse does every second."""
     with app.app_context():
-        sealing.seal()
+        sealer.seal()
         db.session.remove()
 
 
@@ -82,7 +82,7 @@ def test_a_late_commit_is_in_no_page_of_a_walk(
 ) -> None:
     """Ids drawn early and committed late: the walks go on without them, new ones have them, nothing is twice."""
     if sealed == "settled":
-        monkeypatch.setattr(sealing, "SLACK_SECONDS", -60)  # the tree is relied on as if a minute had gone by
+        monkeypatch.setattr(stored_tree, "SLACK_SECONDS", -60)  # the tree is relied on as if a minute had gone by
     orders = ("desc", "asc")
     store(database_url, [entry(number) for number in range(10)])
     with transaction(database_url) as late, transaction(database_url) as lost:

@@ -13,7 +13,7 @@ from yoq_audit.export import proofs
 from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.pages import Pages, Row, span
 from yoq_audit.query.filters import Filters
-from yoq_audit.sealing import Sealed
+from yoq_audit.stored_tree import Sealed
 from yoq_web import Operation, Problem
 
 audit_export = Operation("audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"))

@@ -14,10 +14,10 @@ from typing import Any
 
 from flask import Flask
 
-from yoq_audit import sealing
+from yoq_audit import stored_tree
 from yoq_audit.export.ndjson import encoded
 from yoq_audit.export.pages import Row
-from yoq_audit.sealing import Sealed
+from yoq_audit.stored_tree import Sealed
 from yoq_audit.tlog.encoding import to_base64
 from yoq_audit.tlog.multiproof import prove
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from
@@ -71,7 +71,7 @@ def _ranges(rows: list[Row]) -> list[list[int]]:
 def _subtree(app: Flask, size: int) -> Subtree:
     def read(tile: Tile) -> bytes:
         with app.app_context():
-            return sealing.tile_reader(db.session())(tile)
+            return stored_tree.tile_reader(db.session())(tile)
 
     # Neighbouring tiles share most of the hashes above them.
     return lru_cache(maxsize=1024)(subtree_from(read, size))

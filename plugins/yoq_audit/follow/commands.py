@@ -7,7 +7,7 @@ import time
 import click
 from flask import current_app
 
-from yoq_audit import sealing
+from yoq_audit import sealer
 from yoq_audit.commands import group
 from yoq_audit.export.ndjson import lines
 from yoq_audit.export.pages import Row, sealed_size
@@ -37,7 +37,7 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
     try:
         while True:
             with app.app_context(), provable():
-                sealing.seal()
+                sealer.seal()
             for rows in following.rows(sealed_size(app)):
                 _show(rows, as_json)
             time.sleep(WAIT_SECONDS)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, FromClause, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from yoq_audit import sealing
+from yoq_audit import stored_tree
 from yoq_audit.log import TABLE
-from yoq_audit.sealing import CHECKPOINTS, LEAVES
+from yoq_audit.stored_tree import CHECKPOINTS, LEAVES
 
 MOST_UNSEALED = 2_000
 MOST_RANGES = 32
@@ -59,9 +59,9 @@ def freeze(session: Session) -> Frozen:
     highest = session.scalar(select(func.max(TABLE.c.id))) or 0
     if session.get_bind().dialect.name == "sqlite":
         return Frozen(highest)
-    settled = sealing.settled(session)
+    settled = stored_tree.settled(session)
     unsealed = session.scalars(
-        sealing.UNSEALED.with_only_columns(TABLE.c.id).where(TABLE.c.id > settled).limit(MOST_UNSEALED + 1)
+        stored_tree.UNSEALED.with_only_columns(TABLE.c.id).where(TABLE.c.id > settled).limit(MOST_UNSEALED + 1)
     ).all()
     ranges = runs(unsealed)
     if len(unsealed) > MOST_UNSEALED or len(ranges) > MOST_RANGES:

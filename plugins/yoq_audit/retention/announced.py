@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys, sealing
+from yoq_audit import keys, sealer
 from yoq_audit.models import ANNOUNCING
 from yoq_audit.proving import NOT_HERE, provable
 from yoq_audit.retention.statements import Erasure, Pruning, signed, statement_of
-from yoq_audit.sealing import CannotSign
+from yoq_audit.signing import CannotSign
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import Problem
 
@@ -48,7 +48,7 @@ def verifiers(session: Session) -> tuple[Verifier, ...]:
 def seal() -> None:
     """Seal the announcement just made, if this machine can. Raises a 503 where the log cannot be sealed at all."""
     with provable(), suppress(CannotSign):
-        sealing.seal()
+        sealer.seal()
 
 
 def newest_pruning(session: Session) -> Pruning | None:

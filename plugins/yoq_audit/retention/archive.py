@@ -21,7 +21,7 @@ from typing import IO, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit import sealing
+from yoq_audit import stored_tree
 from yoq_audit.log import TABLE
 from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.planning import Bundle, Plan
@@ -106,7 +106,7 @@ def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
     }
     _add(tar, DESCRIPTION, dumps(description).encode())
     _add(tar, CHECKPOINT, planned.note.encode())
-    read = sealing.tile_reader(session)
+    read = stored_tree.tile_reader(session)
     for tile in tiles_of(planned.size):
         if tile.level > 0 or not tile.full:
             _add(tar, tile.path(), read(tile)[: tile.width * 32])

@@ -20,7 +20,7 @@ from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruning import finish
 from yoq_audit.retention.statements import Erasure, sign
-from yoq_audit.sealing import LEAVES
+from yoq_audit.stored_tree import LEAVES
 from yoq_web import NotFound, Problem, db, spooled
 
 YOUNGEST_SECONDS = 60

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit import proving, sealing
+from yoq_audit import proving, stored_tree
 from yoq_audit.log import TABLE
 from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.trusted import TrustedTiles
-from yoq_audit.sealing import LEAVES
+from yoq_audit.stored_tree import LEAVES
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -99,7 +99,7 @@ def trusted(size: int, root: bytes) -> TrustedTiles:
     """The stored tiles, held against a signed root. Raises a Problem if they are not of it."""
 
     def read(tile: Tile) -> bytes:
-        return sealing.tile_reader(db.session())(tile)  # whichever session there is: a plan outlives one
+        return stored_tree.tile_reader(db.session())(tile)  # whichever session there is: a plan outlives one
 
     try:
         return TrustedTiles(read, size, root)

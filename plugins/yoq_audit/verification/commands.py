@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit import keys, sealing
+from yoq_audit import keys, signing, stored_tree
 from yoq_audit.commands import group
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
@@ -54,10 +54,10 @@ def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
         head = keys.read_head(keys.stored_chain(db.session(), own).keys or (own.verifier,))
     except SettingsError as error:
         return None, str(error)
-    missing = head is None and sealing.latest(db.session()) is not None
+    missing = head is None and stored_tree.latest(db.session()) is not None
     # The log goes on growing while it is verified, from what is read now.
     db.session.rollback()
-    return head, sealing.HEAD_MISSING if missing else None
+    return head, signing.HEAD_MISSING if missing else None
 
 
 def _print(report: Report) -> None:

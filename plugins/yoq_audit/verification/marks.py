@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from yoq_audit.chain import Chain, chain
-from yoq_audit.sealing import ROTATION
+from yoq_audit.signing import ROTATION
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint

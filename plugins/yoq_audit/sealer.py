@@ -1,0 +1,132 @@
+"""The sealer: appends committed entries to the tree in batches, and signs the size that is committed.
+
+One process of all nodes seals at a time: on SQLite under the write lock, on PostgreSQL under an advisory lock. A root
+is signed only after it was committed, so that no two roots are ever signed for one size, whatever crashes in between.
+"""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.orm import Session
+
+from yoq_audit import keys
+from yoq_audit.log import TABLE
+from yoq_audit.models import StoredTile
+from yoq_audit.signing import begin, check_head, settled_signing, turn
+from yoq_audit.stored_tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
+from yoq_audit.tlog.growth import Growth
+from yoq_audit.tlog.hashing import leaf_hash
+from yoq_audit.tlog.leaf import encode_leaf
+from yoq_audit.tlog.note import Signer
+from yoq_web import db
+from yoq_web.database import unit_of_work, upsert
+
+BATCH = 1000
+"""Entries sealed in one transaction, which holds SQLite's write lock."""
+
+
+def seal(*, check: bool = False) -> int:
+    """Seal every committed entry, in batches, and sign the last size. Returns how many entries were sealed.
+
+    With `check` the database is held against the head kept outside even if there is nothing to seal.
+
+    Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
+    if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
+    """
+    due = _due(db.session())
+    if not due and not check:
+        return 0
+    if not due:
+        # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
+        db.session.rollback()
+        signing = settled_signing()
+        if signing is not None:
+            check_head(db.session(), signing.chain)
+        return 0
+    begin()
+    sealed = 0
+    after = 0
+    while True:
+        with unit_of_work() as session:
+            signing = turn(session)
+            if signing is None:
+                return 0
+            check_head(session, signing.chain)
+            _sign_committed(session, signing.key)
+            count, after = _seal_batch(session, after)
+        sealed += count
+        if count < BATCH:
+            break
+    with unit_of_work() as session:
+        signing = turn(session)
+        newest = _sign_committed(session, signing.key) if signing else None
+    if signing is not None and newest is not None and newest.note is not None:
+        keys.keep_head(newest.note, newest.size, signing.chain.keys)
+        if signing.key.verifier != signing.chain.keys[-1] and keys.next_signer() is not None:
+            settle_key()
+    return sealed
+
+
+def settle_key() -> None:
+    """Put the next key in its place, if it is its turn."""
+    with unit_of_work() as session:
+        turn(session)
+
+
+def _due(session: Session) -> bool:
+    """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
+    newest = session.execute(select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    unsigned = newest is not None and newest.note is None
+    return unsigned or session.execute(UNSEALED.where(TABLE.c.id > settled(session)).limit(1)).first() is not None
+
+
+def _seal_batch(session: Session, after: int) -> tuple[int, int]:
+    """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
+    newest = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    size = newest.size if newest else 0
+    rows = session.execute(UNSEALED.where(TABLE.c.id > max(after, settled(session))).limit(BATCH)).all()
+    if not rows:
+        return 0, after
+    growth = Growth(size, tile_reader(session))
+    full = growth.append(leaf_hash(encode_leaf(row[1:])) for row in rows)
+    places = [{"leaf_index": size + number, "entry_id": row.id} for number, row in enumerate(rows)]
+    session.execute(insert(LEAVES), places)
+    tiles = [
+        {"level": tile.level, "number": tile.index, "hashes": hashes} for tile, hashes in (*full, *growth.partials())
+    ]
+    session.execute(upsert(StoredTile, key=("level", "number"), update=("hashes",)), tiles)
+    # Of a batch that is not the last one, entries before its end may be unsealed still: late ones, on PostgreSQL.
+    last = rows[-1].id if len(rows) == BATCH or newest is None else max(rows[-1].id, newest.last_entry)
+    committed = {
+        "size": growth.size,
+        "root": growth.root(),
+        "note": None,
+        "last_entry": last,
+        "horizon": _horizon(session),
+        "sealed_at": int(time.time()),
+    }
+    session.execute(insert(CHECKPOINTS).values(committed))
+    return len(rows), rows[-1].id
+
+
+def _horizon(session: Session) -> int:
+    """PostgreSQL: a transaction number above those of all that ran when the batch was read. SQLite needs none."""
+    if session.get_bind().dialect.name == "sqlite":
+        return 0
+    return session.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) or 0
+
+
+def _sign_committed(session: Session, key: Signer) -> Sealed | None:
+    """Sign the newest committed size if it is not signed yet, and return it."""
+    newest = session.execute(
+        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+    ).first()
+    if newest is None:
+        return None
+    note = newest.note
+    if note is None:
+        note = keys.checkpoint_note(newest.size, bytes(newest.root), key)
+        session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
+    return Sealed(newest.size, bytes(newest.root), note)
