@@ -128,6 +128,9 @@ func (a *auditor) follow() {
 		}
 		next := must(note.NewVerifier(lines[3]))
 		must(note.Open([]byte(announcement), note.VerifierList(next)))
+		if slices.ContainsFunc(a.keys, func(known note.Verifier) bool { return known.KeyHash() == next.KeyHash() }) {
+			continue
+		}
 		fmt.Println("the log has a new key:", lines[3])
 		a.keys = append(a.keys, next)
 	}
@@ -168,7 +171,7 @@ func (a *auditor) rebuild(tree tlog.Tree, every int64) (own hashes) {
 	}
 	check(json.Unmarshal(a.fetch("/retention"), &gone))
 	signed := tlog.TileHashReader(tree, a)
-	api := &auditor{url: strings.TrimSuffix(a.url, "/log"), keys: a.keys}
+	api := &auditor{url: strings.TrimSuffix(a.url, "/log")}
 	missing, proofs := int64(0), 0
 	for first := int64(0); first < tree.N; first += width {
 		tile := tlog.Tile{H: height, L: -1, N: first / width, W: int(min(width, tree.N-first))}
@@ -199,7 +202,7 @@ func (a *auditor) rebuild(tree tlog.Tree, every int64) (own hashes) {
 				}
 				check(json.Unmarshal(entry, &event))
 				if every > 0 && (index%every == 0 || index == tree.N-1) && event.Outcome != "started" {
-					if proved, _ := api.prove(api.fetch("/entries/"+event.ID+"/proof"), leaves[i]); proved != index {
+					if proved, _ := a.prove(api.fetch("/entries/"+event.ID+"/proof"), leaves[i]); proved != index {
 						fail("the proof of entry %d is of entry %d", index, proved)
 					}
 					proofs++
