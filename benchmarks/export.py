@@ -14,7 +14,7 @@ from yoq_audit.export.operations import Export
 from yoq_audit.follow.operations import Following
 from yoq_audit.log import STORED
 from yoq_audit.query.filters import Filters
-from yoq_audit.stored_tree import latest
+from yoq_audit.sealing.stored_tree import latest
 from yoq_web import create_app, db
 
 BARE = (

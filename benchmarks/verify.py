@@ -12,8 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from yoq_audit import sealer
 from yoq_audit.log import STORED
+from yoq_audit.sealing import sealer
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.verification.commands import check
 from yoq_audit.verification.reading import FIRST_FIELD, PLACED

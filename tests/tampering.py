@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.commandline import run
 from tests.door import acting, behind
-from yoq_audit import sealer
+from yoq_audit.sealing import sealer
 from yoq_web.policies.operations import delete_policy
 
 RECORDED = (

@@ -14,7 +14,7 @@ from sqlalchemy import Engine, event
 
 from tests.conftest import Api
 from tests.door import behind
-from yoq_audit import sealer
+from yoq_audit.sealing import sealer
 from yoq_web import db
 from yoq_web.replaying import replay
 

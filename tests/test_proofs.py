@@ -17,7 +17,7 @@ from tests.conftest import Api
 from tests.door import acting, behind
 from tests.outsider import Log, check_proof
 from tests.served import Served, command
-from yoq_audit.proof_commands import check_command
+from yoq_audit.proofs.commands import check_command
 from yoq_audit.tlog.note import Signer
 from yoq_web.policies.operations import add_policy, delete_policy
 from yoq_web.state import state

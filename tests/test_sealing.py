@@ -18,7 +18,8 @@ from tests.conftest import MakeApp
 from tests.door import acting, behind
 from tests.served import Served, command
 from tests.tampering import attack
-from yoq_audit import keys, sealer, signing, watch
+from yoq_audit.log_key import keys
+from yoq_audit.sealing import sealer, signing, watch
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db

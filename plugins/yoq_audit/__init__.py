@@ -8,13 +8,8 @@ from sqlalchemy.orm import Session
 
 from yoq_audit import (
     commands,
-    key_commands,  # noqa: F401 - adds its commands to the group
-    log_routes,
-    proof_commands,
-    rotating,
     routes,
     settling,
-    watch,
 )
 from yoq_audit.export import commands as export_commands
 from yoq_audit.export import routes as export_routes
@@ -23,12 +18,17 @@ from yoq_audit.follow import commands as follow_commands  # noqa: F401 - adds it
 from yoq_audit.follow import routes as follow_routes
 from yoq_audit.follow.operations import audit_follow
 from yoq_audit.log import append
+from yoq_audit.log_key import commands as log_key_commands  # noqa: F401 - adds its commands to the group
+from yoq_audit.log_key import rotating
+from yoq_audit.proofs import commands as proof_commands
+from yoq_audit.proofs import routes as proof_routes
 from yoq_audit.query import commands as query_commands  # noqa: F401 - adds its commands to the group
 from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import chores
 from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention.operations import audit_erase, audit_prune
+from yoq_audit.sealing import watch
 from yoq_audit.trail_keeper import TrailKeeper
 from yoq_audit.verification import commands as verification_commands  # noqa: F401 - adds its command to the group
 from yoq_web import Contribution, Event, hookimpl
@@ -51,7 +51,7 @@ def yoq_contribute() -> Contribution:
             query_routes.blueprint,
             export_routes.blueprint,
             follow_routes.blueprint,
-            log_routes.blueprint,
+            proof_routes.blueprint,
             retention_routes.blueprint,
         ),
         commands=(commands.group,),

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
-from yoq_audit import forks, keys, stored_tree, watch
 from yoq_audit.log import TABLE
+from yoq_audit.log_key import keys
 from yoq_audit.models import LogKey
-from yoq_audit.stored_tree import CHECKPOINTS, UNSEALED
+from yoq_audit.sealing import forks, stored_tree, watch
+from yoq_audit.sealing.stored_tree import CHECKPOINTS, UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT

@@ -22,7 +22,7 @@ from yoq_audit.export import pages
 from yoq_audit.export.operations import Export
 from yoq_audit.export.pages import Pages
 from yoq_audit.query.filters import FilterQuery, Filters
-from yoq_audit.stored_tree import latest
+from yoq_audit.sealing.stored_tree import latest
 from yoq_web import db
 
 

@@ -162,7 +162,7 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert stream.comment == ": the server ends"
     state_of(api.app).stopping.clear()
     troubled = Stream(api)
-    monkeypatch.setattr("yoq_audit.watch.trouble", lambda: "nothing is sealed: the key is gone")
+    monkeypatch.setattr("yoq_audit.sealing.watch.trouble", lambda: "nothing is sealed: the key is gone")
     assert troubled.rest() == []
     assert troubled.comment == ": nothing is sealed"
     monkeypatch.undo()

@@ -14,9 +14,9 @@ from tests.export.ocsf_schema import check
 from tests.outsider import check_proof
 from tests.reading.kit import store
 from tests.tampering import seal
-from yoq_audit.entry_leaf import document_leaf, proved_part, read_document
 from yoq_audit.export import ocsf
 from yoq_audit.export.csvtext import guarded
+from yoq_audit.proofs.entry_leaf import document_leaf, proved_part, read_document
 from yoq_web import dumps
 
 

@@ -18,8 +18,8 @@ from tests.outsider import leaf_hash, node, open_checkpoint
 from tests.reading.kit import store
 from tests.served import command
 from tests.tampering import attack, entry_at, seal
-from yoq_audit.entry_leaf import document_leaf
 from yoq_audit.export.verify import ExportError
+from yoq_audit.proofs.entry_leaf import document_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import dumps
 

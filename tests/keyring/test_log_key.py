@@ -16,8 +16,9 @@ from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at
 from tests.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
 from tests.tampering import binary, fill, found, log_of, seal, verified
-from yoq_audit import keys, rotating, sealer, watch
-from yoq_audit.chain import announce
+from yoq_audit.log_key import keys, rotating
+from yoq_audit.log_key.chain import announce
+from yoq_audit.sealing import sealer, watch
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.encoding import from_base64
 from yoq_audit.tlog.note import Signer, sign

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from tests.conftest import Api
 from tests.reading.kit import SECOND, START, Entry, engine, entry, following, ids, insert, pages, path, store, walked
-from yoq_audit import sealer, stored_tree
 from yoq_audit.query import frozen
+from yoq_audit.sealing import sealer, stored_tree
 from yoq_web import db
 
 Numbers = list[int]

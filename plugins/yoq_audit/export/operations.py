@@ -8,12 +8,12 @@ from itertools import chain
 
 from flask import Flask, current_app
 
-from yoq_audit import proving
 from yoq_audit.export import proofs
 from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.pages import Pages, Row, span
+from yoq_audit.proofs import proving
 from yoq_audit.query.filters import Filters
-from yoq_audit.stored_tree import Sealed
+from yoq_audit.sealing.stored_tree import Sealed
 from yoq_web import Operation, Problem
 
 audit_export = Operation("audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"))

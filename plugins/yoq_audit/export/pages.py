@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from yoq_audit.log import STORED, TABLE
 from yoq_audit.query.filters import Filters
-from yoq_audit.stored_tree import LEAVES, latest
+from yoq_audit.sealing.stored_tree import LEAVES, latest
 from yoq_web import db
 
 Row = Sequence[Any]

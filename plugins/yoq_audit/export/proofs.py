@@ -14,10 +14,10 @@ from typing import Any
 
 from flask import Flask
 
-from yoq_audit import stored_tree
 from yoq_audit.export.ndjson import encoded
 from yoq_audit.export.pages import Row
-from yoq_audit.stored_tree import Sealed
+from yoq_audit.sealing import stored_tree
+from yoq_audit.sealing.stored_tree import Sealed
 from yoq_audit.tlog.encoding import to_base64
 from yoq_audit.tlog.multiproof import prove
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
-from yoq_audit.entry_leaf import UNPROVED, document_leaf, read_document
 from yoq_audit.export.proofs import END, HEADER, PROOF, VERSION
+from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, read_document
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint

@@ -7,15 +7,15 @@ import time
 import click
 from flask import current_app
 
-from yoq_audit import sealer
 from yoq_audit.commands import group
 from yoq_audit.export.ndjson import lines
 from yoq_audit.export.pages import Row, sealed_size
 from yoq_audit.follow.operations import begin
 from yoq_audit.log import STORED
-from yoq_audit.proving import provable
+from yoq_audit.proofs.proving import provable
 from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
+from yoq_audit.sealing import sealer
 from yoq_web import as_json, print_table
 
 WAIT_SECONDS = 1.0

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 from flask import Flask, current_app
 
-from yoq_audit import proving
 from yoq_audit.export.operations import summary
 from yoq_audit.export.pages import Pages, Row, sealed_size, span
+from yoq_audit.proofs import proving
 from yoq_audit.query.filters import Filters
 from yoq_web import NotFound, Operation, Problem
 

@@ -9,12 +9,12 @@ from flask import Blueprint, Flask, Response, current_app, request
 from pydantic import Field
 from structlog.stdlib import get_logger
 
-from yoq_audit import watch
 from yoq_audit.export.ndjson import lines
 from yoq_audit.export.pages import Row
 from yoq_audit.feeds import Feed, Over, Term, told
 from yoq_audit.follow.operations import Following, audit_follow, begin, growth
 from yoq_audit.query.filters import FilterQuery
+from yoq_audit.sealing import watch
 from yoq_audit.tlog.encoding import decimal
 from yoq_web import Problem, endpoint
 from yoq_web.logs import rendered

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, FromClause, func, or_, select, text
 from sqlalchemy.orm import Session
 
-from yoq_audit import stored_tree
 from yoq_audit.log import TABLE
-from yoq_audit.stored_tree import CHECKPOINTS, LEAVES
+from yoq_audit.sealing import stored_tree
+from yoq_audit.sealing.stored_tree import CHECKPOINTS, LEAVES
 
 MOST_UNSEALED = 2_000
 MOST_RANGES = 32

@@ -9,11 +9,12 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys, sealer
+from yoq_audit.log_key import keys
 from yoq_audit.models import ANNOUNCING
-from yoq_audit.proving import NOT_HERE, provable
+from yoq_audit.proofs.proving import NOT_HERE, provable
 from yoq_audit.retention.statements import Erasure, Pruning, signed, statement_of
-from yoq_audit.signing import CannotSign
+from yoq_audit.sealing import sealer
+from yoq_audit.sealing.signing import CannotSign
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import Problem
 

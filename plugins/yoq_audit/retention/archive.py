@@ -21,11 +21,11 @@ from typing import IO, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit import stored_tree
 from yoq_audit.log import TABLE
 from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.planning import Bundle, Plan
 from yoq_audit.retention.pruning import Written
+from yoq_audit.sealing import stored_tree
 from yoq_audit.tlog import tiles
 from yoq_audit.tlog.tiles import Tile, encode_bundle, tiles_of
 from yoq_web import Problem, db, dumps

@@ -12,11 +12,11 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
-from yoq_audit import keys
+from yoq_audit.log_key import keys
 from yoq_audit.retention import pruning
 from yoq_audit.retention.ages import seconds_of
 from yoq_audit.retention.planning import Plan, begin
-from yoq_audit.signing import Rewound
+from yoq_audit.sealing.signing import Rewound
 from yoq_audit.tlog.errors import LogError
 from yoq_web import NotFound, Problem, db
 from yoq_web.actors import as_system

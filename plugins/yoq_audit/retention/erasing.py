@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
-from yoq_audit import proving
 from yoq_audit.log import TABLE
+from yoq_audit.proofs import proving
 from yoq_audit.retention import announced
 from yoq_audit.retention.forgotten import gone
 from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruning import finish
 from yoq_audit.retention.statements import Erasure, sign
-from yoq_audit.stored_tree import LEAVES
+from yoq_audit.sealing.stored_tree import LEAVES
 from yoq_web import NotFound, Problem, db, spooled
 
 YOUNGEST_SECONDS = 60

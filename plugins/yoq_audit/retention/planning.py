@@ -14,11 +14,12 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit import proving, stored_tree
 from yoq_audit.log import TABLE
+from yoq_audit.proofs import proving
 from yoq_audit.retention.models import ERASED
 from yoq_audit.retention.trusted import TrustedTiles
-from yoq_audit.stored_tree import LEAVES
+from yoq_audit.sealing import stored_tree
+from yoq_audit.sealing.stored_tree import LEAVES
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf

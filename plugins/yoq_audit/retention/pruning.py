@@ -23,7 +23,7 @@ from yoq_audit.retention.models import ERASED, MINIMUMS, PRUNED
 from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.planning import Plan, begin
 from yoq_audit.retention.statements import Erasure, Pruning, sign
-from yoq_audit.stored_tree import LEAVES
+from yoq_audit.sealing.stored_tree import LEAVES
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import Problem, db
 from yoq_web.database import unit_of_work

@@ -8,7 +8,7 @@ from flask import Blueprint
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from yoq_audit import keys
+from yoq_audit.log_key import keys
 from yoq_audit.retention.forgotten import minimum
 from yoq_audit.retention.models import ERASED
 from yoq_web import db, endpoint

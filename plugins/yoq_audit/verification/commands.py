@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit import keys, signing, stored_tree
 from yoq_audit.commands import group
+from yoq_audit.log_key import keys
+from yoq_audit.sealing import signing, stored_tree
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verification.findings import Report

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yoq_audit.chain import Chain, chain
-from yoq_audit.signing import ROTATION
+from yoq_audit.log_key.chain import Chain, chain
+from yoq_audit.sealing.signing import ROTATION
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint

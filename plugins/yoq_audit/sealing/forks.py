@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys
+from yoq_audit.log_key import keys
 from yoq_audit.models import LogKey
 from yoq_audit.tlog.note import Signer
 from yoq_web import db

@@ -6,9 +6,9 @@ from typing import BinaryIO
 
 import click
 
-from yoq_audit import proving
 from yoq_audit.commands import group
-from yoq_audit.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
+from yoq_audit.proofs import proving
+from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
 from yoq_audit.showing import documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError

@@ -11,11 +11,11 @@ import time
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys
 from yoq_audit.log import TABLE
+from yoq_audit.log_key import keys
 from yoq_audit.models import StoredTile
-from yoq_audit.signing import begin, check_head, settled_signing, turn
-from yoq_audit.stored_tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
+from yoq_audit.sealing.signing import begin, check_head, settled_signing, turn
+from yoq_audit.sealing.stored_tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import leaf_hash
 from yoq_audit.tlog.leaf import encode_leaf

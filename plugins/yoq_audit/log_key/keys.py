@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit.chain import Chain, chain
+from yoq_audit.log_key.chain import Chain, chain
 from yoq_audit.models import LogKey
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes

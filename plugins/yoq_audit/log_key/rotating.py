@@ -13,11 +13,12 @@ import time
 
 from sqlalchemy import insert
 
-from yoq_audit import keys, sealer, signing, stored_tree
-from yoq_audit.chain import announce
+from yoq_audit.log_key import keys
+from yoq_audit.log_key.chain import announce
 from yoq_audit.models import LogKey
-from yoq_audit.signing import ROTATION
-from yoq_audit.stored_tree import Sealed
+from yoq_audit.sealing import sealer, signing, stored_tree
+from yoq_audit.sealing.signing import ROTATION
+from yoq_audit.sealing.stored_tree import Sealed
 from yoq_audit.tlog.note import Signer
 from yoq_web import Operation, Problem, db
 

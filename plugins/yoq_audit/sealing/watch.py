@@ -6,8 +6,8 @@ from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
-from yoq_audit import sealer, signing
-from yoq_audit.forks import end_replaced_log
+from yoq_audit.sealing import sealer, signing
+from yoq_audit.sealing.forks import end_replaced_log
 from yoq_audit.tlog.errors import LogError
 from yoq_web.settings import SettingsError
 

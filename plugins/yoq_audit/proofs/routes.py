@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, Field
 
-from yoq_audit import proving
+from yoq_audit.proofs import proving
 from yoq_audit.tlog.encoding import decimal, to_base64
 from yoq_audit.tlog.errors import PathError
 from yoq_audit.tlog.tiles import Bundle, Tile

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from yoq_audit import keys
-from yoq_audit.chain import Chain
 from yoq_audit.log import TABLE
+from yoq_audit.log_key import keys
+from yoq_audit.log_key.chain import Chain
 from yoq_audit.models import LogKey
-from yoq_audit.stored_tree import CHECKPOINTS, LEAVES, latest, root
+from yoq_audit.sealing.stored_tree import CHECKPOINTS, LEAVES, latest, root
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import db

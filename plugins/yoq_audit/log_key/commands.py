@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit import proving, rotating, signing
 from yoq_audit.commands import group
+from yoq_audit.log_key import rotating
+from yoq_audit.proofs import proving
+from yoq_audit.sealing import signing
 from yoq_audit.verification.commands import check
 from yoq_web import Failure, Progress, db
 from yoq_web.commands import printable

@@ -13,12 +13,14 @@ from sqlalchemy import Row, select
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_audit import keys, log, sealer, stored_tree
+from yoq_audit import log
 from yoq_audit.log import TABLE
+from yoq_audit.log_key import keys
 from yoq_audit.models import Leaf
 from yoq_audit.retention.forgotten import absent, check_served
-from yoq_audit.signing import CannotSign, HeadMissing, Rewound
-from yoq_audit.stored_tree import LEAVES, Sealed
+from yoq_audit.sealing import sealer, stored_tree
+from yoq_audit.sealing.signing import CannotSign, HeadMissing, Rewound
+from yoq_audit.sealing.stored_tree import LEAVES, Sealed
 from yoq_audit.tlog.errors import LogError, TileError
 from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
