@@ -294,6 +294,10 @@ func main() {
 		fmt.Printf("entry %d of %d is: %s\n", index, size, leaf)
 		return
 	}
+	if auditor.url == "" {
+		flag.Usage()
+		os.Exit(2)
+	}
 	checkpoint := auditor.fetch("/checkpoint")
 	tree := auditor.open(checkpoint)
 	own := auditor.rebuild(tree, *every)
