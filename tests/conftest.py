@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import shutil
@@ -67,6 +68,13 @@ class Api:
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker that the tests below get by themselves."""
     config.addinivalue_line("markers", "program: starts the program as a process of its own")
+
+
+def pytest_collection_finish() -> None:
+    """Have the garbage collector leave alone what was imported, and look seldom: it took a third of the tests' time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 50, 50)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
