@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
-from flask import Flask
+from flask import Flask, g, has_app_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import URL, Connection, Engine, Executable, MetaData, Table, create_engine, event
+from sqlalchemy import URL, Connection, Engine, Executable, MetaData, Table, create_engine, event, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
@@ -163,8 +164,17 @@ def _watch_file(engine: Engine) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     # A deferred transaction that turns from reading to writing fails at once when another writer came between;
     # BEGIN IMMEDIATE waits its turn instead.
-    writes = connection.get_execution_options().get("yoq_writes")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if not connection.get_execution_options().get("yoq_writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    if not _hurried():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_patience_ms()}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
 def _refuse_foreign_commit(connection: Connection) -> None:
@@ -192,6 +202,23 @@ def may_commit() -> Iterator[None]:
         _may_commit.reset(before)
 
 
+def hurry(seconds: float) -> None:
+    """Let what this request changes wait so long in all, from now, for other writers: its client waits no longer."""
+    g.yoq_deadline = time.monotonic() + seconds
+
+
+def _hurried() -> bool:
+    return has_app_context() and "yoq_deadline" in g
+
+
+def _patience_ms() -> int:
+    """How long to wait for other writers, in milliseconds."""
+    if not _hurried():
+        return BUSY_TIMEOUT_MS
+    # Not 0, which to PostgreSQL is for ever.
+    return max(1, min(BUSY_TIMEOUT_MS, int((g.yoq_deadline - time.monotonic()) * 1000)))
+
+
 @contextmanager
 def unit_of_work() -> Iterator[Session]:
     """One transaction that writes: commits when the block ends, rolls back when it raises.
@@ -210,6 +237,8 @@ def unit_of_work() -> Iterator[Session]:
         session.connection(execution_options={"yoq_writes": True})
         inside = _writing.set(True)
         try:
+            if _hurried() and session.get_bind().dialect.name == "postgresql":
+                session.execute(text(f"SET LOCAL lock_timeout = {_patience_ms()}"))
             with without_endings(session):
                 yield session
                 session.flush()
@@ -245,7 +274,7 @@ def _write_lock(engine: Engine | Connection) -> Iterator[None]:
         return
     lock = state().write_lock
     # No longer than for another process: an operation that hangs must not take every thread with it.
-    if not lock.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+    if not lock.acquire(timeout=_patience_ms() / 1000):
         raise PoolTimeout("another operation of this process holds the database")
     try:
         yield

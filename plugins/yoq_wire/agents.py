@@ -12,7 +12,9 @@ from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.models import ACTIVE, DRAINING
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
+from yoq_web.database import hurry
 from yoq_web.scopes import JOINING
+from yoq_wire import answers
 from yoq_wire.answers import CLIENT_BYTES, blueprint
 from yoq_wire.limits import NODE, PEER, within
 
@@ -49,6 +51,7 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
 
     yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it.
     """
+    hurry(answers.PATIENCE_WITH_BEATS)
     found = operations.beat(agent, body)
     if found is None:
         return {"status": "ok"}

@@ -7,11 +7,18 @@ import json
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, dumps
+from yoq_web.database import hurry
 from yoq_web.schemas import plain_text
 from yoq_wire.unknown import HEX_ID, refusal
 
 CLIENT_BYTES = 64 * 1024 - 1024
 """yoq's programs take answers of 64 KiB, headers included; a byte more and they abort."""
+
+PATIENCE = 3.0
+"""Seconds to wait for other writers: yoq's programs abort if no byte comes in five."""
+
+PATIENCE_WITH_BEATS = 1.0
+"""The same for heartbeats, of which there are many: the next one comes soon, and one that is missed does no harm."""
 
 
 def blueprint(name: str) -> Blueprint:
@@ -24,6 +31,7 @@ def blueprint(name: str) -> Blueprint:
 
 def check() -> None:
     """Refuse ids and names in a path that yoq would not take, before a look at the body."""
+    hurry(PATIENCE)
     named = request.view_args or {}
     if "agent" in named and not HEX_ID.fullmatch(named["agent"]):
         raise Problem(400, "invalid agent id")

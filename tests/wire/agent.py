@@ -86,7 +86,8 @@ class Agent:
         try:
             while not self._stop.is_set():
                 try:
-                    if self.beat().text("status") == "draining":
+                    beat = self.beat()
+                    if beat.status == 200 and beat.text("status") == "draining":
                         return
                     self.work()
                 except OSError:
