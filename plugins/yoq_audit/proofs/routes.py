@@ -77,7 +77,7 @@ def get_key() -> Response:
 @blueprint.get("/v1/audit/log/key/announcements")
 @endpoint(scope="audit:read", answer=list[str], errors={404: NOTHING_YET})
 def get_announcements() -> list[str]:
-    """Give the notes that announced each key but the first, the newest last.
+    """Give the announcement of each key but the first, the newest last.
 
     Both keys signed it, the new one and the one before: who knows one of the log's keys finds the newest.
     """
