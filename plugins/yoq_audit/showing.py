@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,20 +18,32 @@ BRIEF = SHOWN[:5]
 
 
 def documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Each row as a document: yoq's five members first, then the further ones; times as RFC 3339 in UTC."""
+    """Each row as a document: yoq's five members first, then the further ones; times as RFC 3339 in UTC.
+
+    What nobody can have recorded, because somebody altered the database, is shown as it is stored.
+    """
     descriptions: dict[tuple[str, str], str | None] = {}
     shown = []
     for row in rows:
         document = dict(zip(SHOWN, row, strict=True))
-        document["time"] = rfc3339(document["time"])
-        document["details"] = json.loads(document["details"])
+        with suppress(OverflowError, TypeError):
+            document["time"] = rfc3339(document["time"])
+        with suppress(ValueError, TypeError, RecursionError):
+            document["details"] = json.loads(document["details"])
         who = (document["actor_kind"], document["actor"])
         if who not in descriptions:
-            descriptions[who] = describe_actor(Actor(*who))
+            descriptions[who] = _described(*who)
         if descriptions[who] is not None:
             document["actor_description"] = descriptions[who]
         shown.append(document)
     return shown
+
+
+def _described(kind: Any, label: str) -> str | None:
+    try:
+        return describe_actor(Actor(kind, label))
+    except ValueError:
+        return None
 
 
 def waiting(event: Event) -> dict[str, Any]:
