@@ -90,3 +90,8 @@ class Shop(Cluster):
             for entry in reversed(self.operator.entries())
             if entry["action"].startswith("app_")
         ]
+
+
+THREE = (service("a", "img:1"), service("b", "img:1"), service("c", "img:1"))
+NEW = (service("a", "img:2"), service("b", "img:2"), service("c", "img:2"))
+CANARY = HEALTH | {"strategy": "canary", "parallelism": 2}
