@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from benchmarks import plugin
 from benchmarks.over_http import TOKEN, served
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 JOIN = "j" * 32
 AGENTS = 200

@@ -14,8 +14,8 @@ from pathlib import Path
 from yoq_web import create_app, db
 from yoq_web.actors import local_actor, set_actor
 from yoq_web.backup.operations import take
-from yoq_web.backup.restoring import Restore
-from yoq_web.lineages import upgrade
+from yoq_web.backup.restoration import Restore
+from yoq_web.database.migrations import upgrade
 
 MEGABYTES = int(os.environ.get("BENCH_MEGABYTES", "256"))
 ROUNDS = 2

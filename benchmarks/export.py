@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 from benchmarks.verify import ENTRIES, ROUNDS, fill
+from yoq_audit.export.follow import Following
 from yoq_audit.export.formats import NAMES
 from yoq_audit.export.operations import Export
-from yoq_audit.follow.operations import Following
-from yoq_audit.log import STORED
 from yoq_audit.query.filters import Filters
-from yoq_audit.sealing.stored_tree import latest
+from yoq_audit.storage.log import STORED
+from yoq_audit.storage.tree import latest
 from yoq_web import create_app, db
 
 BARE = (

@@ -19,7 +19,7 @@ from flask import Flask
 
 from benchmarks import plugin
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 TOKEN = "b" * 64
 CLIENTS = 8
@@ -61,7 +61,7 @@ def measure(folder: Path) -> float:
         db.session.connection().exec_driver_sql(
             "CREATE TABLE bench_values (name VARCHAR PRIMARY KEY, text VARCHAR NOT NULL, updated_at INTEGER NOT NULL)"
         )
-        from yoq_web.database import may_commit  # noqa: PLC0415 - a benchmark's table needs no migration
+        from yoq_web.database.session import may_commit  # noqa: PLC0415 - a benchmark's table needs no migration
 
         with may_commit():
             db.session.commit()

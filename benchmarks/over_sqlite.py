@@ -12,8 +12,8 @@ from benchmarks import plugin
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
 from yoq_web.actors import local_actor, set_actor
-from yoq_web.database import upsert
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
+from yoq_web.database.session import upsert
 
 WRITES = 400
 ROUNDS = 9

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.orm import Mapped, mapped_column
 
 from yoq_web import Contribution, Model, Operation, Status, endpoint, hookimpl
-from yoq_web.database import unit_of_work, upsert
+from yoq_web.database.session import unit_of_work, upsert
 
 name = "bench"
 bench_set = Operation("bench_set", "Set a value", "bench:write")

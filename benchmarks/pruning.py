@@ -16,12 +16,12 @@ from typing import Any
 from sqlalchemy import text
 
 from tests import postgres as postgres_server
-from yoq_audit.retention import pruning
-from yoq_audit.retention.models import PRUNED
+from yoq_audit.retention import pruner
+from yoq_audit.storage.retention_models import PRUNED
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import create_app, db
-from yoq_web.database import may_commit
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
+from yoq_web.database.session import may_commit
 
 COLUMNS = (
     "id, event_id, recorded_at, time, actor, actor_kind, action, target, outcome, reason, request_id, node, peer, "
@@ -72,7 +72,7 @@ def _fill(count: int) -> None:
 
 
 def _delete_all(count: int) -> None:
-    pruning.finish()
+    pruner.finish()
     if db.session.execute(PRUNED.select()).fetchall()[-1].number != count // TILE - 1:
         raise RuntimeError("not all was deleted")
 

@@ -14,13 +14,13 @@ from typing import Any
 from flask import Flask
 from flask.testing import FlaskClient
 
-from yoq_audit.log import STORED
 from yoq_audit.query.cursor import Cursor
 from yoq_audit.query.filters import Filters
-from yoq_audit.query.frozen import Frozen
-from yoq_audit.showing import rfc3339
+from yoq_audit.query.snapshot import Frozen
+from yoq_audit.storage.documents import rfc3339
+from yoq_audit.storage.log import STORED
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 ENTRIES = int(os.environ.get("BENCH_TRAIL", "1_000_000"))
 FEW = 1000

@@ -12,13 +12,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from yoq_audit.log import STORED
 from yoq_audit.sealing import sealer
+from yoq_audit.storage.log import STORED
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.verification.commands import check
-from yoq_audit.verification.reading import FIRST_FIELD, PLACED
+from yoq_audit.verification.reader import FIRST_FIELD, PLACED
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 ENTRIES = int(os.environ.get("BENCH_ENTRIES", "1_000_000"))
 ROUNDS = 3

@@ -9,8 +9,8 @@ from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection, text
 
-from yoq_web.database import Model, db, may_commit
-from yoq_web.lineages import CORE, Lineage
+from yoq_web.database.migrations import CORE, Lineage
+from yoq_web.database.session import Model, db, may_commit
 
 lineage: Lineage = context.config.attributes["lineage"]
 LOCK = 0x796F71  # one number for all processes of all nodes: "yoq"

@@ -20,7 +20,7 @@ from tests import postgres as postgres_server
 from tests.postgres import Postgres
 from tests.served import Served, serve
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 # Many tests start the program: without its bytecode each start would compile all of it anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.plugin_kit import Made, contributing
-from yoq_web.lineages import standings
+from yoq_web.database.migrations import standings
 
 REVISION = '''"""A revision of a test."""
 import sqlalchemy as sa

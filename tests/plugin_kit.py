@@ -9,7 +9,7 @@ from typing import Any
 from flask import Flask
 
 from yoq_web import Contribution, Event, hookimpl
-from yoq_web.plugins import Plugin
+from yoq_web.hooks.host import Plugin
 from yoq_web.state import state_of
 
 

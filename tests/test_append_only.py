@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.door import behind, entries
 from tests.tampering import RECORDED, log_of
-from yoq_web.database import unit_of_work
+from yoq_web.database.session import unit_of_work
 
 
 @pytest.mark.parametrize("column", RECORDED)

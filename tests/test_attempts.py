@@ -15,7 +15,7 @@ from tests.conftest import ADMIN, Api
 from tests.door import entries
 from tests.served import serve
 from yoq_web import db
-from yoq_web.attempts import ADDRESSES, PER_MINUTE, Attempts
+from yoq_web.http.login_throttle import ADDRESSES, PER_MINUTE, Attempts
 from yoq_web.state import state_of
 
 

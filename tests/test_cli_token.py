@@ -14,7 +14,7 @@ from tests.commandline import failure, local_entries, output
 from tests.conftest import Api
 from tests.served import command
 from yoq_web import db
-from yoq_web.database import may_commit
+from yoq_web.database.session import may_commit
 from yoq_web.tokens.models import Token
 
 

@@ -13,7 +13,7 @@ from flask.cli import AppGroup
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, contributing, plugins_of, refused
 from yoq_web import CommandGroup, Contribution, Operation, Status, endpoint
-from yoq_web.plugins import RequiredPluginMissing
+from yoq_web.hooks.host import RequiredPluginMissing
 from yoq_web.secrets.operations import secret_set
 from yoq_web.state import state_of
 

@@ -15,7 +15,7 @@ from tests.migration_kit import BOXES, REVISION, other, standing, things
 from tests.plugin_kit import contributing, metadata
 from tests.served import command, serve
 from yoq_web import create_app, db
-from yoq_web.lineages import lineages, prepare_database, standings
+from yoq_web.database.migrations import lineages, prepare_database, standings
 
 CANARY = "canary-91f0-row"
 BROKEN = f"raise ValueError({CANARY!r})"
@@ -64,7 +64,7 @@ def test_db_upgrade_upgrades_the_others_and_fails(make_app: MakeApp, tmp_path: P
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_a_required_plugins_failure_stops(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the audit plugin's tables nothing is served, and nothing after it is upgraded."""
-    monkeypatch.setattr("yoq_web.lineages.NEEDED", frozenset({"core", "audit", "things"}))
+    monkeypatch.setattr("yoq_web.database.migrations.NEEDED", frozenset({"core", "audit", "things"}))
     config = {"YOQ_DATA_DIR": str(tmp_path), "YOQ_DATABASE_URL": empty_url, "YOQ_API_TOKEN": ADMIN}
     app = create_app(config, (things(tmp_path, BROKEN), contributing("worlds", migrations=other(tmp_path))))
     with pytest.raises(ValueError, match=CANARY):

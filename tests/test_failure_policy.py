@@ -19,8 +19,8 @@ from tests.door import Probe, acting, behind, entries, lose_the_next_answer, pol
 from tests.plugin_kit import Made
 from tests.test_door import DEFERRED, break_commit, policy
 from yoq_web import Contribution, Operation, create_app
+from yoq_web.operations.spool import FILE
 from yoq_web.settings import SettingsError
-from yoq_web.spool import FILE
 from yoq_web.state import state_of
 
 SET = {"name": "db", "value": "hunter2"}
@@ -211,7 +211,7 @@ def test_an_operation_that_did_not_get_the_database_does_not_wait_for_it_again(
     make_app: MakeApp, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The failure of an operation that waited in vain is spooled at once, and recorded afterwards."""
-    monkeypatch.setattr("yoq_web.database.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("yoq_web.database.session.BUSY_TIMEOUT_MS", 50)
     app = make_app()
     waited = []
     lock = state_of(app).write_lock

@@ -16,7 +16,7 @@ from tests.conftest import Api
 from tests.door import behind
 from yoq_audit.sealing import sealer
 from yoq_web import db
-from yoq_web.replaying import replay
+from yoq_web.operations.replay import replay
 
 
 class Fault:

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, noting, plugins_of, refused
 from yoq_web import Actor, Contribution, Event, Rejected, Veto, hookspecs
-from yoq_web.plugins import RequiredPluginMissing
+from yoq_web.hooks.host import RequiredPluginMissing
 from yoq_web.state import state_of
 
 README = Path(__file__).parent.parent / "README.md"

@@ -196,7 +196,7 @@ def hanging() -> Iterator[Hanging]:
 
 def test_a_listener_that_hangs(make_app: MakeApp, hanging: Hanging, monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers come, the others are told, and it gets everything in order once it wakes."""
-    monkeypatch.setattr("yoq_web.notifying.PATIENCE", 0.05)
+    monkeypatch.setattr("yoq_web.hooks.notifier.PATIENCE", 0.05)
     others: list[Event] = []
     app = make_app(hanging.plugin(), Made("other", yoq_operation_committed=noting(others)))
     api = Api(app)
@@ -214,8 +214,8 @@ def test_a_flood_for_a_listener_that_hangs(
     make_app: MakeApp, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it cannot take is dropped and counted, not kept without bound; nothing else is lost."""
-    monkeypatch.setattr("yoq_web.notifying.PATIENCE", 0.05)
-    monkeypatch.setattr("yoq_web.notifying.BACKLOG", 3)
+    monkeypatch.setattr("yoq_web.hooks.notifier.PATIENCE", 0.05)
+    monkeypatch.setattr("yoq_web.hooks.notifier.BACKLOG", 3)
     others: list[Event] = []
     app = make_app(hanging.plugin(), Made("other", yoq_operation_committed=noting(others)))
     api = Api(app)

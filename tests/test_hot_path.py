@@ -13,7 +13,7 @@ from flask import Flask
 from sqlalchemy import Engine, event
 
 from tests.conftest import Api
-from yoq_audit.models import Entry
+from yoq_audit.storage.models import Entry
 from yoq_web import db
 
 SET = {"name": "db", "value": "hunter2"}

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, inspect, text
 from tests.conftest import ADMIN
 from tests.served import PROGRAM, command, environment, free_port
 from yoq_web import Model, create_app, db
-from yoq_web.lineages import configuration, lineages, prepare_database, standings, upgrade
+from yoq_web.database.migrations import configuration, lineages, prepare_database, standings, upgrade
 from yoq_web.problems import Problem
 
 

@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Operation, endpoint, hookimpl
-from yoq_web.endpoints import Declaration, declaration_of
+from yoq_web.http.endpoints import Declaration, declaration_of
 
 
 class Adder:

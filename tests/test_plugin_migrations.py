@@ -16,8 +16,16 @@ from tests.conftest import Api, MakeApp
 from tests.migration_kit import BOXES, ITEMS, other, standing, things
 from tests.plugin_kit import contributing, refused
 from yoq_web import db
-from yoq_web.database import may_commit
-from yoq_web.lineages import UpgradeFailed, configuration, lineage_named, lineages, prepare_database, standings, upgrade
+from yoq_web.database.migrations import (
+    UpgradeFailed,
+    configuration,
+    lineage_named,
+    lineages,
+    prepare_database,
+    standings,
+    upgrade,
+)
+from yoq_web.database.session import may_commit
 
 
 def tables() -> set[str]:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import InvalidRequestError
 
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import HARMLESS, contributing, distribution, metadata, plugins_of, refused
-from yoq_web.plugins import RequiredPluginMissing
+from yoq_web.hooks.host import RequiredPluginMissing
 from yoq_web.settings import REQUIRED_PLUGINS
 from yoq_web.state import state_of
 

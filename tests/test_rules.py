@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from werkzeug.routing import Map, Rule
 
-from yoq_web.rules import QuickRule
+from yoq_web.http.rules import QuickRule
 
 
 def test_a_quick_rule_does_what_werkzeugs_does() -> None:

@@ -18,8 +18,7 @@ from tests.conftest import MakeApp
 from tests.door import acting, behind
 from tests.served import Served, command
 from tests.tampering import attack
-from yoq_audit.log_key import keys
-from yoq_audit.sealing import sealer, signing, watch
+from yoq_audit.sealing import keys, sealer, signer, status
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -226,7 +225,7 @@ def test_a_database_that_was_cut_back_is_not_signed(
     seal(app)
     attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
     fill(app, 5)
-    with pytest.raises(signing.Rewound, match="5 were sealed"):
+    with pytest.raises(signer.Rewound, match="5 were sealed"):
         seal(app)
     assert signed.keys() == {0, 5}
 
@@ -238,14 +237,14 @@ def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> Non
     kept = behind(database_url, CHECKPOINTS)
     behind(database_url, "UPDATE audit_checkpoint SET size = 4")
     with app.app_context():
-        watch.seal()
+        status.seal()
     health = app.test_client().get("/health").json
     assert health is not None
     assert health["status"] == "degraded"
     assert health["plugins"]["audit"].startswith("nothing is sealed: the log has 4 sealed entries, but 5")
     behind(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
     with app.app_context():
-        watch.seal()
+        status.seal()
     assert app.test_client().get("/health").json == {"status": "ok"}
 
 
@@ -256,7 +255,7 @@ def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: st
     zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
     behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
     fill(app, 1)
-    with pytest.raises(signing.Rewound, match="not those"):
+    with pytest.raises(signer.Rewound, match="not those"):
         seal(app)
 
 

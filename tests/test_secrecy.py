@@ -12,7 +12,7 @@ from tests.conftest import Api, MakeApp
 from tests.door import Probe, acting, behind
 from tests.served import Served, command, serve
 from yoq_web import Operation
-from yoq_web.secrets.encryption import Cipher
+from yoq_web.secrets.keys.encryption import Cipher
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import set_secret
 from yoq_web.secrets.schemas import SecretIn

@@ -14,7 +14,7 @@ import requests
 from tests.conftest import ADMIN
 from tests.raw import connect, exchange, head
 from tests.served import Served, serve
-from yoq_web.endpoints import MAX_BODY
+from yoq_web.http.endpoints import MAX_BODY
 from yoq_web.server import THREADS
 
 SECRET = b'{"name":"db","value":"hunter2"}'

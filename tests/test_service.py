@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from tests.conftest import Api, MakeApp
 from tests.postgres import Postgres
 from yoq_web import Contribution, create_app, db, hookimpl
-from yoq_web.endpoints import declaration_of
+from yoq_web.http.endpoints import declaration_of
 from yoq_web.version import VERSION
 
 

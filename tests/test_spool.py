@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from yoq_web import spool as module
 from yoq_web.jsontext import dumps
-from yoq_web.spool import FILE, SET_ASIDE, Spool, Waiting
+from yoq_web.operations import spool as module
+from yoq_web.operations.spool import FILE, SET_ASIDE, Spool, Waiting
 
 
 def event(name: str, outcome: str = "ok") -> dict[str, Any]:
@@ -191,7 +191,7 @@ def test_a_failing_replay_changes_nothing(spool: Spool, tmp_path: Path) -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from yoq_web.spool import Spool
+from yoq_web.operations.spool import Spool
 spool = Spool(Path(sys.argv[1]))
 for number in range(100):
     name = f"{sys.argv[2]}-{number}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.test_spool import drained, event, ids
-from yoq_web.spool import FILE, SET_ASIDE, Spool, Waiting
+from yoq_web.operations.spool import FILE, SET_ASIDE, Spool, Waiting
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from flask import Flask
 
 from tests.door import behind
 from tests.tampering import attack, binary, entry_at, fill, found, log_of, seal, verified
-from yoq_audit.log_key import keys
+from yoq_audit.sealing import keys
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer, sign
 from yoq_web.files import replace

@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from tests.conftest import Api
 from yoq_web import db
-from yoq_web.database import may_commit
+from yoq_web.database.session import may_commit
 from yoq_web.tokens.models import Token
 
 

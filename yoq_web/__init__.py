@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from yoq_web.actors import Actor, current_actor
-from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json, print_table
-from yoq_web.contributions import Contribution
-from yoq_web.database import Model, db, metadata
-from yoq_web.endpoints import Status, endpoint
+from yoq_web.commands.group import CommandGroup, Failure, as_json, checked, named, print_json, print_table
+from yoq_web.commands.progress import Progress
+from yoq_web.contributions.keeper import Choice, Keeper
+from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.resource import Resource
+from yoq_web.database.session import Model, db, metadata
+from yoq_web.hooks.host import describe_actor
 from yoq_web.hookspecs import Rejected, Veto, hookimpl
+from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.jsontext import dumps
-from yoq_web.keeping import Choice, Keeper
-from yoq_web.operations import Event, Operation
-from yoq_web.plugins import describe_actor
+from yoq_web.names import Name
+from yoq_web.operations.door import Event, Operation
+from yoq_web.operations.replay import spooled
 from yoq_web.problems import Denied, NotFound, Problem
-from yoq_web.progress import Progress
-from yoq_web.replaying import spooled
-from yoq_web.resource import Resource
-from yoq_web.schemas import Name
 
 __all__ = [
     "Actor",

@@ -9,37 +9,23 @@ from typing import Any
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import (
-    agents,
-    apps,
-    backup,
-    database,
-    files,
-    guard,
-    lineages,
-    logs,
-    migration_commands,
-    plugin_commands,
-    policies,
-    problems,
-    replaying,
-    secrets,
-    server,
-    service,
-    tokens,
-)
-from yoq_web.attempts import Attempts
+from yoq_web import agents, apps, backup, files, logs, policies, problems, secrets, server, service, tokens
 from yoq_web.backup.commands import restore_command
-from yoq_web.contributions import Contribution, Registry, reach
-from yoq_web.endpoints import MAX_BODY
-from yoq_web.intents import Intents
+from yoq_web.commands import db, plugins
+from yoq_web.contributions.registry import Contribution, Registry, reach
+from yoq_web.database import migrations, session
+from yoq_web.hooks.host import PluginHost, described, plugin_name
+from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.http import guard
+from yoq_web.http.endpoints import MAX_BODY
+from yoq_web.http.login_throttle import Attempts
+from yoq_web.http.rules import QuickRule
 from yoq_web.jsontext import CompactProvider
 from yoq_web.metrics import Metrics
-from yoq_web.notifying import HOOK_ERRORS
-from yoq_web.plugins import PluginHost, described, plugin_name
-from yoq_web.rules import QuickRule
+from yoq_web.operations import replay
+from yoq_web.operations.intents import Intents
+from yoq_web.operations.spool import Spool
 from yoq_web.settings import REQUIRED_PLUGINS, Settings
-from yoq_web.spool import Spool
 from yoq_web.state import State, state_of
 
 log = get_logger("yoq_web")
@@ -74,7 +60,7 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
             _warn(app)
             return app
         with app.app_context():
-            database.db.engine.dispose()
+            session.db.engine.dispose()
         refused |= failed
 
 
@@ -104,11 +90,11 @@ def _build(
         registry=registry,
         spool=Spool(settings.data_dir),
         intents=Intents(settings.data_dir),
-        recover=replaying.replay,
+        recover=replay.replay,
         pulses={name: domain.pulse for name, domain in DOMAINS.items() if hasattr(domain, "pulse")},
     )
-    database.init_app(app, settings)
-    lineages.init_app(app)
+    session.init_app(app, settings)
+    migrations.init_app(app)
     problems.init_app(app)
     with app.app_context():
         for name, domain in DOMAINS.items():
@@ -157,7 +143,7 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]
 def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
     """Mount what was contributed; returns the plugins whose blueprints cannot be mounted after all."""
     failed: dict[str, str] = {}
-    for command in (plugin_commands.group, migration_commands.group, server.serve_command, restore_command):
+    for command in (plugins.group, db.group, server.serve_command, restore_command):
         app.cli.add_command(command)
     for owner, contribution in registry.contributions.items():
         try:

@@ -12,9 +12,9 @@ from flask.cli import FlaskGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app import create_app
-from yoq_web.commands import told
-from yoq_web.notifying import HOOK_ERRORS
-from yoq_web.plugins import GROUP, RequiredPluginMissing
+from yoq_web.commands.group import told
+from yoq_web.hooks.host import GROUP, RequiredPluginMissing
+from yoq_web.hooks.notifier import HOOK_ERRORS
 from yoq_web.settings import SettingsError
 
 

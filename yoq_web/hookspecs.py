@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from yoq_web.actors import Actor
-    from yoq_web.contributions import Contribution
-    from yoq_web.operations import Event
+    from yoq_web.contributions.registry import Contribution
+    from yoq_web.operations.door import Event
 
 hookspec = pluggy.HookspecMarker("yoq_web")
 hookimpl = pluggy.HookimplMarker("yoq_web")

@@ -8,10 +8,10 @@ import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from yoq_web import exclusion
-from yoq_web.commands import Failure
-from yoq_web.database import db
-from yoq_web.lineages import prepare_database, standings
+from yoq_web.commands.group import Failure
+from yoq_web.database import locks
+from yoq_web.database.migrations import prepare_database, standings
+from yoq_web.database.session import db
 from yoq_web.problems import Problem
 from yoq_web.settings import SettingsError
 from yoq_web.state import state_of
@@ -37,7 +37,7 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     app = ctx.ensure_object(ScriptInfo).load_app()
     try:
         _check_free(host, port)
-        exclusion.hold(state_of(app).settings)
+        locks.hold(state_of(app).settings)
         prepare_database(app)
         _introduce(app, host, port)
     except Problem as problem:

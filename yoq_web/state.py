@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from flask import Flask, current_app
 
 if TYPE_CHECKING:
-    from yoq_web.attempts import Attempts
-    from yoq_web.contributions import Registry
-    from yoq_web.intents import Intents
+    from yoq_web.contributions.registry import Registry
+    from yoq_web.hooks.host import PluginHost
+    from yoq_web.http.login_throttle import Attempts
     from yoq_web.metrics import Metrics
-    from yoq_web.plugins import PluginHost
+    from yoq_web.operations.intents import Intents
+    from yoq_web.operations.spool import Spool
     from yoq_web.settings import Settings
-    from yoq_web.spool import Spool
 
 
 @dataclass(kw_only=True)

@@ -13,8 +13,10 @@ from contextlib import suppress
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import exclusion, external, pulsing, replaying
 from yoq_web.app import create_app
+from yoq_web.database import locks
+from yoq_web.hooks import periodic
+from yoq_web.operations import external, replay
 from yoq_web.state import state_of
 
 log = get_logger("yoq_web")
@@ -30,7 +32,7 @@ def application() -> Flask:
     """Build the application and start its background work; a WSGI server calls this once in each of its processes."""
     app = create_app()
     # For the life of the process: a restore sees it.
-    exclusion.hold(state_of(app).settings)
+    locks.hold(state_of(app).settings)
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_die_with, args=(app, parent), name="parent", daemon=True).start()
@@ -73,9 +75,9 @@ def _pulse(app: Flask) -> None:
         try:
             with app.app_context():
                 state_of(app).attempts.flush()
-                replaying.replay()
+                replay.replay()
                 external.sweep()
-            pulsing.beat(app)
+            periodic.beat(app)
         except Exception as error:
             # The next beat may succeed; ending the thread would silence it for good.
             log.exception("background work failed", error=type(error).__name__)
@@ -85,6 +87,6 @@ def _pulse(app: Flask) -> None:
 
 def _finish(app: Flask) -> None:
     """Store what is only in memory, or say that it is lost with this process."""
-    with app.app_context(), replaying.deaf():
+    with app.app_context(), replay.deaf():
         state_of(app).attempts.flush(everything=True)
-        replaying.store_held()
+        replay.store_held()

@@ -15,8 +15,8 @@ from benchmarks.over_sqlite import TABLE
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
 from yoq_web.actors import local_actor, set_actor
-from yoq_web.database import may_commit, upsert
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
+from yoq_web.database.session import may_commit, upsert
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"

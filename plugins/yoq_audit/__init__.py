@@ -6,30 +6,28 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from yoq_audit import (
-    commands,
-    routes,
-    settling,
-)
+from yoq_audit import commands, in_doubt
+from yoq_audit import key_commands as log_key_commands  # noqa: F401 - adds its commands to the group
+from yoq_audit.backup import TrailKeeper
 from yoq_audit.export import commands as export_commands
+from yoq_audit.export import (
+    follow_commands,  # noqa: F401 - adds its command to the group
+    follow_routes,
+)
 from yoq_audit.export import routes as export_routes
+from yoq_audit.export.follow import audit_follow
 from yoq_audit.export.operations import audit_export
-from yoq_audit.follow import commands as follow_commands  # noqa: F401 - adds its command to the group
-from yoq_audit.follow import routes as follow_routes
-from yoq_audit.follow.operations import audit_follow
-from yoq_audit.log import append
-from yoq_audit.log_key import commands as log_key_commands  # noqa: F401 - adds its commands to the group
-from yoq_audit.log_key import rotating
 from yoq_audit.proofs import commands as proof_commands
 from yoq_audit.proofs import routes as proof_routes
 from yoq_audit.query import commands as query_commands  # noqa: F401 - adds its commands to the group
+from yoq_audit.query import entry
 from yoq_audit.query import routes as query_routes
-from yoq_audit.retention import chores
 from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
+from yoq_audit.retention import schedule
 from yoq_audit.retention.operations import audit_erase, audit_prune
-from yoq_audit.sealing import watch
-from yoq_audit.trail_keeper import TrailKeeper
+from yoq_audit.sealing import rotation, status
+from yoq_audit.storage.log import append
 from yoq_audit.verification import commands as verification_commands  # noqa: F401 - adds its command to the group
 from yoq_web import Contribution, Event, hookimpl
 
@@ -45,9 +43,9 @@ OFFLINE_COMMANDS = {
 def yoq_contribute() -> Contribution:
     """Add the table, the routes and the commands of the trail."""
     return Contribution(
-        operations=(audit_export, audit_follow, audit_prune, audit_erase, settling.audit_settle, *rotating.OPERATIONS),
+        operations=(audit_export, audit_follow, audit_prune, audit_erase, in_doubt.audit_settle, *rotation.OPERATIONS),
         blueprints=(
-            routes.blueprint,
+            entry.blueprint,
             query_routes.blueprint,
             export_routes.blueprint,
             follow_routes.blueprint,
@@ -63,14 +61,14 @@ def yoq_contribute() -> Contribution:
 @hookimpl
 def yoq_pulse() -> None:
     """Seal what was committed since the last time, and prune what is old enough."""
-    watch.seal()
-    chores.pulse()
+    status.seal()
+    schedule.pulse()
 
 
 @hookimpl
 def yoq_health() -> str | None:
     """Say why nothing is sealed or pruned, if so."""
-    return watch.trouble() or chores.chores().trouble
+    return status.trouble() or schedule.chores().trouble
 
 
 @hookimpl

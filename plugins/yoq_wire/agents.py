@@ -12,7 +12,7 @@ from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.models import ACTIVE, DRAINING
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
-from yoq_web.database import hurry
+from yoq_web.database.session import hurry
 from yoq_web.scopes import JOINING
 from yoq_wire import answers
 from yoq_wire.answers import CLIENT_BYTES, blueprint

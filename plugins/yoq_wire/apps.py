@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from yoq_web import endpoint
-from yoq_web.apps import operations, reading, reporting
+from yoq_web.apps import agent_api, operations, queries
 from yoq_web.apps.documents import Document, fitting
 from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
 from yoq_web.apps.schemas import ManifestIn, RollbackIn
@@ -34,7 +34,7 @@ class StatusIn(BaseModel):
 @endpoint(scope="apps:read", hidden=True)
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first, as many as the client can take."""
-    return fitting(reading.list_apps())
+    return fitting(queries.list_apps())
 
 
 @routes.post("/apps/apply")
@@ -48,7 +48,7 @@ def apply(body: bytes) -> dict[str, Any]:
 @endpoint(scope="apps:read", body=ManifestIn, raw=True, unaudited=CHANGES_NOTHING, hidden=True)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return reading.dry_run(body)
+    return queries.dry_run(body)
 
 
 @routes.post("/deploy")
@@ -63,14 +63,14 @@ def deploy(body: bytes) -> dict[str, int]:
 @endpoint(scope="apps:read", hidden=True)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return _fitted(reading.status(app))
+    return _fitted(queries.status(app))
 
 
 @routes.get("/apps/<app>/history")
 @endpoint(scope="apps:read", hidden=True)
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
-    return fitting(reading.history(app, MOST))
+    return fitting(queries.history(app, MOST))
 
 
 @routes.post("/apps/<app>/rollback")
@@ -138,12 +138,12 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @endpoint(scope=JOINING, join=True, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
-    return assignments(reporting.assignments_of(agent))
+    return assignments(agent_api.assignments_of(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")
 @endpoint(scope=JOINING, join=True, body=StatusIn, unaudited=NOT_SENSITIVE, hidden=True)
 def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
     """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
-    reporting.report(agent, assignment, body.status, body.reason)
+    agent_api.report(agent, assignment, body.status, body.reason)
     return {"ok": True, "status": body.status}

@@ -15,7 +15,7 @@ from tests.agents.kit import JOIN, Cluster, registration
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import behind
 from tests.test_hot_path import statements
-from yoq_web.endpoints import declaration_of
+from yoq_web.http.endpoints import declaration_of
 
 on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
 

@@ -8,7 +8,7 @@ from typing import Any
 from tests.agents.kit import Cluster
 from tests.conftest import Api
 from yoq_web.agents import liveness
-from yoq_web.apps import moving
+from yoq_web.apps.rollout import rescheduler
 
 HEALTH = {"health_check_timeout": 30}
 """A rollout that waits for readiness."""
@@ -74,7 +74,7 @@ class Shop(Cluster):
     def pulse(self, after: int = 0) -> None:
         """Do what is due of apps so many seconds from now."""
         with self.app.app_context():
-            moving.follow(int(time.time()) + after)
+            rescheduler.follow(int(time.time()) + after)
 
     def lose(self, agent: str) -> None:
         """Let an agent have been silent for too long, and do what is due."""

@@ -14,7 +14,7 @@ from tests.apps.kit import HEALTH, Shop, manifest, service
 from tests.commandline import failure, output, run
 from tests.conftest import ADMIN, Api, MakeApp
 from yoq_web import Event, hookimpl
-from yoq_web.apps.exclusion import applying
+from yoq_web.apps.locks import applying
 
 BAD = [
     (b"", "missing request body", ""),

@@ -8,8 +8,8 @@ import pytest
 
 from yoq_web.apps import documents
 from yoq_web.apps.documents import Snapshot, apply_document, fitting, history_entry, status_document
-from yoq_web.apps.manifest import Policy
-from yoq_web.apps.rollout import Rollout, Target
+from yoq_web.apps.manifest.document import Policy
+from yoq_web.apps.rollout.machine import Rollout, Target
 
 APPLY = """app_name trigger release_id status rollout_state rollout_control_state service_count worker_count
 cron_count training_job_count placed failed completed_targets failed_targets remaining_targets source_release_id

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from yoq_web.apps.manifest import LARGEST, Policy, combined, find_worker, plain_text, read
-from yoq_web.apps.toml import request_body
-from yoq_web.apps.toml_fields import ManifestError
+from yoq_web.apps.manifest.document import LARGEST, Policy, combined, find_worker, plain_text, read
+from yoq_web.apps.manifest.fields import ManifestError
+from yoq_web.apps.manifest.toml import request_body
 
 
 def services(*found: Any, **more: Any) -> bytes:

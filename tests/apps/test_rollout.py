@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apps.worlds import World, node, over_capacity, service
-from yoq_web.apps.manifest import Policy
-from yoq_web.apps.rollout import CANCELED, Rollout, from_document, to_document
+from yoq_web.apps.manifest.document import Policy
+from yoq_web.apps.rollout.machine import CANCELED, Rollout, from_document, to_document
 
 THREE = (service("a"), service("b"), service("c"))
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.apps.worlds import node, service
-from yoq_web.apps.manifest import Workload
-from yoq_web.apps.moving import moved
-from yoq_web.apps.plan import Row
-from yoq_web.apps.scheduler import Node, Usage, place, taken
+from yoq_web.apps.manifest.document import Workload
+from yoq_web.apps.rollout.reconcile import Row
+from yoq_web.apps.rollout.rescheduler import moved
+from yoq_web.apps.rollout.scheduler import Node, Usage, place, taken
 
 
 def test_the_freest_wins_and_the_earliest_of_equals() -> None:

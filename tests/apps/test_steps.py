@@ -12,8 +12,8 @@ from tests.conftest import Api, MakeApp
 from tests.door import behind
 from tests.test_faults import faulty
 from yoq_web import Event, Veto, db, hookimpl
-from yoq_web.apps import stepping
 from yoq_web.apps.documents import CLIENT_LIMIT, fitting
+from yoq_web.apps.rollout import controller
 from yoq_web.jsontext import dumps
 
 
@@ -82,7 +82,7 @@ def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest
     for word, done in (("report", 1), ("cancel", 0)):
         with monkeypatch.context() as patched:
             patched.setattr("yoq_web.apps.operations.go_on", die)
-            patched.setattr("yoq_web.apps.reporting.go_on", die)
+            patched.setattr("yoq_web.apps.agent_api.go_on", die)
             with pytest.raises(SystemExit):
                 shop.report("a", "img:2", *agents) if word == "report" else shop.post("/shop/cancel")
         shop.pulse()
@@ -110,7 +110,7 @@ def test_a_fault_at_any_statement_of_a_step(shop: Shop) -> None:
             fault.arm(number)
             try:
                 with shop.app.app_context():
-                    stepping.advance(release)
+                    controller.advance(release)
             except Exception:  # noqa: BLE001 - any is the fault
                 assert fault.heard >= number
             reached = fault.heard >= number

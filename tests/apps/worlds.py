@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 
-from yoq_web.apps.manifest import Policy, Workload
-from yoq_web.apps.plan import Row, Scene, with_rows
-from yoq_web.apps.rollout import Rollout, begin, controlled
-from yoq_web.apps.scheduler import Node
+from yoq_web.apps.manifest.document import Policy, Workload
+from yoq_web.apps.rollout.machine import Rollout, begin, controlled
+from yoq_web.apps.rollout.reconcile import Row, Scene, with_rows
+from yoq_web.apps.rollout.scheduler import Node
 
 
 def service(name: str, *, cpu: int = 1000, labels: tuple[str, ...] = (), ranks: int = 0) -> Workload:

@@ -18,7 +18,7 @@ from tests.backup.kit import alone, backup, holds, names, restore, trail
 from tests.commandline import failure, output
 from tests.conftest import Api
 from tests.served import PROGRAM, environment
-from yoq_web.external import sweep
+from yoq_web.operations.external import sweep
 
 ROUNDS = {"sqlite": 2, "postgresql": 1}
 

@@ -12,7 +12,7 @@ from flask import Flask
 from tests.backup.kit import backup
 from tests.commandline import output
 from tests.conftest import Api
-from yoq_web.backup import age, copying
+from yoq_web.backup import age, snapshot
 
 
 def test_taken_listed_read_and_deleted(app: Flask, api: Api, tmp_path: Path) -> None:
@@ -75,17 +75,17 @@ def test_one_at_a_time_while_others_write(
     app: Flask, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A backup is of one moment, however much is written while it is taken; a second one meanwhile is refused."""
-    monkeypatch.setattr(copying, "PAGES", 5)
+    monkeypatch.setattr(snapshot, "PAGES", 5)
     api("POST", "/v1/secrets", json={"name": "first", "value": "v"})
     written: list[int] = []
-    original = copying.copy_sqlite
+    original = snapshot.copy_sqlite
 
     def write() -> None:
         written.append(Api(app)("POST", "/v1/secrets", json={"name": f"n{len(written)}", "value": "v"}).status_code)
         if len(written) == 1:
             written.append(Api(app)("POST", "/v1/backups", json={}).status_code)
 
-    def copy(source: Path, target: Path, steps: copying.Steps) -> None:
+    def copy(source: Path, target: Path, steps: snapshot.Steps) -> None:
         def write_between(done: int, of: int) -> None:
             if len(written) < 6:
                 other = threading.Thread(target=write)
@@ -95,7 +95,7 @@ def test_one_at_a_time_while_others_write(
 
         original(source, target, write_between)
 
-    monkeypatch.setattr(copying, "copy_sqlite", copy)
+    monkeypatch.setattr(snapshot, "copy_sqlite", copy)
     backup(app, tmp_path / "b")
     assert written == [200, 409, 200, 200, 200, 200]
     monkeypatch.undo()

@@ -15,7 +15,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import behind
 from tests.test_proofs import check
 from yoq_web import create_app, db
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 Elsewhere = Callable[[str], Flask]
 

@@ -18,8 +18,8 @@ from tests.commandline import failure, output, run
 from tests.conftest import Api
 from tests.door import acting, behind
 from tests.served import serve
-from yoq_web.backup import age, checking, operations
-from yoq_web.lineages import configuration, lineage_named, standings, upgrade
+from yoq_web.backup import age, operations, validation
+from yoq_web.database.migrations import configuration, lineage_named, standings, upgrade
 
 FLIPS = 15
 
@@ -101,7 +101,7 @@ def test_databases_that_do_not_hold(app: Flask, api: Api, tmp_path: Path) -> Non
         ),
     }
     before = content(app)
-    original = checking.counted
+    original = validation.counted
     for reason, statements in changes.items():
         path = tmp_path / "b.tar"
         with pytest.MonkeyPatch.context() as patch:

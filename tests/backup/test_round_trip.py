@@ -14,7 +14,7 @@ from tests.conftest import Api, MakeApp
 from tests.door import behind
 from tests.migration_kit import BOXES, ITEMS, things
 from tests.test_proofs import check
-from yoq_web.lineages import upgrade
+from yoq_web.database.migrations import upgrade
 
 
 def test_a_round_trip(make_app: MakeApp, tmp_path: Path) -> None:

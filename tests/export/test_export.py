@@ -17,12 +17,11 @@ from tests.conftest import Api
 from tests.export.kit import export, filled, key_of, verified
 from tests.reading.kit import entry, store
 from tests.tampering import seal
-from yoq_audit import feeds
-from yoq_audit.export import pages
+from yoq_audit.export import scan, streaming
 from yoq_audit.export.operations import Export
-from yoq_audit.export.pages import Pages
+from yoq_audit.export.scan import Pages
 from yoq_audit.query.filters import FilterQuery, Filters
-from yoq_audit.sealing.stored_tree import latest
+from yoq_audit.storage.tree import latest
 from yoq_web import db
 
 
@@ -33,7 +32,7 @@ def events(content: bytes) -> list[str]:
 
 def test_filters_are_those_of_the_list(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the filter and the size of a page: what the list shows, in the order of the log, each entry once."""
-    monkeypatch.setattr(pages, "PAGE", 7)
+    monkeypatch.setattr(scan, "PAGE", 7)
     filled(api.app, database_url, 100)
     for query in (
         "actor=actor-1",
@@ -88,7 +87,7 @@ def test_it_is_recorded_before_anything_leaves(api: Api, database_url: str) -> N
 
 def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit 503 with Retry-After, and nothing is recorded; a place is free again when an export ends."""
-    monkeypatch.setitem(feeds.MOST, "exports", 2)
+    monkeypatch.setitem(streaming.MOST, "exports", 2)
     first = api("GET", "/v1/audit/export", buffered=False)
     second = api("GET", "/v1/audit/export", buffered=False)
     refused = api("GET", "/v1/audit/export")
@@ -104,8 +103,8 @@ def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatc
 
 def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that goes, a revoked token, a defect: the last line says that the export is not whole."""
-    monkeypatch.setattr(pages, "PAGE", 10)
-    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(scan, "PAGE", 10)
+    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
     filled(api.app, database_url, 30)
     ci = api.token("audit:read")
     answer = ci("GET", "/v1/audit/export", buffered=False)

@@ -17,9 +17,7 @@ from tests.conftest import Api
 from tests.export.kit import filled
 from tests.reading.kit import engine, entry, insert
 from tests.tampering import seal
-from yoq_audit import feeds
-from yoq_audit.export import pages
-from yoq_audit.follow import operations, routes
+from yoq_audit.export import follow, follow_routes, scan, streaming
 from yoq_web.state import state_of
 
 HEARTBEAT = ": heartbeat"
@@ -28,9 +26,9 @@ HEARTBEAT = ": heartbeat"
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream looks again at once, and sends a heartbeat each time that it found nothing."""
-    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
-    monkeypatch.setattr(operations, "FRESH_SECONDS", 0)
-    monkeypatch.setattr(routes, "HEARTBEAT_SECONDS", 0)
+    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(follow, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(follow_routes, "HEARTBEAT_SECONDS", 0)
 
 
 class Stream:
@@ -86,7 +84,7 @@ def test_a_stream_gives_each_entry_once_from_where_it_should(
     api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole log, from a place, from a time or from now on; then what comes; resumed with nothing lost or twice."""
-    monkeypatch.setattr(pages, "PAGE", 4)
+    monkeypatch.setattr(scan, "PAGE", 4)
     filled(api.app, database_url, 10)
     old = [f"target-{number}" for number in range(10)]
     now, whole = Stream(api), Stream(api, "start=0")
@@ -162,18 +160,18 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert stream.comment == ": the server ends"
     state_of(api.app).stopping.clear()
     troubled = Stream(api)
-    monkeypatch.setattr("yoq_audit.sealing.watch.trouble", lambda: "nothing is sealed: the key is gone")
+    monkeypatch.setattr("yoq_audit.sealing.status.trouble", lambda: "nothing is sealed: the key is gone")
     assert troubled.rest() == []
     assert troubled.comment == ": nothing is sealed"
     monkeypatch.undo()
-    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
-    monkeypatch.setattr(feeds, "LIFE_SECONDS", 0)
+    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(streaming, "LIFE_SECONDS", 0)
     assert len(Stream(api).rest()) <= 1
 
 
 def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit 503 with Retry-After; a client that goes away, and one that never read, leave their place."""
-    monkeypatch.setitem(feeds.MOST, "streams", 2)
+    monkeypatch.setitem(streaming.MOST, "streams", 2)
     act(api, "a")
     first, second = Stream(api), api("GET", "/v1/audit/stream", buffered=False)
     refused = api("GET", "/v1/audit/stream")
@@ -232,7 +230,7 @@ def test_the_command_follows_the_database(api: Api, database_url: str, monkeypat
         nonlocal looks
         looks = iter(["x", "y"])
         with monkeypatch.context() as waiting:
-            waiting.setattr("yoq_audit.follow.commands.time.sleep", wait)
+            waiting.setattr("yoq_audit.export.follow_commands.time.sleep", wait)
             done = run(app, "audit", "follow", *options)
         assert (done.exit_code, done.stderr) == (0, ""), done.output
         return done.stdout
@@ -258,8 +256,8 @@ def test_connections_of_readers_that_stall_are_ended_by_the_system() -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as other:
         clients = [socket.create_connection(server.getsockname()) for server in (ours, other)]
         accepted = [server.accept()[0] for server in (ours, other)]
-        feeds.limit_stalls(ours.getsockname()[1])
-        assert [limit(connection) for connection in accepted] == [1000 * feeds.STALL_SECONDS, 0]
+        streaming.limit_stalls(ours.getsockname()[1])
+        assert [limit(connection) for connection in accepted] == [1000 * streaming.STALL_SECONDS, 0]
         assert [limit(connection) for connection in clients] == [0, 0]
         accepted[0].sendall(b"still open")
         assert clients[0].recv(10) == b"still open"

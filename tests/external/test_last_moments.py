@@ -18,8 +18,8 @@ from tests.external.depot import Depot
 from tests.served import serve
 from tests.test_failure_policy import SET, no_audit_log
 from yoq_web import create_app, wsgi
-from yoq_web.intents import FOLDER
-from yoq_web.spool import FILE
+from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.spool import FILE
 from yoq_web.state import state_of
 
 

@@ -18,7 +18,7 @@ from tests.door import behind, entries
 from tests.external.depot import Depot
 from tests.test_failure_policy import SET
 from yoq_web import create_app, db
-from yoq_web.lineages import configuration, lineage_named
+from yoq_web.database.migrations import configuration, lineage_named
 
 BEFORE, AFTER = "audit005", "audit006"
 

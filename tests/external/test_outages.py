@@ -22,9 +22,10 @@ from tests.external.test_undertaking import intents, rows
 from tests.plugin_kit import Made
 from tests.served import environment
 from tests.test_failure_policy import no_audit_log, spooled
-from yoq_web import Denied, Event, external
-from yoq_web.intents import FOLDER
-from yoq_web.recording import NotRecorded
+from yoq_web import Denied, Event
+from yoq_web.operations import external
+from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.recording import NotRecorded
 from yoq_web.state import state_of
 
 

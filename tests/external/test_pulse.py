@@ -11,8 +11,8 @@ from tests.commandline import output
 from tests.conftest import MakeApp
 from tests.plugin_kit import Made
 from yoq_web import app as building
-from yoq_web import pulsing
-from yoq_web.contributions import Contribution
+from yoq_web.contributions.registry import Contribution
+from yoq_web.hooks import periodic
 from yoq_web.state import state_of
 
 
@@ -39,12 +39,12 @@ def test_each_domain_is_called_whatever_the_others_raise(
     monkeypatch.setitem(building.DOMAINS, "second", domain(lambda: beats.append("second")))
     app = make_app(Made("heart", yoq_pulse=lambda: beats.append("plugin")))
     for _ in range(2):
-        pulsing.beat(app)
+        periodic.beat(app)
     state_of(app).plugins.drain(5)
     assert sorted(beats) == ["plugin", "plugin", "second", "second"]
     assert caplog.text.count("a pulse failed") == 1
     works = True
-    pulsing.beat(app)
+    periodic.beat(app)
     assert caplog.text.count("a pulse works again") == 1
     state_of(app).plugins.drain(5)
     beats.clear()

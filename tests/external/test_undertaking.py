@@ -14,7 +14,7 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind, entries, policies
 from tests.external.depot import Depot, depot_push
 from yoq_web import Contribution, Denied, NotFound, Problem, Resource, Veto, db, hookimpl
-from yoq_web.intents import FOLDER
+from yoq_web.operations.intents import FOLDER
 from yoq_web.policies.operations import policy_delete
 from yoq_web.state import state_of
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, event, insert, select
 
 from tests.door import acting, behind
 from yoq_web import db
-from yoq_web.database import unit_of_work
-from yoq_web.secrets.keyring import keyring
+from yoq_web.database.session import unit_of_work
+from yoq_web.secrets.keys.keyring import keyring
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import set_secret
 

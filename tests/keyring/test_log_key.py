@@ -16,9 +16,8 @@ from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at
 from tests.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
 from tests.tampering import binary, fill, found, log_of, seal, verified
-from yoq_audit.log_key import keys, rotating
-from yoq_audit.log_key.chain import announce
-from yoq_audit.sealing import sealer, watch
+from yoq_audit.sealing import keys, rotation, sealer, status
+from yoq_audit.sealing.key_chain import announce
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.encoding import from_base64
 from yoq_audit.tlog.note import Signer, sign
@@ -30,7 +29,7 @@ LOG = "/v1/audit/log"
 def rotate(app: Flask) -> str:
     """Rotate the key as the administrator; returns the new public one."""
     with acting(app):
-        return rotating.rotate_key()
+        return rotation.rotate_key()
 
 
 def signer(app: Flask) -> Signer:
@@ -55,7 +54,7 @@ def ids(*vkeys: str) -> list[str]:
 def health(app: Flask) -> str | None:
     """What /health says of the log after one beat."""
     with app.app_context():
-        watch.seal()
+        status.seal()
     answer = app.test_client().get("/health").json or {}
     said: str | None = answer.get("plugins", {}).get("audit")
     return said
@@ -130,7 +129,7 @@ def test_a_rotation_cut_off_at_a_step(
         if place == "seal":
             patch.setattr(sealer, "seal", after_the_announcement)
         else:
-            patch.setattr(rotating if place == "_announce" else keys, place, fail)
+            patch.setattr(rotation if place == "_announce" else keys, place, fail)
         with pytest.raises(Injected):
             rotate(app)
     log_of(app, 1)

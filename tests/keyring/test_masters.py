@@ -17,9 +17,9 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, fill, keys_of, stored
 from yoq_web import db, files, hookimpl
-from yoq_web.lineages import configuration, lineage_named, upgrade
-from yoq_web.secrets import masters, rotation
-from yoq_web.secrets.encryption import id_of
+from yoq_web.database.migrations import configuration, lineage_named, upgrade
+from yoq_web.secrets.keys import masters, rotation
+from yoq_web.secrets.keys.encryption import id_of
 from yoq_web.secrets.operations import get_secret, set_secret
 from yoq_web.settings import Settings
 

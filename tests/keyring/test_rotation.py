@@ -13,8 +13,8 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind
 from tests.keyring.kit import Injected, failing_at, fill, keys_of, stored
 from yoq_web import Problem
-from yoq_web.secrets import rotation
-from yoq_web.secrets.masters import unwrap_key
+from yoq_web.secrets.keys import rotation
+from yoq_web.secrets.keys.masters import unwrap_key
 from yoq_web.secrets.models import SecretKey
 from yoq_web.secrets.operations import get_secret, rotate_secret, set_secret
 
@@ -225,7 +225,7 @@ def test_a_key_is_known_when_it_can_be_used(make_app: MakeApp, monkeypatch: pyte
             thread.join(30)
         return unwrap_key(row)
 
-    monkeypatch.setattr("yoq_web.secrets.keyring.unwrap_key", slow)
+    monkeypatch.setattr("yoq_web.secrets.keys.keyring.unwrap_key", slow)
     with acting(app):
         set_secret("first", "again")
     assert others == ["begun", "stored"]

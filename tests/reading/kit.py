@@ -12,7 +12,7 @@ from sqlalchemy.pool import NullPool
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api
-from yoq_audit.log import STORED
+from yoq_audit.storage.log import STORED
 
 START = 1_790_000_000_000_000
 """The time of the first made-up entry, in microseconds since 1970."""

@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from tests.conftest import Api
 from tests.reading.kit import SECOND, START, Entry, engine, entry, following, ids, insert, pages, path, store, walked
-from yoq_audit.query import frozen
-from yoq_audit.sealing import sealer, stored_tree
+from yoq_audit.query import snapshot
+from yoq_audit.sealing import sealer
+from yoq_audit.storage import tree
 from yoq_web import db
 
 Numbers = list[int]
@@ -82,7 +83,7 @@ def test_a_late_commit_is_in_no_page_of_a_walk(
 ) -> None:
     """Ids drawn early and committed late: the walks go on without them, new ones have them, nothing is twice."""
     if sealed == "settled":
-        monkeypatch.setattr(stored_tree, "SLACK_SECONDS", -60)  # the tree is relied on as if a minute had gone by
+        monkeypatch.setattr(tree, "SLACK_SECONDS", -60)  # the tree is relied on as if a minute had gone by
     orders = ("desc", "asc")
     store(database_url, [entry(number) for number in range(10)])
     with transaction(database_url) as late, transaction(database_url) as lost:
@@ -208,7 +209,7 @@ def test_walks_among_writers(api: Api, app: Flask, database_url: str, backend: s
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_walk_through_what_nobody_seals(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With more unsealed entries than a cursor holds, a walk still misses and repeats none that were there."""
-    monkeypatch.setattr(frozen, "MOST_RANGES", 2)
+    monkeypatch.setattr(snapshot, "MOST_RANGES", 2)
     with transaction(database_url) as late:
         for number in range(20):
             store(database_url, [entry(number)])

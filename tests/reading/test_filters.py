@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import ADMIN, Api
 from tests.reading.kit import SECOND, START, Entry, entry, path, store, walked
-from yoq_audit.query import finding
+from yoq_audit.query import search
 from yoq_audit.query.filters import successor
-from yoq_audit.showing import rfc3339
+from yoq_audit.storage.documents import rfc3339
 
 ACTORS = ["api-token", "ci", "local", "Ci"]
 ACTIONS = ["secret_set", "secret_list", "backup"]
@@ -128,7 +128,7 @@ def test_any_filters_in_any_order_show_what_a_plain_filter_would(filled: Api, mo
     """Whatever is asked for, the pages together are the entries that fulfil all filters, each once, in order."""
     # So few entries are found on the first walk; with these numbers they are looked for in every way there is.
     for name, value in {"FIRST_WALK": 4, "LOOKED_UP": 2, "MOST_LOOKED_UP": 32, "AT_ONCE": 5}.items():
-        monkeypatch.setattr(finding, name, value)
+        monkeypatch.setattr(search, name, value)
     try_query(filled, trail())
 
 

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.commandline import failure, output, run
 from tests.conftest import Api
 from tests.reading.kit import SECOND, START, entry, path, store
-from yoq_audit.showing import rfc3339
+from yoq_audit.storage.documents import rfc3339
 
 
 def test_the_options_are_the_routes_parameters(api: Api, app: Flask, database_url: str) -> None:

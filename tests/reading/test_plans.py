@@ -13,11 +13,11 @@ from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
 from tests.reading.kit import START, entry, store
-from yoq_audit.query import frozen, pages
+from yoq_audit.query import pages, snapshot
 from yoq_audit.query.filters import FilterQuery
-from yoq_audit.query.finding import Finder
+from yoq_audit.query.search import Finder
 from yoq_audit.query.statistics import StatsQuery, count
-from yoq_audit.showing import rfc3339
+from yoq_audit.storage.documents import rfc3339
 from yoq_web import db
 
 SINGLE: list[dict[str, Any]] = [
@@ -109,7 +109,7 @@ def test_counting_has_an_index(app: Flask, database_url: str) -> None:
 def tried(session: Session, **parameters: Any) -> list[str]:
     """The ways that were tried to find a page."""
     finder = Finder(session, FilterQuery(**parameters).filters())
-    frozen.begin(session)
+    snapshot.begin(session)
     assert finder.find(10)
     return finder.tried
 

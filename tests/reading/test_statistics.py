@@ -11,7 +11,7 @@ from flask import Flask
 from tests.commandline import failure, output
 from tests.conftest import Api
 from tests.reading.kit import SECOND, START, entry, path, store
-from yoq_audit.showing import rfc3339
+from yoq_audit.storage.documents import rfc3339
 
 ROWS = [
     entry(

@@ -14,11 +14,11 @@ from tests.commandline import output
 from tests.conftest import Api
 from tests.door import acting, behind
 from tests.tampering import seal
-from yoq_audit.log import STORED, TABLE, append, values
 from yoq_audit.proofs.entry_leaf import document_leaf
+from yoq_audit.storage.log import STORED, TABLE, append, values
 from yoq_web import Actor, Event, Operation
-from yoq_web.database import unit_of_work
-from yoq_web.identifiers import uuid7
+from yoq_web.database.session import unit_of_work
+from yoq_web.operations.identifiers import uuid7
 
 DAY = 86400
 WEEK_OLD = 7 * DAY

@@ -25,7 +25,7 @@ from tests.conftest import Api
 from tests.retention.kit import key_of, minimum, old_event, old_log, prune, store, stored
 from tests.served import PROGRAM
 from tests.tampering import verified
-from yoq_audit.retention.archive_reading import Archive, ArchiveError, read
+from yoq_audit.retention.archive_reader import Archive, ArchiveError, read
 from yoq_audit.retention.commands import archives
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Signer, Verifier

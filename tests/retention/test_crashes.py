@@ -14,11 +14,11 @@ from tests.door import acting, behind
 from tests.retention.kit import old_event, store
 from tests.tampering import seal
 from tests.test_faults import faulty
-from yoq_audit.retention import announced, erasing, pruning
-from yoq_audit.retention.forgotten import minimum
+from yoq_audit.retention import announcements, eraser, pruner
+from yoq_audit.storage.tombstones import minimum
 from yoq_audit.verification.commands import check
 from yoq_web import Problem, db
-from yoq_web.replaying import replay
+from yoq_web.operations.replay import replay
 
 LEFT = "SELECT event_id FROM audit_log WHERE action = 'retention_test' ORDER BY id"
 UNDER = "SELECT 1 FROM audit_leaf WHERE leaf_index < (SELECT max(minimum) FROM audit_minimum)"
@@ -34,15 +34,15 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
     def prepared() -> Callable[[], object]:
         """What is to be done, as far as it only reads."""
         if what == "erase":
-            found = erasing.find(behind(database_url, LEFT)[0]["event_id"])
-            return lambda: erasing.erase(found, "asked")
-        planned = pruning.plan(-60)  # the announcements before it, too
+            found = eraser.find(behind(database_url, LEFT)[0]["event_id"])
+            return lambda: eraser.erase(found, "asked")
+        planned = pruner.plan(-60)  # the announcements before it, too
         planned.go_on()
         assert planned.reached > planned.before
 
         def act() -> None:
-            pruning.announce(planned, "1d", "test")
-            pruning.finish()
+            pruner.announce(planned, "1d", "test")
+            pruner.finish()
 
         return act
 
@@ -71,13 +71,13 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
                 assert check().ok, number
                 replay()
                 seal(app)
-                assert pruning.finish()
+                assert pruner.finish()
             done += len(behind(database_url, LEFT)) < there
             assert behind(database_url, UNDER) == []
     assert faults > 20 / step
     assert done > 12 / step
     with acting(app):
         assert check().ok
-        found = announced.newest_pruning(db.session())
+        found = announcements.newest_pruning(db.session())
         assert found is None or found.minimum == minimum(db.session()) > 0
-        assert announced.sealed_erasures(db.session()) == []
+        assert announcements.sealed_erasures(db.session()) == []

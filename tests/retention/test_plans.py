@@ -7,13 +7,14 @@ from flask import Flask
 
 from tests.door import behind
 from tests.retention.kit import old_log
-from yoq_audit.retention import announced, believed
+from yoq_audit.retention import announcements
+from yoq_audit.verification.announcements import ANNOUNCED
 
 QUERIES = {
-    "newest": str(announced._NEWEST_PRUNING),
-    "sealed": str(announced._SEALED_PRUNING),
-    "erasing": str(announced._SEALED_ERASING),
-    "believed": believed.ANNOUNCED.replace("?", "700"),
+    "newest": str(announcements._NEWEST_PRUNING),
+    "sealed": str(announcements._SEALED_PRUNING),
+    "erasing": str(announcements._SEALED_ERASING),
+    "believed": ANNOUNCED.replace("?", "700"),
 }
 
 

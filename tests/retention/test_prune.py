@@ -14,7 +14,7 @@ from tests.door import acting, behind
 from tests.outsider import check_proof, consistent, open_checkpoint
 from tests.retention.kit import hand_over, key_of, leaf_of, minimum, old_event, old_log, prune, store, stored
 from tests.tampering import attack, fill, seal, verified
-from yoq_audit.retention import chores, planning, pruning
+from yoq_audit.retention import plan, pruner, schedule
 from yoq_audit.tlog.encoding import from_base64
 from yoq_web import Problem, db
 from yoq_web.policies.operations import add_policy
@@ -126,11 +126,11 @@ def test_two_nodes_prune_once(app: Flask, make_app: MakeApp, api: Api, database_
     old_log(app, 300)
     other = make_app()
     with acting(other):
-        late = pruning.plan(86400)
+        late = pruner.plan(86400)
         late.go_on()
     assert prune(app) == 256
     with acting(other), pytest.raises(Problem, match="pruned meanwhile"):
-        pruning.announce(late, "1d", "command")
+        pruner.announce(late, "1d", "command")
     done = [entry["outcome"] for entry in api.entries() if entry["action"] == "audit_prune"]
     assert done == ["failed", "ok"]
     assert minimum(api) == 256
@@ -142,11 +142,11 @@ def test_the_pulse_prunes(make_app: MakeApp, database_url: str) -> None:
     api = Api(app)
     old_log(app, 1100)
     with make_app().app_context():
-        chores.pulse()
+        schedule.pulse()
     assert stored(database_url) == 1100
     for _ in range(50):
         with app.app_context():
-            chores.pulse()
+            schedule.pulse()
             db.session.remove()
         if stored(database_url) == 1100 - 1024 + 1:
             break
@@ -165,7 +165,7 @@ def test_the_pulse_says_what_is_in_the_way(make_app: MakeApp, database_url: str)
     old_log(app, 256)
     attack(database_url, "DELETE FROM audit_log WHERE id = 7")
     with app.app_context():
-        chores.pulse()
+        schedule.pulse()
     assert stored(database_url) == 255
     assert "old entries are not pruned: the log does not hold" in Api(app)("GET", "/health").text
 
@@ -194,7 +194,7 @@ def test_plans_are_made_by_and_by(app: Flask) -> None:
     """A plan looks at as much as it is given time for, and at no more than it is told."""
     old_log(app, 1100)
     with acting(app):
-        planned = planning.begin(0, 86400)
+        planned = plan.begin(0, 86400)
         planned.go_on(until=0.0)
         assert (planned.reached, planned.done) == (256, False)
         planned.go_on(most=600)

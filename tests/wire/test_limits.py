@@ -17,7 +17,7 @@ from tests.agents.kit import Cluster, registration
 from tests.conftest import MakeApp
 from yoq_web.agents.models import Agent, WireguardPeer
 from yoq_web.apps.models import Assignment
-from yoq_web.database import unit_of_work
+from yoq_web.database.session import unit_of_work
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 

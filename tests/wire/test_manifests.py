@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yoq_web.apps.manifest import manifest_hash
-from yoq_web.apps.toml import request_body
+from yoq_web.apps.manifest.document import manifest_hash
+from yoq_web.apps.manifest.toml import request_body
 
 MANIFESTS = {
     "a service": (

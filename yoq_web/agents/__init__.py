@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yoq_web.agents import commands, operations, routes
 from yoq_web.agents.liveness import pulse
-from yoq_web.contributions import Contribution
+from yoq_web.contributions.registry import Contribution
 
 __all__ = ["contribution", "pulse"]
 

@@ -10,8 +10,8 @@ from structlog.stdlib import get_logger
 
 from yoq_web.actors import as_system
 from yoq_web.agents.models import ACTIVE, OFFLINE, Agent
-from yoq_web.database import db
-from yoq_web.operations import Operation
+from yoq_web.database.session import db
+from yoq_web.operations.door import Operation
 from yoq_web.problems import NotFound
 from yoq_web.state import state
 

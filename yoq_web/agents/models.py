@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey
 from sqlalchemy.orm import Mapped, mapped_column
 
-from yoq_web.database import Model
+from yoq_web.database.session import Model
 
 ACTIVE = "active"
 DRAINING = "draining"

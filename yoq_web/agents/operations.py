@@ -13,8 +13,8 @@ from yoq_web.agents.liveness import agent_forget, agent_offline
 from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
 from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration, short
 from yoq_web.agents.wireguard import MAX_NODE, PORT, endpoint
-from yoq_web.database import db, unit_of_work
-from yoq_web.operations import Operation
+from yoq_web.database.session import db, unit_of_work
+from yoq_web.operations.door import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import JOINING
 from yoq_web.state import state

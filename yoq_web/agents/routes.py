@@ -9,7 +9,7 @@ from flask import Blueprint
 from yoq_web.agents import operations
 from yoq_web.agents.documents import full_document, peer_document
 from yoq_web.agents.schemas import AgentOut, Beat, Beaten, LabelsIn, Peer, PeersQuery, Registered, Registration
-from yoq_web.endpoints import Status, endpoint
+from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 

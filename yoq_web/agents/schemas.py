@@ -8,8 +8,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from yoq_web.names import plain_text
 from yoq_web.problems import Problem
-from yoq_web.schemas import plain_text
 
 MAX_INTEGER = 2**63 - 1
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from yoq_web.apps import commands, operations, routes
-from yoq_web.apps.moving import pulse
-from yoq_web.contributions import Contribution
+from yoq_web.apps.rollout.rescheduler import pulse
+from yoq_web.contributions.registry import Contribution
 
 __all__ = ["contribution", "pulse"]
 

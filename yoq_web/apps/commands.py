@@ -9,11 +9,11 @@ from typing import Any
 
 import click
 
-from yoq_web.apps import operations, reading
+from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
-from yoq_web.apps.toml import request_body
-from yoq_web.apps.toml_fields import ManifestError
-from yoq_web.commands import CommandGroup, Failure, as_json, named, print_json, print_table
+from yoq_web.apps.manifest.fields import ManifestError
+from yoq_web.apps.manifest.toml import request_body
+from yoq_web.commands.group import CommandGroup, Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
 
 MAX_MANIFEST = 1024 * 1024
@@ -34,7 +34,7 @@ called = click.option("--app", "app", metavar="NAME", help="The app's name, for 
 @as_json
 def list_command(as_json: bool) -> None:
     """List the apps, that with the newest release first."""
-    apps = reading.list_apps()
+    apps = queries.list_apps()
     if as_json:
         print_json(apps)
     elif apps:
@@ -48,7 +48,7 @@ def list_command(as_json: bool) -> None:
 @as_json
 def status_command(app: str, as_json: bool) -> None:
     """Show an app with its newest release."""
-    found = _of(app, reading.status)
+    found = _of(app, queries.status)
     if as_json:
         print_json(found)
         return
@@ -64,7 +64,7 @@ def status_command(app: str, as_json: bool) -> None:
 @as_json
 def history_command(app: str, limit: int, as_json: bool) -> None:
     """List an app's releases, the newest first."""
-    entries = reading.history(app, limit)
+    entries = queries.history(app, limit)
     if as_json:
         print_json(entries)
     elif entries:
@@ -91,7 +91,7 @@ def apply_command(file: Path, app: str | None, as_json: bool) -> None:
 @as_json
 def diff_command(file: Path, app: str | None, as_json: bool) -> None:
     """Show what an apply would change, without doing it."""
-    found = reading.dry_run(body_of(file, app))
+    found = queries.dry_run(body_of(file, app))
     if as_json:
         print_json(found)
         return

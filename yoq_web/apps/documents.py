@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from yoq_web.apps.rollout import Rollout
+from yoq_web.apps.rollout.machine import Rollout
 from yoq_web.jsontext import dumps
 
 Document = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer
 from sqlalchemy.orm import Mapped, mapped_column
 
-from yoq_web.database import Model
+from yoq_web.database.session import Model
 
 Number = BigInteger().with_variant(Integer, "sqlite")
 """The type of a number that the database counts up; SQLite does so only for its own INTEGER."""

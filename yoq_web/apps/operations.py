@@ -9,20 +9,21 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from yoq_web.apps import manifest, store
+from yoq_web.apps import store
 from yoq_web.apps.documents import Document, Snapshot, apply_document
-from yoq_web.apps.exclusion import alone, applying
-from yoq_web.apps.manifest import Manifest, Refused
+from yoq_web.apps.locks import alone, applying
+from yoq_web.apps.manifest import document
+from yoq_web.apps.manifest.document import Manifest, Refused
 from yoq_web.apps.models import App, Assignment, Release, RolloutRow
-from yoq_web.apps.moving import app_move
-from yoq_web.apps.plan import Row, with_rows
-from yoq_web.apps.rollout import Control, begin, controlled
-from yoq_web.apps.scheduler import place
-from yoq_web.apps.stepping import Step, app_rollout_end, go_on, scene_of, write
-from yoq_web.database import db
-from yoq_web.operations import Operation
+from yoq_web.apps.rollout.controller import Step, app_rollout_end, go_on, scene_of, write
+from yoq_web.apps.rollout.machine import Control, begin, controlled
+from yoq_web.apps.rollout.reconcile import Row, with_rows
+from yoq_web.apps.rollout.rescheduler import app_move
+from yoq_web.apps.rollout.scheduler import place
+from yoq_web.database.session import db
+from yoq_web.names import storable
+from yoq_web.operations.door import Operation
 from yoq_web.problems import NotFound, Problem
-from yoq_web.schemas import storable
 
 app_apply = Operation("app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash"))
 app_rollback = Operation(
@@ -48,13 +49,13 @@ def apply(body: bytes, *, named: bool = True) -> Document:
     release still rolls out. Without a name, which only `named=False` allows, its services are placed and that is all.
     """
     release_id = store.new_id()
-    app = manifest.app_name(body) or ""
+    app = document.app_name(body) or ""
     with (
         applying(app) as first,
-        app_apply.performed(app, release_id=release_id, manifest_hash=manifest.manifest_hash(body)) as session,
+        app_apply.performed(app, release_id=release_id, manifest_hash=document.manifest_hash(body)) as session,
     ):
         try:
-            wanted = manifest.read(body, named=named)
+            wanted = document.read(body, named=named)
         except Refused as refusal:
             raise Problem(400, str(refusal)) from None
         if wanted.app is None:
@@ -70,12 +71,12 @@ def rollback(app: str, release_id: str | None = None) -> Document:
     """
     target = rollback_target(app, release_id)
     body = stored_body(target)
-    made_id, digest = store.new_id(), manifest.manifest_hash(body)
+    made_id, digest = store.new_id(), document.manifest_hash(body)
     with (
         applying(app) as first,
         app_rollback.performed(app, release_id=made_id, source_release_id=target.id, manifest_hash=digest) as session,
     ):
-        wanted = manifest.read(body)
+        wanted = document.read(body)
         made = _release(session, wanted, body, made_id, first=first, source=target.id)
     return apply_document(made)
 
@@ -122,7 +123,7 @@ def _release(
         "app": app,
         "trigger": "apply" if source is None else "rollback",
         "source": source,
-        "manifest_hash": manifest.manifest_hash(body),
+        "manifest_hash": document.manifest_hash(body),
         "body": body,
         "services": wanted.count("service"),
         "workers": wanted.count("worker"),
@@ -209,7 +210,7 @@ def run_worker(app: str, worker: str) -> Document:
         store.lock_placing(session)
         chosen = select(Release.number, Release.body).join(App, App.newest == Release.number).where(App.name == app)
         found = session.execute(chosen).first()
-        workload = manifest.find_worker(bytes(found.body), worker) if found else None
+        workload = document.find_worker(bytes(found.body), worker) if found else None
         if found is None or workload is None:
             raise NotFound("not found", f"the newest release of {app!r} has no worker {worker!r}")
         nodes = store.nodes(session)
@@ -231,5 +232,5 @@ def run_worker(app: str, worker: str) -> Document:
 
 def check_app(app: str) -> None:
     """Raise a Problem if yoq would not take this name in a path; ours take any."""
-    if not manifest.plain_text(app):
+    if not document.plain_text(app):
         raise Problem(400, "invalid app name")

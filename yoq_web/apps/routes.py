@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint
 
-from yoq_web.apps import operations, reading, reporting
+from yoq_web.apps import agent_api, operations, queries
 from yoq_web.apps.schemas import (
     Applied,
     AppStatus,
@@ -21,7 +21,7 @@ from yoq_web.apps.schemas import (
     ReportIn,
     RollbackIn,
 )
-from yoq_web.endpoints import endpoint
+from yoq_web.http.endpoints import endpoint
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 
@@ -36,7 +36,7 @@ CHANGES_NOTHING = "it compares and stores nothing"
 @endpoint(scope="apps:read", answer=list[AppStatus])
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first."""
-    return reading.list_apps()
+    return queries.list_apps()
 
 
 @blueprint.post("/v1/apps")
@@ -54,14 +54,14 @@ def apply(body: bytes) -> dict[str, Any]:
 @endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=CHANGES_NOTHING)
 def diff(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return reading.dry_run(body)
+    return queries.dry_run(body)
 
 
 @blueprint.get("/v1/apps/<app>")
 @endpoint(scope="apps:read", answer=AppStatus)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return reading.status(app)
+    return queries.status(app)
 
 
 @blueprint.get("/v1/apps/<app>/history")
@@ -71,7 +71,7 @@ def history(app: str, query: HistoryQuery) -> list[dict[str, Any]]:
 
     Of an app without releases there are none.
     """
-    return reading.history(app, query.limit, query.before)
+    return queries.history(app, query.limit, query.before)
 
 
 @blueprint.post("/v1/apps/<app>/rollback")
@@ -122,7 +122,7 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @endpoint(scope=JOINING, join=True, answer=list[AssignmentOut])
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned."""
-    return reporting.assignments_of(agent)
+    return agent_api.assignments_of(agent)
 
 
 @blueprint.post("/v1/agents/<agent>/assignments/<assignment>/status")
@@ -132,6 +132,6 @@ def report(agent: str, assignment: str, body: ReportIn) -> dict[str, Any]:
 
     An agent can speak of its own assignments only.
     """
-    if not reporting.report(agent, assignment, body.status, body.reason):
+    if not agent_api.report(agent, assignment, body.status, body.reason):
         raise NotFound("not found", f"the agent {agent!r} has no assignment {assignment!r}")
     return {"ok": True, "status": body.status}

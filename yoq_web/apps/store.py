@@ -12,13 +12,13 @@ from sqlalchemy import Select, delete, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from yoq_web.agents.models import Agent
-from yoq_web.apps import rollout as machine
 from yoq_web.apps.documents import Snapshot
-from yoq_web.apps.manifest import Workload, label_items
+from yoq_web.apps.manifest.document import Workload, label_items
 from yoq_web.apps.models import App, Assignment, Release, RolloutRow
-from yoq_web.apps.plan import ALIVE, Row
-from yoq_web.apps.rollout import Rollout
-from yoq_web.apps.scheduler import Node, Usage
+from yoq_web.apps.rollout import machine
+from yoq_web.apps.rollout.machine import Rollout
+from yoq_web.apps.rollout.reconcile import ALIVE, Row
+from yoq_web.apps.rollout.scheduler import Node, Usage
 from yoq_web.jsontext import dumps
 
 PLACING = 0x796F71_61707073

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yoq_web.backup import commands, operations, routes
-from yoq_web.contributions import Contribution
+from yoq_web.contributions.registry import Contribution
 
 
 def contribution() -> Contribution:

@@ -10,13 +10,13 @@ import click
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import exclusion
 from yoq_web.backup import operations
-from yoq_web.backup.restoring import Restore, Restored, age_of
-from yoq_web.backup.sealing import KEY_FILE
-from yoq_web.commands import CommandGroup, Failure, acting, as_json, make_ready, print_json, printable, told
+from yoq_web.backup.encryption import KEY_FILE
+from yoq_web.backup.restoration import Restore, Restored, age_of
+from yoq_web.commands.group import CommandGroup, Failure, acting, as_json, make_ready, print_json, printable, told
+from yoq_web.commands.progress import Progress
+from yoq_web.database import locks
 from yoq_web.problems import Problem
-from yoq_web.progress import Progress
 from yoq_web.state import state
 
 WORD = "restore"
@@ -143,7 +143,7 @@ def restore_command(
         )
         _make_ready(app)
         if verify:
-            with exclusion.shared(state().settings):
+            with locks.shared(state().settings):
                 _tell(restore.verify())
             click.echo("the backup can be restored; nothing was changed")
             return
@@ -157,7 +157,7 @@ def restore_command(
 
 def _make_ready(app: Any) -> None:
     try:
-        with exclusion.shared(state().settings):
+        with locks.shared(state().settings):
             make_ready(app)
     except SQLAlchemyError as error:
         failure = told(error)

@@ -13,15 +13,15 @@ from pathlib import Path
 from sqlalchemy import Connection
 
 from yoq_web import files
-from yoq_web.backup import container, streams
-from yoq_web.backup.checking import counted, keepers
-from yoq_web.backup.copying import copied
+from yoq_web.backup import archive, streams
+from yoq_web.backup.encryption import sealing
 from yoq_web.backup.manifest import FORMAT, Manifest
-from yoq_web.backup.sealing import sealing
-from yoq_web.backup.working import of_disk, working
-from yoq_web.keeping import Mark
-from yoq_web.lineages import standings
-from yoq_web.operations import Operation
+from yoq_web.backup.snapshot import copied
+from yoq_web.backup.validation import counted, keepers
+from yoq_web.backup.workdir import of_disk, working
+from yoq_web.contributions.keeper import Mark
+from yoq_web.database.migrations import standings
+from yoq_web.operations.door import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.state import state
 from yoq_web.version import VERSION
@@ -109,7 +109,7 @@ def take(
             steps("writing", done, manifest.size)
 
         sums: list[str] = []
-        pieces = container.pieces(database, keys, manifest, progress, sums)
+        pieces = archive.pieces(database, keys, manifest, progress, sums)
         try:
             size = streams.write_file(path, pieces, seal)
         except OSError as error:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, send_file
 
 from yoq_web.backup import operations
 from yoq_web.backup.schemas import BackupIn, BackupOut
-from yoq_web.endpoints import Status, endpoint
+from yoq_web.http.endpoints import Status, endpoint
 
 blueprint = Blueprint("backup", __name__)
 

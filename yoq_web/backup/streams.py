@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from yoq_web import files
 from yoq_web.backup.age import NotOpened, Reader, Transform, Writer
-from yoq_web.backup.container import Content, NotABackup, Progress, Stream, unpacked
+from yoq_web.backup.archive import Content, NotABackup, Progress, Stream, unpacked
 
 PIECE = 1024 * 1024
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from yoq_web.database import Model
+from yoq_web.database.session import Model
 
 
 class Policy(Model):

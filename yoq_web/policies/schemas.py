@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from yoq_web.schemas import Name
+from yoq_web.names import Name
 
 Action = Literal["deny", "allow"]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions import Contribution
-from yoq_web.secrets import commands, key_commands, operations, rotation, routes
-from yoq_web.secrets.key_keeper import SecretsKeeper
+from yoq_web.contributions.registry import Contribution
+from yoq_web.secrets import commands, operations, routes
+from yoq_web.secrets.backup import SecretsKeeper
+from yoq_web.secrets.keys import key_commands, rotation
 
 
 def contribution() -> Contribution:

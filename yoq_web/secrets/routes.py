@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint
 
-from yoq_web.endpoints import Status, endpoint
+from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.secrets import operations
 from yoq_web.secrets.schemas import SecretIn
 

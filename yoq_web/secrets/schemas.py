@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from yoq_web.schemas import Name
+from yoq_web.names import Name
 
 
 def _encodable(value: SecretStr) -> SecretStr:

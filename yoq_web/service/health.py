@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.lineages import standings
-from yoq_web.notifying import HOOK_ERRORS, hook_failed
+from yoq_web.database.migrations import standings
+from yoq_web.hooks.notifier import HOOK_ERRORS, hook_failed
 from yoq_web.state import state
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
-from yoq_web.endpoints import Declaration, declaration_of
+from yoq_web.http.endpoints import Declaration, declaration_of
 from yoq_web.scopes import SCOPE
 from yoq_web.state import state
 from yoq_web.version import VERSION

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, render_template
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel, Field
 
-from yoq_web.endpoints import endpoint
+from yoq_web.http.endpoints import endpoint
 from yoq_web.jsontext import dumps
 from yoq_web.service.health import health
 from yoq_web.service.openapi import described

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions import Contribution
+from yoq_web.contributions.registry import Contribution
 from yoq_web.tokens import commands, operations, routes
-from yoq_web.tokens.revocations import RevocationKeeper
+from yoq_web.tokens.backup import RevocationKeeper
 
 
 def contribution() -> Contribution:

@@ -9,7 +9,7 @@ import time
 from sqlalchemy import select
 
 from yoq_web.actors import ADMIN, JOIN, Actor
-from yoq_web.database import db
+from yoq_web.database.session import db
 from yoq_web.settings import TOKEN_FORM
 from yoq_web.state import state
 from yoq_web.tokens.admin import admin_token

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from yoq_web.commands import CommandGroup, Failure, as_json, checked, named, print_json, print_table
+from yoq_web.commands.group import CommandGroup, Failure, as_json, checked, named, print_json, print_table
 from yoq_web.problems import NotFound
 from yoq_web.state import state
 from yoq_web.tokens import operations

@@ -9,8 +9,8 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from yoq_web.actors import RESERVED_LABELS, label_of
-from yoq_web.database import db
-from yoq_web.operations import Operation
+from yoq_web.database.session import db
+from yoq_web.operations.door import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import ANYTHING
 from yoq_web.state import state

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from yoq_web.schemas import Name
+from yoq_web.names import Name
 from yoq_web.scopes import SCOPE
 
 MAX_SCOPES = 16

@@ -21,7 +21,7 @@ from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_web import Failure, Progress, dumps
-from yoq_web.commands import printable
+from yoq_web.commands.group import printable
 from yoq_web.files import sync_folder
 
 SHOWN_GAPS = 10

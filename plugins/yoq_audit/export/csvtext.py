@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from yoq_audit.export.ndjson import timestamp
-from yoq_audit.export.pages import Row
-from yoq_audit.log import STORED
+from yoq_audit.export.scan import Row
+from yoq_audit.storage.log import STORED
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from yoq_audit.export import csvtext, ndjson, ocsf
-from yoq_audit.export.pages import Row
+from yoq_audit.export.scan import Row
 
 FormatName = Literal["ndjson", "csv", "ocsf"]
 NAMES: tuple[str, ...] = get_args(FormatName)

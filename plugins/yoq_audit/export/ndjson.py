@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable
 from json.encoder import encode_basestring as quoted
 
-from yoq_audit.export.pages import Row
-from yoq_audit.showing import rfc3339
+from yoq_audit.export.scan import Row
+from yoq_audit.storage.documents import rfc3339
 from yoq_web import dumps
 
 MEDIA_TYPE = "application/x-ndjson"

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from yoq_audit.export.ndjson import MEDIA_TYPE, lines
-from yoq_audit.export.pages import Row
+from yoq_audit.export.scan import Row
 from yoq_web import dumps
 from yoq_web.version import VERSION
 

@@ -10,10 +10,10 @@ from flask import Flask, current_app
 
 from yoq_audit.export import proofs
 from yoq_audit.export.formats import FORMATS, FormatName
-from yoq_audit.export.pages import Pages, Row, span
-from yoq_audit.proofs import proving
+from yoq_audit.export.scan import Pages, Row, span
+from yoq_audit.proofs import prover
 from yoq_audit.query.filters import Filters
-from yoq_audit.sealing.stored_tree import Sealed
+from yoq_audit.storage.tree import Sealed
 from yoq_web import Operation, Problem
 
 audit_export = Operation("audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"))
@@ -60,7 +60,7 @@ def begin(filters: Filters, format_name: FormatName, *, with_proofs: bool) -> Ex
     with audit_export.performed(format=format_name, with_proofs=with_proofs, filters=summary(filters)):
         pass
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # Flask's documented way
-    return Export(app, filters, format_name, with_proofs, proving.sealed_now())
+    return Export(app, filters, format_name, with_proofs, prover.sealed_now())
 
 
 def summary(filters: Filters) -> list[str]:

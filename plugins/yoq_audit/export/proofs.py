@@ -15,9 +15,9 @@ from typing import Any
 from flask import Flask
 
 from yoq_audit.export.ndjson import encoded
-from yoq_audit.export.pages import Row
-from yoq_audit.sealing import stored_tree
-from yoq_audit.sealing.stored_tree import Sealed
+from yoq_audit.export.scan import Row
+from yoq_audit.storage import tree
+from yoq_audit.storage.tree import Sealed
 from yoq_audit.tlog.encoding import to_base64
 from yoq_audit.tlog.multiproof import prove
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from
@@ -71,7 +71,7 @@ def _ranges(rows: list[Row]) -> list[list[int]]:
 def _subtree(app: Flask, size: int) -> Subtree:
     def read(tile: Tile) -> bytes:
         with app.app_context():
-            return stored_tree.tile_reader(db.session())(tile)
+            return tree.tile_reader(db.session())(tile)
 
     # Neighbouring tiles share most of the hashes above them.
     return lru_cache(maxsize=1024)(subtree_from(read, size))

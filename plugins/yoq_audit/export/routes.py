@@ -10,7 +10,7 @@ from structlog.stdlib import get_logger
 
 from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.operations import Export, audit_export, begin
-from yoq_audit.feeds import Feed, Over, Term, told
+from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
 from yoq_web import endpoint
 from yoq_web.logs import rendered

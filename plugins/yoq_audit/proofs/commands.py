@@ -7,14 +7,14 @@ from typing import BinaryIO
 import click
 
 from yoq_audit.commands import group
-from yoq_audit.proofs import proving
+from yoq_audit.proofs import prover
 from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
-from yoq_audit.showing import documents
+from yoq_audit.storage.documents import documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_web import Failure, dumps, named
-from yoq_web.commands import printable
+from yoq_web.commands.group import printable
 
 
 @group.command("prove")
@@ -23,7 +23,7 @@ from yoq_web.commands import printable
 @click.option("--entry", "document", type=click.File("wb"), help="Where to write the entry as the proof covers it.")
 def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> None:
     """Write the proof that ENTRY, an event's id, is in the log."""
-    proof, row = proving.entry_proof(entry)
+    proof, row = prover.entry_proof(entry)
     output.write(proof.format().encode())
     if document is not None:
         document.write(f"{dumps(proved_part(documents([row])[0]))}\n".encode())

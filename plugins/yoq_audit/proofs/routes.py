@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, Field
 
-from yoq_audit.proofs import proving
+from yoq_audit.proofs import prover
 from yoq_audit.tlog.encoding import decimal, to_base64
 from yoq_audit.tlog.errors import PathError
 from yoq_audit.tlog.tiles import Bundle, Tile
@@ -60,7 +60,7 @@ def get_checkpoint() -> Response:
 
     Everything committed before is sealed first. It is a signed note: the log's name, its size and its root.
     """
-    return _answer(proving.sealed_now().note or "", TEXT, FRESH)
+    return _answer(prover.sealed_now().note or "", TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/key")
@@ -82,7 +82,7 @@ def get_announcements() -> list[str]:
     Both keys signed it, the new one and the one before: who knows one of the log's keys finds the newest.
     """
     _known_keys()
-    return proving.announcements(db.session())
+    return prover.announcements(db.session())
 
 
 @blueprint.get("/v1/audit/log/tile/<level>/<path:place>")
@@ -96,7 +96,7 @@ def get_tile(level: str, place: str) -> Response:
         tile = Tile.parse(f"tile/{level}/{place}")
     except PathError as error:
         raise NotFound("not found", str(error)) from None
-    return _answer(proving.tile_bytes(tile), BYTES, FOR_EVER)
+    return _answer(prover.tile_bytes(tile), BYTES, FOR_EVER)
 
 
 @blueprint.get("/v1/audit/log/tile/entries/<path:place>")
@@ -110,7 +110,7 @@ def get_bundle(place: str) -> Response:
         bundle = Bundle.parse(f"tile/entries/{place}")
     except PathError as error:
         raise NotFound("not found", str(error)) from None
-    content = proving.bundle_bytes(bundle)
+    content = prover.bundle_bytes(bundle)
     compressed = request.accept_encodings.quality("gzip") > 0
     answer = _answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, FOR_EVER)
     answer.vary.add("Accept-Encoding")
@@ -126,7 +126,7 @@ def get_proof(event_id: str) -> Response:
 
     The proof (C2SP tlog-proof) is checked offline, with the entry and the log's key: `yoq-web audit check-proof`.
     """
-    proof, _ = proving.entry_proof(event_id)
+    proof, _ = prover.entry_proof(event_id)
     return _answer(proof.format(), TEXT, FRESH)
 
 
@@ -137,12 +137,12 @@ def get_consistency(query: Sizes) -> dict[str, Any]:
 
     From size 0, and between equal sizes, the proof is empty (RFC 9162).
     """
-    new, hashes = proving.consistency(query.old, query.new)
+    new, hashes = prover.consistency(query.old, query.new)
     return {"from": query.old, "to": new, "hashes": [to_base64(node) for node in hashes]}
 
 
 def _known_keys() -> list[str]:
-    found = proving.known_keys(db.session())
+    found = prover.known_keys(db.session())
     if not found:
         raise NotFound("not found", "the log has no entries yet, and so no key")
     return found

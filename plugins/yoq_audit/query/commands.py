@@ -13,7 +13,7 @@ from yoq_audit.query import pages, statistics
 from yoq_audit.query.filters import OUTCOMES, FilterQuery, Filters
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
-from yoq_audit.showing import documents
+from yoq_audit.storage.documents import documents
 from yoq_web import as_json, checked, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from yoq_audit.query.filters import Filters
-from yoq_audit.query.frozen import Frozen
+from yoq_audit.query.snapshot import Frozen
 from yoq_web import Problem, dumps
 
 VERSION = 1

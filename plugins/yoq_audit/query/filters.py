@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, literal_column, or_
 
-from yoq_audit.log import TABLE
+from yoq_audit.storage.log import TABLE
 from yoq_web import Name, dumps
 
 Outcome = Literal["ok", "failed", "denied", "interrupted", "started"]

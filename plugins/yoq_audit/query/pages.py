@@ -9,10 +9,10 @@ from typing import Any, Literal
 from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
-from yoq_audit.query import frozen
+from yoq_audit.query import snapshot
 from yoq_audit.query.cursor import Cursor, decode
 from yoq_audit.query.filters import Filters
-from yoq_audit.query.finding import Finder
+from yoq_audit.query.search import Finder
 
 Order = Literal["asc", "desc"]
 
@@ -42,7 +42,7 @@ def read(
     at = decode(cursor, filters, order) if cursor is not None else None
     if at is not None:
         filters = filters.at(at.since, at.until)
-    frozen.begin(session)
+    snapshot.begin(session)
     try:
         finder = Finder(session, filters, order == "desc")
         if at is not None:
@@ -52,7 +52,7 @@ def read(
         shown = shown[: fitting(shown)]
         if not shown or len(shown) == len(rows):
             return Page(shown, None)
-        walk = at.frozen if at is not None else frozen.freeze(session)
+        walk = at.frozen if at is not None else snapshot.freeze(session)
         following = Cursor(finder.key(shown[-1]), walk, filters.since, filters.until)
         return Page(shown, following.encode(filters, order))
     finally:

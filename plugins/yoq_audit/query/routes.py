@@ -11,10 +11,10 @@ from sqlalchemy import Row
 
 from yoq_audit.query import pages, statistics
 from yoq_audit.query.cursor import link
+from yoq_audit.query.entry import EntryOut
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
-from yoq_audit.routes import EntryOut
-from yoq_audit.showing import brief, documents
+from yoq_audit.storage.documents import brief, documents
 from yoq_web import db, dumps, endpoint
 
 blueprint = Blueprint("audit_query", __name__)

@@ -14,11 +14,11 @@ from pydantic import BaseModel, Field
 from sqlalchemy import func, literal_column, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.log import TABLE
-from yoq_audit.query import frozen
+from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
-from yoq_audit.query.finding import showable
-from yoq_audit.showing import rfc3339
+from yoq_audit.query.search import showable
+from yoq_audit.storage.documents import rfc3339
+from yoq_audit.storage.log import TABLE
 from yoq_web import Problem
 
 Bucket = Literal["1m", "5m", "15m", "1h", "6h", "1d", "7d"]
@@ -82,7 +82,7 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     statement = select(period, *COUNTED, func.count()).where(*chosen, *showable(None)).group_by(period, *COUNTED)
     buckets: Counter[int] = Counter()
     by: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED)
-    frozen.begin(session)
+    snapshot.begin(session)
     try:
         for start, *values, number in session.execute(statement):
             buckets[start] += number

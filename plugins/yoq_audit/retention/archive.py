@@ -21,11 +21,11 @@ from typing import IO, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit.log import TABLE
-from yoq_audit.retention.models import ERASED
-from yoq_audit.retention.planning import Bundle, Plan
-from yoq_audit.retention.pruning import Written
-from yoq_audit.sealing import stored_tree
+from yoq_audit.retention.plan import Bundle, Plan
+from yoq_audit.retention.pruner import Written
+from yoq_audit.storage import tree
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.retention_models import ERASED
 from yoq_audit.tlog import tiles
 from yoq_audit.tlog.tiles import Tile, encode_bundle, tiles_of
 from yoq_web import Problem, db, dumps
@@ -106,7 +106,7 @@ def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
     }
     _add(tar, DESCRIPTION, dumps(description).encode())
     _add(tar, CHECKPOINT, planned.note.encode())
-    read = stored_tree.tile_reader(session)
+    read = tree.tile_reader(session)
     for tile in tiles_of(planned.size):
         if tile.level > 0 or not tile.full:
             _add(tar, tile.path(), read(tile)[: tile.width * 32])

@@ -8,17 +8,17 @@ from typing import Any
 import click
 
 from yoq_audit.commands import group
-from yoq_audit.retention import ages, archive, archive_reading, erasing, pruning
-from yoq_audit.retention.archive_reading import Archive
+from yoq_audit.retention import ages, archive, archive_reader, eraser, pruner
+from yoq_audit.retention.archive_reader import Archive
 from yoq_audit.retention.operations import audit_prune
-from yoq_audit.retention.planning import Plan
-from yoq_audit.retention.pruning import Written
-from yoq_audit.showing import rfc3339
+from yoq_audit.retention.plan import Plan
+from yoq_audit.retention.pruner import Written
+from yoq_audit.storage.documents import rfc3339
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_web import Failure, Problem, Progress, as_json, dumps, named, print_json
-from yoq_web.commands import printable
-from yoq_web.schemas import storable
+from yoq_web.commands.group import printable
+from yoq_web.names import storable
 
 REMAINS = """\
 It is gone from the trail. Copies may be left in: backups, archives, exports and copies of the database made before;
@@ -51,16 +51,16 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     What was signed still verifies. The archive is a tar file (compressed if its name ends in .gz) that proves itself
     with the log's key: `audit archive verify`.
     """
-    planned = pruning.plan(ages.seconds_of(older_than))
+    planned = pruner.plan(ages.seconds_of(older_than))
     planned.go_on()
     written = None
     if planned.reached > planned.before and not dry_run:
         if file is not None:
             with Progress("archiving", silent=as_json) as bar:
                 written = _archived(file, planned, older_than, bar)
-        pruning.announce(planned, older_than, "command", written)
+        pruner.announce(planned, older_than, "command", written)
         with Progress("pruning", silent=as_json) as bar:
-            pruning.finish(progress=bar.show)
+            pruner.finish(progress=bar.show)
     if as_json:
         found: dict[str, int | str] = {
             "minimum_before": planned.before,
@@ -99,15 +99,15 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
         storable(reason)
     except ValueError as error:
         raise Failure(f"invalid reason: {error}") from None
-    found = erasing.find(entry)
+    found = eraser.find(entry)
     if not yes:
         click.echo(
             f"{printable(found.action)} of {printable(found.target or '-')} by {printable(found.actor)}", err=True
         )
         if click.prompt("Type erase to erase this entry for ever", err=True) != "erase":
             raise Failure("nothing was erased")
-    erasing.erase(found, reason)
-    erasing.wipe(rewrite=rewrite)
+    eraser.erase(found, reason)
+    eraser.wipe(rewrite=rewrite)
     click.echo(f"erased: {entry}, number {found.places[-1]} of the log")
     click.echo(REMAINS)
 
@@ -156,10 +156,10 @@ def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
     _read(file, vkeys, tell)
 
 
-def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reading.Tell = lambda _index, _entry: None) -> Archive:
+def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reader.Tell = lambda _index, _entry: None) -> Archive:
     try:
         verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
-        return archive_reading.read(file, verifiers, tell)
+        return archive_reader.read(file, verifiers, tell)
     except LogError as error:
         raise Failure(f"the archive does not hold: {printable(str(error))}") from None
     except OSError as error:

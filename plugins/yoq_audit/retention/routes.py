@@ -8,9 +8,9 @@ from flask import Blueprint
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from yoq_audit.log_key import keys
-from yoq_audit.retention.forgotten import minimum
-from yoq_audit.retention.models import ERASED
+from yoq_audit.sealing import keys
+from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.tombstones import minimum
 from yoq_web import db, endpoint
 
 blueprint = Blueprint("audit_retention", __name__)

@@ -11,17 +11,17 @@ import time
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.orm import Session
 
-from yoq_audit.log import TABLE
-from yoq_audit.log_key import keys
-from yoq_audit.models import StoredTile
-from yoq_audit.sealing.signing import begin, check_head, settled_signing, turn
-from yoq_audit.sealing.stored_tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
+from yoq_audit.sealing import keys
+from yoq_audit.sealing.signer import begin, check_head, settled_signing, turn
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.models import StoredTile
+from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import leaf_hash
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
-from yoq_web.database import unit_of_work, upsert
+from yoq_web.database.session import unit_of_work, upsert
 
 BATCH = 1000
 """Entries sealed in one transaction, which holds SQLite's write lock."""

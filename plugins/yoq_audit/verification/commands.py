@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from yoq_audit.commands import group
-from yoq_audit.log_key import keys
-from yoq_audit.sealing import signing, stored_tree
+from yoq_audit.sealing import keys, signer
+from yoq_audit.storage import tree
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
-from yoq_audit.verification.findings import Report
-from yoq_audit.verification.verifying import verify
+from yoq_audit.verification.checker import verify
+from yoq_audit.verification.report import Report
 from yoq_web import Progress, as_json, db, print_json
-from yoq_web.commands import printable
+from yoq_web.commands.group import printable
 from yoq_web.settings import SettingsError
 from yoq_web.state import state
 
@@ -55,10 +55,10 @@ def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
         head = keys.read_head(keys.stored_chain(db.session(), own).keys or (own.verifier,))
     except SettingsError as error:
         return None, str(error)
-    missing = head is None and stored_tree.latest(db.session()) is not None
+    missing = head is None and tree.latest(db.session()) is not None
     # The log goes on growing while it is verified, from what is read now.
     db.session.rollback()
-    return head, signing.HEAD_MISSING if missing else None
+    return head, signer.HEAD_MISSING if missing else None
 
 
 def _print(report: Report) -> None:

@@ -1,0 +1,154 @@
+"""The trail in backups: what is recorded stays recorded, whatever is restored. A log that cannot go on begins anew.
+
+After a restore the present trail stays if the backup's log is its beginning; the backup's trail comes back where there
+is none, as on a new machine. Two logs of which neither is the beginning of the other are a fork.
+"""
+
+from __future__ import annotations
+
+import time
+from base64 import b64encode
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy.orm import Session
+
+from yoq_audit.sealing import keys, retired, status
+from yoq_audit.storage import tree
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.models import LogKey
+from yoq_audit.storage.tree import CHECKPOINTS, UNSEALED
+from yoq_audit.tlog.checkpoint import Checkpoint
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.note import Signer, Verifier
+from yoq_audit.tlog.tiles import subtree_from
+from yoq_audit.tlog.tree import root_at
+from yoq_audit.verification.checker import verify
+from yoq_audit.verification.report import shown
+from yoq_web import Choice, Keeper
+from yoq_web.contributions.keeper import Mark
+from yoq_web.settings import SettingsError
+
+
+@dataclass(frozen=True)
+class _Log:
+    """A database's log: how much is sealed, and what is not sealed yet, as (id, event, outcome)."""
+
+    session: Session
+    size: int
+    root: bytes
+    entries: int
+    unsealed: tuple[tuple[int, str, str], ...]
+
+    @classmethod
+    def of(cls, session: Session) -> _Log:
+        newest = session.execute(
+            select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+        ).first()
+        unsealed = session.execute(UNSEALED.with_only_columns(TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome))
+        return cls(
+            session,
+            newest.size if newest else 0,
+            bytes(newest.root) if newest else EMPTY_ROOT,
+            session.scalar(select(func.count()).select_from(TABLE)) or 0,
+            tuple((row.id, row.event_id, row.outcome) for row in unsealed),
+        )
+
+    def root_at(self, size: int) -> bytes:
+        """The root that the tree had at a size. Raises LogError if it is damaged."""
+        return root_at(size, subtree_from(tree.tile_reader(self.session), size)) if size else EMPTY_ROOT
+
+    def begins_with(self, size: int, root: bytes) -> bool:
+        """Whether the tree is an extension of another one."""
+        return size <= self.size and self.root_at(size) == root
+
+    def extends(self, other: _Log) -> bool:
+        """Whether everything in another log is in this one, in the same place."""
+        if not self.begins_with(other.size, other.root):
+            return False
+        for start in range(0, len(other.unsealed), 500):
+            part = other.unsealed[start : start + 500]
+            rows = self.session.execute(
+                select(TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome).where(TABLE.c.id.in_([row[0] for row in part]))
+            )
+            if {tuple(row) for row in rows} != set(part):
+                return False
+        return True
+
+
+class TrailKeeper(Keeper):
+    """The audit log's say in backups."""
+
+    files = (keys.KEY_FILE,)
+
+    def ready(self) -> None:
+        """Seal what was recorded, the backup's own intent too, so that the checkpoint covers it."""
+        status.seal()
+
+    def mark(self, connection: Connection) -> Mark:
+        """The newest signed checkpoint."""
+        newest = tree.latest(Session(connection))
+        if newest is None:
+            return {}
+        return {"size": newest.size, "root": b64encode(newest.root).decode(), "checkpoint": newest.note or ""}
+
+    def faults(self, backup: Engine) -> list[str]:
+        """What `audit verify` finds in the backup's log."""
+        connection = backup.raw_connection()
+        try:
+            report = verify(connection.driver_connection)
+        finally:
+            connection.close()
+        return [f"its audit log does not hold: {shown(finding.message)}" for finding in report.findings]
+
+    def choose(self, current: Engine, backup: Engine) -> Choice:
+        """The present trail if it goes on from the backup's, the backup's if that goes on from the present one."""
+        with Session(current) as now, Session(backup) as then:
+            known = {*retired.vkeys(now), *retired.vkeys(then)}
+            try:
+                head = keys.read_head([Verifier.from_vkey(vkey) for vkey in sorted(known)]) if known else None
+                return self._chosen(_Log.of(now), _Log.of(then), head)
+            except (SettingsError, LogError) as error:
+                return self._fork(str(error), None)
+
+    def _chosen(self, present: _Log, past: _Log, head: Checkpoint | None) -> Choice:
+        if head is not None and not present.begins_with(head.size, head.root) and present.entries:
+            return self._fork(f"the present log is not the one that {keys.HEAD_FILE} was signed for", head)
+        if present.entries and present.extends(past):
+            return Choice("current")
+        if not past.extends(present):
+            return self._fork("the backup's log is not the beginning of the present one", _head_of(present))
+        if head is not None and not past.begins_with(head.size, head.root):
+            said = f"{head.size} entries were sealed according to {keys.HEAD_FILE}, the backup has {past.size}"
+            return self._fork(f"the present log is lost: {said}", head)
+        return Choice("backup")
+
+    def _fork(self, reason: str, head: Checkpoint | None) -> Choice:
+        ended = f"{head.origin} {head.size} {b64encode(head.root).decode()}" if head else "unknown"
+        return Choice("fork", f"two logs would come of it: {reason}", (ended,), (TABLE.name,))
+
+    def prepare(self, choice: Choice, new: Engine) -> None:
+        """Have the files beside the database agree with it, before it is in place."""
+        if choice.whose == "fork":
+            # As when a log begins: the key is on disk before any database knows it.
+            key = Signer.generate(keys.settings().log_origin)
+            keys.write_next(key)
+            with Session(new) as session:
+                session.connection(execution_options={"yoq_writes": True})
+                session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
+                session.commit()  # of a database that nobody uses yet, outside the unit of work
+        elif choice.whose == "backup":
+            with Session(new) as session:
+                newest = tree.latest(session)
+                known = [Verifier.from_vkey(vkey) for vkey in retired.vkeys(session)]
+                if newest is not None and newest.note is not None:
+                    keys.keep_head(newest.note, newest.size, known)
+
+    def restored(self) -> None:
+        """End the log that was replaced, if so."""
+        retired.end_replaced_log()
+
+
+def _head_of(log: _Log) -> Checkpoint | None:
+    return Checkpoint(keys.settings().log_origin, log.size, log.root) if log.size else None

@@ -1,0 +1,98 @@
+"""Reading the sealed log from its beginning to its end, page by page: each page is one short query of its own.
+
+So nobody's slowness holds a connection or a snapshot, and memory stays constant. What is sealed does not move: pages
+read in this way never skip or repeat an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from yoq_audit.query.filters import Filters
+from yoq_audit.storage.log import STORED, TABLE
+from yoq_audit.storage.tree import LEAVES, latest
+from yoq_web import db
+
+Row = Sequence[Any]
+"""An entry: its place in the log, then the columns STORED."""
+
+PAGE = 1024
+"""Entries held in memory at once."""
+
+MOST_PLACES = 65_536
+"""Places that one query looks at where few entries match: about 50 ms of work."""
+
+PLACED = LEAVES.join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+
+
+class Pages:
+    """The matching entries at a range of places, in order; a page is read when it is asked for."""
+
+    def __init__(self, app: Flask, filters: Filters) -> None:
+        self._app = app
+        with app.app_context():
+            dialect = db.engine.dialect
+        query = (
+            select(LEAVES.c.leaf_index, *(TABLE.c[name] for name in STORED))
+            .select_from(PLACED)
+            .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
+            .where(*filters.conditions(dialect.name))
+            .order_by(LEAVES.c.leaf_index)
+            .limit(PAGE)
+        )
+        compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        # Places first, then their entries: by an index for the filter SQLite would sort all matches for each page.
+        self._statement = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
+        self._values = _binder(compiled)
+
+    def read(self, first: int, end: int) -> list[Row]:
+        """The first matching entries, PAGE at most, of the places from `first` on and before `end`."""
+        # Through the driver: rows of SQLAlchemy cost as much again as reading them.
+        with self._app.app_context(), closing(db.session().connection().connection.cursor()) as cursor:
+            cursor.execute(self._statement, self._values(first, end))
+            return list(cursor.fetchall())
+
+    def between(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
+        """Pages of matching entries, some of them empty, each with the place up to which everything was looked at."""
+        reach = PAGE
+        while first < end:
+            rows = self.read(first, min(first + reach, end))
+            # A full page ends with its last entry, since there may be more behind it.
+            first = rows[-1][0] + 1 if len(rows) == PAGE else min(first + reach, end)
+            reach = min(2 * reach, MOST_PLACES) if len(rows) < PAGE // 2 else PAGE
+            yield rows, first
+
+
+def _binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:
+    """What gives the driver the statement's values for a first place and an end, in the form that it takes."""
+    fixed, order = dict(compiled.params), compiled.positiontup
+
+    def bound(first: int, end: int) -> Any:
+        named = fixed | {"first": first, "end": end}
+        return named if order is None else tuple(named[name] for name in order)
+
+    return bound
+
+
+def span(app: Flask, filters: Filters, size: int) -> tuple[int, int]:
+    """Between which of the first `size` places the entries of the filters' time are: the first, and the end."""
+    if not filters.timed:
+        return 0, size
+    timed = Filters(since=filters.since, until=filters.until)
+    query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
+    with app.app_context():
+        row = db.session.execute(query.where(*timed.conditions(db.engine.dialect.name))).one()
+    return (0, 0) if row[0] is None else (row[0], min(row[1] + 1, size))
+
+
+def sealed_size(app: Flask) -> int:
+    """How many places the newest signed checkpoint has."""
+    with app.app_context():
+        newest = latest(db.session())
+        return newest.size if newest else 0

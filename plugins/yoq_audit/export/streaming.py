@@ -1,0 +1,172 @@
+"""Feeds: answers over HTTP that go on for long. What keeps them from holding up everything else stands here.
+
+A feed occupies one of the server's threads, so there are only so many at once, each ends after some time, and one
+whose reader does not read is cut off. It holds no database connection but for the moment of each query. It goes on only
+as long as the token it was asked with is good.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from flask import Flask, current_app, request
+from sqlalchemy.exc import SQLAlchemyError
+
+from yoq_web import Problem, current_actor
+from yoq_web.http.guard import authenticate
+from yoq_web.problems import of_database
+from yoq_web.state import state_of
+
+MOST = {"exports": 4, "streams": 16}
+"""Feeds of each kind that one process serves at once, of its 64 threads."""
+
+LIFE_SECONDS = 3600.0
+"""How long a feed lives at most; a stream's client then connects anew."""
+
+CHECK_SECONDS = 1.0
+"""How often a feed looks whether it may go on."""
+
+STALL_SECONDS = 30
+"""How long a reader may take nothing at all."""
+
+STOPPING_SECONDS = 10.0
+"""How long a feed that comes to an end by itself may take to do so when the server was told to end."""
+
+BUSY_SECONDS = 5
+"""When a client that was turned away may try again."""
+
+
+class Over(Exception):
+    """A feed must end; the message says why."""
+
+
+class Feed:
+    """One long answer: give it to the response as its body. A place among those of its kind is taken when it is made.
+
+    Raises a 503 if there is none.
+    """
+
+    def __init__(self, kind: str, scope: str) -> None:
+        app = _app()
+        places = _places(app)[kind]
+        if not places.acquire(blocking=False):
+            reason = f"this process serves {MOST[kind]} {kind} at once"
+            raise Problem(503, f"too many {kind}", reason, {"Retry-After": str(BUSY_SECONDS)})
+        # Given back by close(), or if nobody ever calls it with the feed itself.
+        self._leave = weakref.finalize(self, places.release)
+        self._pieces: Iterator[bytes] = iter(())
+        self.term = Term(app, request.environ, scope)
+        limit_stalls(int(request.environ.get("SERVER_PORT") or 0))
+
+    def of(self, pieces: Iterator[bytes]) -> Feed:
+        """This feed with what it is to send."""
+        self._pieces = pieces
+        return self
+
+    def __iter__(self) -> Feed:
+        return self
+
+    def __next__(self) -> bytes:
+        # An empty piece would end the answer for some servers.
+        return next(piece for piece in self._pieces if piece)
+
+    def close(self) -> None:
+        """End it; called by the server, whatever happened."""
+        try:
+            if close := getattr(self._pieces, "close", None):
+                close()
+        finally:
+            self._leave()
+
+
+class Term:
+    """For how long a feed may go on."""
+
+    def __init__(self, app: Flask, environ: Mapping[str, Any], scope: str) -> None:
+        self._app = app
+        self._scope = scope
+        self._actor = current_actor()
+        # What an authenticator may look at again, without the body and what hangs on the finished request.
+        self._environ = {name: value for name, value in environ.items() if isinstance(value, str | tuple | bool)}
+        self._end = time.monotonic() + LIFE_SECONDS
+        self._checked = time.monotonic()
+
+    def check(self) -> None:
+        """Raise Over if the feed must end; looked at no more often than it is worth."""
+        now = time.monotonic()
+        if now - self._checked < CHECK_SECONDS:
+            return
+        self._checked = now
+        if state_of(self._app).stopping.is_set():
+            self._end = min(self._end, now + STOPPING_SECONDS)
+        if now > self._end:
+            raise Over("the time of this answer is over; ask again from where it ended")
+        if reason := self._refused():
+            raise Over(reason)
+
+    def wait(self) -> None:
+        """Wait for the next look. Raises Over if the server is about to end."""
+        if state_of(self._app).stopping.wait(CHECK_SECONDS):
+            raise Over("the server ends")
+
+    def _refused(self) -> str | None:
+        """Why the one who asked may not read on, if so. Whatever cannot be decided is refused, as for a request."""
+        with self._app.request_context({**self._environ, "wsgi.input": io.BytesIO()}):
+            try:
+                actor = authenticate()
+            except (Problem, SQLAlchemyError):
+                return "whether the token is still good cannot be told now; ask again"
+        good = actor is not None and actor.label == self._actor.label and actor.allows(self._scope)
+        return None if good else "the token is not good any more"
+
+
+def told(error: Exception) -> str:
+    """What a client may know of an error that ended its feed."""
+    if isinstance(error, SQLAlchemyError):
+        problem = of_database(error)
+        return problem.error if problem else "internal error"
+    return error.error if isinstance(error, Problem) else "internal error"
+
+
+def limit_stalls(port: int) -> None:
+    """Have the system end a connection to this port of ours whose other side takes nothing for some time.
+
+    A server's thread that waits for such a reader would wait for as long as the reader likes. Does nothing where the
+    system has no such setting; then the number of feeds is the limit.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)
+    if option is None or not port:
+        return
+    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names, not paths
+        with suppress(OSError):
+            # Not a copy of the descriptor: closing one of a database's file would drop SQLite's locks on it.
+            connection = socket.socket(fileno=int(name))
+            try:
+                # The server does not say which connection is the request's. The limit is a good one for all of them.
+                if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port:
+                    connection.setsockopt(socket.IPPROTO_TCP, option, STALL_SECONDS * 1000)
+            finally:
+                connection.detach()
+
+
+def _app() -> Flask:
+    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]  # Flask's documented way
+
+
+_made = threading.Lock()
+
+
+def _places(app: Flask) -> dict[str, threading.BoundedSemaphore]:
+    with _made:
+        found: dict[str, threading.BoundedSemaphore] = app.extensions.setdefault("yoq_audit_feeds", {})
+        for kind, most in MOST.items():
+            found.setdefault(kind, threading.BoundedSemaphore(most))
+        return found

@@ -1,0 +1,89 @@
+"""What the log itself announces: the minimum index, and what is erased. Only signed announcements count."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from yoq_audit.proofs.prover import NOT_HERE, provable
+from yoq_audit.sealing import keys, sealer
+from yoq_audit.sealing.announcement import Erasure, Pruning, signed, statement_of
+from yoq_audit.sealing.signer import CannotSign
+from yoq_audit.storage.models import ANNOUNCING
+from yoq_audit.tlog.note import Signer, Verifier
+from yoq_web import Problem
+
+LOCK = 0x796F73
+"""PostgreSQL's advisory lock for retention: one number for all nodes."""
+
+_SEALED = "JOIN audit_leaf l ON l.entry_id = e.id"
+_COLUMNS = "SELECT e.event_id, e.action, e.target, e.details, e.id FROM audit_log e"
+_MINE = f"WHERE e.{ANNOUNCING} AND e.outcome = 'ok'"
+_NEWEST_PRUNING = text(f"{_COLUMNS} {_MINE} AND e.action = 'audit_prune' ORDER BY e.id DESC LIMIT 20")
+_SEALED_PRUNING = text(f"{_COLUMNS} {_SEALED} {_MINE} AND e.action = 'audit_prune' ORDER BY e.id DESC LIMIT 20")
+_SEALED_ERASING = text(
+    f"{_COLUMNS} {_SEALED} {_MINE} AND e.action = 'audit_erase' "  # noqa: S608 - as above
+    "AND NOT EXISTS (SELECT 1 FROM audit_erased g WHERE g.event_id = e.target) ORDER BY e.id"
+)
+
+
+def signer() -> Signer:
+    """The log's key, without which nothing can be announced. Raises a Problem on a machine that has it not."""
+    key = keys.signer()
+    if key is None:
+        raise Problem(409, "nothing can be pruned or erased here", NOT_HERE)
+    return key
+
+
+def verifiers(session: Session) -> tuple[Verifier, ...]:
+    """The keys whose announcements count: those of the chain that goes through this machine's. None without one."""
+    key = keys.signer()
+    return tuple(keys.stored_chain(session, key).keys) if key else ()
+
+
+def seal() -> None:
+    """Seal the announcement just made, if this machine can. Raises a 503 where the log cannot be sealed at all."""
+    with provable(), suppress(CannotSign):
+        sealer.seal()
+
+
+def newest_pruning(session: Session) -> Pruning | None:
+    """The newest announcement of a minimum index, sealed or not."""
+    found = _pruning(session.execute(_NEWEST_PRUNING).all(), verifiers(session))
+    return found[1] if found else None
+
+
+def sealed_pruning(session: Session) -> tuple[str, Pruning] | None:
+    """The newest sealed announcement of a minimum index, with the id of its event."""
+    return _pruning(session.execute(_SEALED_PRUNING).all(), verifiers(session))
+
+
+def _pruning(rows: Iterable[Any], known: tuple[Verifier, ...]) -> tuple[str, Pruning] | None:
+    for event_id, action, target, details, _ in rows:
+        said = statement_of(action, target, details)
+        if said and isinstance(said[0], Pruning) and signed(said[0], said[1], known):
+            return event_id, said[0]
+    return None
+
+
+def sealed_erasures(session: Session) -> list[tuple[str, Erasure]]:
+    """The sealed announcements of erasures that are not done yet, each with the id of its event."""
+    known = verifiers(session)
+    found: list[tuple[str, Erasure]] = []
+    for event_id, action, target, details, _ in session.execute(_SEALED_ERASING):
+        said = statement_of(action, target, details)
+        if said and isinstance(said[0], Erasure) and signed(said[0], said[1], known):
+            found.append((event_id, said[0]))
+    return found
+
+
+def alone(session: Session, *, wait: bool = True) -> bool:
+    """Hold retention to one node for this transaction; without `wait`, return whether no other node is at it."""
+    if session.get_bind().dialect.name == "sqlite":
+        return True  # the write lock does
+    name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    return session.scalar(text(f"SELECT {name}(:lock)"), {"lock": LOCK}) is not False

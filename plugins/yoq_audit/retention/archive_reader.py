@@ -1,0 +1,202 @@
+"""Reading an archive, offline and in one pass. Nothing in it is believed before the log's key has vouched for it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from yoq_audit.retention.archive import CHECKPOINT, DESCRIPTION, VERSION
+from yoq_audit.sealing.announcement import Erasure, signed, statement_of
+from yoq_audit.tlog import checkpoint as checkpoints
+from yoq_audit.tlog import note as notes
+from yoq_audit.tlog.checkpoint import Checkpoint
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.note import Verifier
+from yoq_audit.tlog.tiles import MAX_ENTRY, TILE, Bundle, Tile, decode_bundle, parse_path
+from yoq_audit.tlog.verified_tiles import TrustedTiles
+
+MAX_MEMBER = TILE * (MAX_ENTRY + 2)
+"""The largest bundle there can be; nothing in an archive is larger."""
+MAX_TILES = 512 * 1024 * 1024
+"""Bytes of tiles above the leaves that are kept: those of a log of four thousand million entries."""
+
+
+class ArchiveError(LogError):
+    """The file is no archive of this log, or not as it was written; the message says what does not hold."""
+
+
+@dataclass
+class Archive:
+    """What an archive says of itself once it was checked; `sha256` is that of the file."""
+
+    first: int = 0
+    end: int = 0
+    entries: int = 0
+    erased: list[int] = field(default_factory=list)
+    head: Checkpoint | None = None
+    sha256: str = ""
+
+
+Tell = Callable[[int, dict[str, Any]], object]
+"""Told the index and the columns of each entry, `details` as they were stored."""
+
+
+def read(path: Path, verifiers: Sequence[Verifier], tell: Tell = lambda _index, _entry: None) -> Archive:
+    """Check an archive against the log's keys, and tell of each entry when it has been checked.
+
+    Raises ArchiveError or another LogError if anything does not hold, and OSError if the file cannot be read.
+    """
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        try:
+            return _Reading(_members(file), verifiers, tell).run(digest)
+        except (tarfile.TarError, EOFError) as error:
+            raise ArchiveError(f"the file is no whole archive: {error}") from error
+        except OSError as error:
+            if error.errno is None:  # what gzip says of damaged data
+                raise ArchiveError(f"the file is no whole archive: {error}") from error
+            raise
+
+
+def _members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Name and content of each file in the tar."""
+    with tarfile.open(fileobj=file, mode="r|*") as tar:
+        for member in tar:
+            content = tar.extractfile(member) if member.isreg() and member.size <= MAX_MEMBER else None
+            if content is None:
+                raise ArchiveError(f"{member.name!r} is nothing that an archive has")
+            yield member.name, content.read()
+
+
+class _Reading:
+    def __init__(self, members: Iterator[tuple[str, bytes]], verifiers: Sequence[Verifier], tell: Tell) -> None:
+        self._members = members
+        self._verifiers = tuple(verifiers)
+        self._tell = tell
+        self._found = Archive()
+        self._upper: dict[Tile, bytes] = {}
+        self._leaves: tuple[int, bytes] = (-1, b"")
+        self._details: dict[int, str] = {}
+        self._told = 0
+
+    def run(self, digest: str) -> Archive:
+        """Read everything."""
+        self._found.sha256 = digest
+        self._describe(self._next(DESCRIPTION))
+        self._found.head = head = self._open(self._next(CHECKPOINT))
+        expected, name, content, room = self._found.first, "", b"", MAX_TILES
+        for name, content in self._members:
+            if name.startswith("details/"):
+                break
+            place = parse_path(name)
+            if isinstance(place, Bundle) or (place.level == 0 and place.full):
+                break
+            self._upper[place] = content
+            room -= len(content)
+            if room < 0:
+                raise ArchiveError("the archive has more tiles than any log")
+        trusted = TrustedTiles(self._tile, head.size, head.root)
+        while expected < self._found.end:
+            if name.startswith("details/"):
+                self._keep_details(name, content)
+            elif isinstance(place := parse_path(name), Tile):
+                self._leaves = place.index, content
+            else:
+                self._bundle(place, content, expected, trusted)
+                expected = place.end
+            name, content = next(self._members, ("", b""))
+            if not name and expected < self._found.end:
+                raise ArchiveError(f"the archive ends before number {expected}")
+        if name:
+            raise ArchiveError(f"{name!r} is more than the archive has")
+        if self._details:
+            raise ArchiveError("the archive has details of no entry")
+        if self._told != self._found.entries:
+            raise ArchiveError(f"the archive has {self._told} entries, not {self._found.entries}")
+        return self._found
+
+    def _next(self, wanted: str) -> bytes:
+        name, content = next(self._members, ("", b""))
+        if name != wanted:
+            raise ArchiveError(f"the archive does not have {wanted} where it must be")
+        return content
+
+    def _describe(self, content: bytes) -> None:
+        try:
+            said = json.loads(content)
+            first, end, entries = int(said["first"]), int(said["end"]), int(said["entries"])
+            erased = list(said["erased"])
+            version = said["version"]
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise ArchiveError(f"{DESCRIPTION} is malformed") from error
+        if version != VERSION:
+            raise ArchiveError("the archive is from another version of the software")
+        if not 0 <= first < end or first % TILE or end % TILE:
+            raise ArchiveError("the archive does not hold whole bundles")
+        self._found.first, self._found.end, self._found.entries = first, end, entries
+        self._found.erased = [self._announced(one) for one in erased]
+
+    def _announced(self, one: Any) -> int:
+        """The index of an erased entry, whose erasure the log's key announced."""
+        try:
+            index, said = one["index"], statement_of("audit_erase", one["event_id"], one["details"])
+        except (TypeError, KeyError) as error:
+            raise ArchiveError(f"{DESCRIPTION} is malformed") from error
+        if said is None or not isinstance(said[0], Erasure) or index not in said[0].places:
+            raise ArchiveError(f"nothing announced that number {index!r} was erased")
+        if not signed(said[0], said[1], self._verifiers):
+            raise ArchiveError(f"no known key announced that number {index!r} was erased")
+        return int(index)
+
+    def _open(self, content: bytes) -> Checkpoint:
+        opened = notes.verify(content, self._verifiers)
+        head = checkpoints.parse(opened.text)
+        if head.origin not in {key.name for key in opened.verified}:
+            raise ArchiveError("the checkpoint is that of another log")
+        if self._found.end > head.size:
+            raise ArchiveError("the checkpoint is older than the archive")
+        return head
+
+    def _tile(self, tile: Tile) -> bytes:
+        if (tile.level, tile.full, tile.index) == (0, True, self._leaves[0]):
+            return self._leaves[1]
+        return self._upper.get(tile, b"")
+
+    def _keep_details(self, name: str, content: bytes) -> None:
+        number = name.removeprefix("details/").removesuffix(".json")
+        if not (number.isascii() and number.isdigit() and len(number) < 20) or len(self._details) > TILE:
+            raise ArchiveError(f"{name!r} is nothing that an archive has")
+        self._details[int(number)] = content.decode(errors="surrogateescape")
+
+    def _bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: TrustedTiles) -> None:
+        if not bundle.full or bundle.start != expected:
+            raise ArchiveError(f"{bundle.path()} is not where it must be")
+        hashes = trusted.leaves(bundle.index)
+        leaves = decode_bundle(content)
+        if len(leaves) != TILE:
+            raise ArchiveError(f"{bundle.path()} has {len(leaves)} entries")
+        for at, leaf in enumerate(leaves):
+            index = bundle.start + at
+            if not leaf and index in self._found.erased:
+                continue
+            if sha256(LEAF_PREFIX + leaf).digest() != hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE]:
+                raise ArchiveError(f"number {index} is not the entry that was sealed")
+            self._told += 1
+            self._tell(index, self._entry(index, leaf))
+
+    def _entry(self, index: int, leaf: bytes) -> dict[str, Any]:
+        entry: dict[str, Any] = json.loads(leaf)
+        if (wanted := entry.pop("details_sha256", None)) is not None:
+            details = self._details.pop(index, "").encode(errors="surrogateescape")
+            if sha256(details).hexdigest() != wanted:
+                raise ArchiveError(f"the details of number {index} are not those that were sealed")
+            entry["details"] = json.loads(details)
+        return entry

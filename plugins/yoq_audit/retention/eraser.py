@@ -1,0 +1,111 @@
+"""Erasing: one event's entry goes, its place in the tree stays, and an entry says so. Never over HTTP.
+
+Whoever steals an administrator's token must not be able to erase what he does with it: this needs the machine that has
+the log's key.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import Session
+
+from yoq_audit.proofs import prover
+from yoq_audit.retention import announcements
+from yoq_audit.retention.operations import audit_erase
+from yoq_audit.retention.pruner import finish
+from yoq_audit.sealing.announcement import Erasure, sign
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.tombstones import gone
+from yoq_audit.storage.tree import LEAVES
+from yoq_web import NotFound, Problem, db, spooled
+
+YOUNGEST_SECONDS = 60
+"""Younger entries are not erased: a spool may be handing them over once more."""
+
+
+KEPT = ("audit_prune", "audit_erase", "audit_key_rotate")
+"""The actions whose entries are not erased: they say what is gone, and whose keys the log's are."""
+
+
+@dataclass(frozen=True)
+class Erasable:
+    """An event whose entries may be erased: their indexes, and what an operator knows it by."""
+
+    event_id: str
+    places: tuple[int, ...]
+    action: str
+    actor: str
+    target: str | None
+
+
+def find(event_id: str) -> Erasable:
+    """The entry that is to be erased; seals it first. Raises a Problem if it is not there or must not be erased."""
+    announcements.signer()
+    finish()
+    prover.sealed_now()
+    found = _find(db.session(), event_id)
+    if spooled(event_id):
+        raise Problem(409, "the entry is in the spool, too", "run any command, which hands it over, and try again")
+    return found
+
+
+def erase(found: Erasable, reason: str) -> None:
+    """Announce the erasure, seal the announcement, and delete the entry."""
+    signature = sign(Erasure(found.event_id, found.places), announcements.signer())
+    places = dict(zip(("started_index", "index"), found.places, strict=True)) if len(found.places) > 1 else {}
+    details: dict[str, str | int] = {"index": found.places[-1], **places, "reason": reason, "signature": signature}
+    with audit_erase.performed(found.event_id, **details) as session:
+        announcements.alone(session)
+        if _find(session, found.event_id) != found:
+            raise Problem(409, "the entry is not what it was", "nothing was erased")
+    announcements.seal()
+    finish()
+    if not db.session.scalar(select(exists().where(ERASED.c.event_id == found.event_id))):
+        raise Problem(503, "not erased yet", "it is announced, and done as soon as the announcement can be sealed")
+
+
+def _find(session: Session, event_id: str) -> Erasable:
+    rows = session.execute(
+        select(TABLE.c.action, TABLE.c.actor, TABLE.c.target, TABLE.c.outcome, TABLE.c.time, LEAVES.c.leaf_index)
+        .outerjoin(LEAVES, LEAVES.c.entry_id == TABLE.c.id)
+        .where(TABLE.c.event_id == event_id)
+        .order_by(TABLE.c.id)
+    ).all()
+    if not rows:
+        known = gone(session, event_id)
+        raise NotFound("not found", f"{event_id!r} is gone: {known}" if known else f"there is no entry {event_id!r}")
+    row = rows[-1]
+    if any(found.action in KEPT for found in rows):
+        raise Problem(409, "this entry cannot be erased", "it is needed to verify the log")
+    if all(found.outcome == "started" for found in rows):
+        raise Problem(409, "the operation has not ended yet", "its entry can be erased when it has")
+    if not 0 <= row.time < time.time_ns() // 1000 - YOUNGEST_SECONDS * 1_000_000:
+        raise Problem(409, "the entry is too young", f"it can be erased after {YOUNGEST_SECONDS} seconds")
+    places = tuple(found.leaf_index for found in rows if found.leaf_index is not None)
+    if len(places) != len(rows):
+        raise Problem(503, "the entry is not sealed yet", prover.NOT_HERE)
+    return Erasable(event_id, places, row.action, row.actor, row.target)
+
+
+def wipe(*, rewrite: bool) -> None:
+    """Shorten SQLite's write-ahead log to nothing; with `rewrite` write the table's file anew, without free pages."""
+    db.session.rollback()
+    on_sqlite = db.engine.dialect.name == "sqlite"
+    connection = db.engine.raw_connection()
+    try:
+        driver = connection.driver_connection
+        assert driver is not None  # noqa: S101 - just opened
+        if on_sqlite:
+            if rewrite:
+                driver.execute("VACUUM")
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        elif rewrite:
+            driver.autocommit = True
+            driver.execute("VACUUM (FULL) audit_log")
+            driver.autocommit = False
+    finally:
+        connection.close()

@@ -1,0 +1,150 @@
+"""Which bundles may be pruned: old, sealed, whole and exactly what was signed.
+
+A bundle that is not what was signed is not pruned: that would do away with the evidence.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from yoq_audit.proofs import prover
+from yoq_audit.storage import tree
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.tree import LEAVES
+from yoq_audit.tlog.errors import LogError
+from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.leaf import FIELDS, encode_leaf
+from yoq_audit.tlog.tiles import TILE, Tile
+from yoq_audit.tlog.verified_tiles import TrustedTiles
+from yoq_web import Problem, db
+
+TIME = FIELDS.index("time")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle as stored: each place's leaf, None for an erased one, and the hashes that were signed."""
+
+    number: int
+    leaves: tuple[bytes | None, ...]
+    details: tuple[tuple[int, str], ...]
+    """Details that are too long for their leaf, with the place of the entry."""
+    hashes: bytes
+    youngest: int
+    """The latest time of an entry, in microseconds since 1970; 0 if there is none."""
+
+
+@dataclass
+class Plan:
+    """A range of the log that may be pruned, as far as it was looked at."""
+
+    before: int
+    """The minimum index so far, where the range begins."""
+    cutoff: int
+    """Microseconds since 1970: every entry of the range is older."""
+    size: int
+    root: bytes
+    note: str
+    tiles: TrustedTiles
+    reached: int = 0
+    entries: int = 0
+    done: bool = False
+
+    @property
+    def target(self) -> str:
+        """The range as the trail shows it: its first and last index."""
+        return f"{self.before}-{self.reached - 1}"
+
+    def go_on(self, until: float | None = None, most: int = 2**62) -> None:
+        """Look at further bundles, until the monotonic clock says `until` or the range has `most` entries.
+
+        Raises a Problem at a bundle that is not what was signed.
+        """
+        while not self.done:
+            end = self.reached + TILE
+            if end > self.size or end - self.before > most:
+                self.done = True
+            else:
+                bundle = read_bundle(db.session(), self.reached // TILE, self.tiles)
+                if bundle.youngest >= self.cutoff:
+                    self.done = True
+                else:
+                    self.reached = end
+                    self.entries += sum(leaf is not None for leaf in bundle.leaves)
+            if until is not None and time.monotonic() > until:
+                return
+
+    def bundles(self) -> Iterator[Bundle]:
+        """Each bundle of the range."""
+        for number in range(self.before // TILE, self.reached // TILE):
+            yield read_bundle(db.session(), number, self.tiles)
+
+
+def begin(before: int, older_than: int) -> Plan:
+    """A plan for what is older than so many seconds, from the index `before` on; seals what is not sealed."""
+    newest = prover.sealed_now()
+    tiles = trusted(newest.size, newest.root)
+    cutoff = time.time_ns() // 1000 - older_than * 1_000_000
+    return Plan(before, cutoff, newest.size, newest.root, newest.note or "", tiles, reached=before)
+
+
+def trusted(size: int, root: bytes) -> TrustedTiles:
+    """The stored tiles, held against a signed root. Raises a Problem if they are not of it."""
+
+    def read(tile: Tile) -> bytes:
+        return tree.tile_reader(db.session())(tile)  # whichever session there is: a plan outlives one
+
+    try:
+        return TrustedTiles(read, size, root)
+    except LogError as error:
+        raise damaged(str(error)) from error
+
+
+def read_bundle(session: Session, number: int, tiles: TrustedTiles) -> Bundle:
+    """One bundle, checked. Raises a Problem if it is not what was signed."""
+    first = number * TILE
+    within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
+    rows = session.execute(
+        select(LEAVES.c.leaf_index, *(TABLE.c[name] for name in FIELDS))
+        .join(TABLE, LEAVES.c.entry_id == TABLE.c.id)
+        .where(within)
+    ).all()
+    erased = set(session.scalars(select(ERASED.c.leaf_index).where(ERASED.c.leaf_index.between(first, first + 255))))
+    try:
+        return _checked(number, rows, erased, tiles.leaves(number))
+    except LogError as error:
+        raise damaged(str(error)) from error
+
+
+def _checked(number: int, rows: Sequence[Sequence[Any]], erased: set[int], hashes: bytes) -> Bundle:
+    first = number * TILE
+    leaves: list[bytes | None] = [None] * TILE
+    long: list[tuple[int, str]] = []
+    youngest = 0
+    for row in rows:
+        index, columns = row[0], row[1:]
+        leaf = encode_leaf(columns)
+        at = (index - first) * HASH_SIZE
+        if sha256(LEAF_PREFIX + leaf).digest() != hashes[at : at + HASH_SIZE]:
+            raise damaged(f"number {index} is not the entry that was sealed")
+        leaves[index - first] = leaf
+        youngest = max(youngest, columns[TIME])
+        if not leaf.endswith(f'"details":{columns[-1]}}}'.encode()):
+            long.append((index, columns[-1]))
+    for at, leaf_or_none in enumerate(leaves):
+        if leaf_or_none is None and first + at not in erased:
+            raise damaged(f"number {first + at} of the log is missing")
+    return Bundle(number, tuple(leaves), tuple(long), hashes, youngest)
+
+
+def damaged(reason: str) -> Problem:
+    """What a log that does not hold is answered with: evidence is not pruned."""
+    return Problem(409, "the log does not hold, so nothing is pruned", f"{reason}; {prover.VERIFY}")

@@ -1,0 +1,178 @@
+"""Pruning: announce, seal, raise the minimum index, then delete bundle by bundle. Each is a transaction of its own.
+
+The order is what makes it safe against a crash. Rows are deleted only under a minimum index; the database lets the
+minimum rise only to what a sealed entry announced; and that entry is committed before. Wherever it stops, what is
+missing was announced, and what was announced is deleted later, from where `audit_pruned` says that it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, insert, select, text
+from sqlalchemy.orm import Session
+from structlog.stdlib import get_logger
+
+from yoq_audit.retention import announcements
+from yoq_audit.retention.operations import audit_prune
+from yoq_audit.retention.plan import Plan, begin
+from yoq_audit.sealing.announcement import Erasure, Pruning, sign
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.retention_models import ERASED, MINIMUMS, PRUNED
+from yoq_audit.storage.tombstones import KEY_SIZE, key_of, minimum
+from yoq_audit.storage.tree import LEAVES
+from yoq_audit.tlog.tiles import TILE
+from yoq_web import Problem, db
+from yoq_web.database.session import unit_of_work
+
+logger = get_logger("yoq_web")
+
+Progress = Callable[[int, int], object]
+"""Told how many entries' places are done, and of how many."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """An archive that is on disk: its name without the folder, its SHA-256 in hexadecimal and its size in bytes."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+def plan(older_than: int) -> Plan:
+    """Begin a plan; first ends what was announced before. Raises a Problem where this machine can announce nothing."""
+    announcements.signer()
+    finish()
+    return begin(first_kept(db.session()), older_than)
+
+
+def first_kept(session: Session) -> int:
+    """The index of the first entry that nothing announced as pruned."""
+    found = announcements.newest_pruning(session)
+    return max(minimum(session), found.minimum if found else 0)
+
+
+def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | None = None) -> None:
+    """Leave the entry without which nothing is deleted, and seal it."""
+    statement = Pruning(planned.reached, planned.cutoff)
+    details: dict[str, str | int] = {
+        "minimum_before": planned.before,
+        "minimum_after": planned.reached,
+        "entries": planned.entries,
+        "older_than": older_than,
+        "cutoff": planned.cutoff,
+        "asked_by": asked_by,
+        "signature": sign(statement, announcements.signer()),
+    }
+    if archive is not None:
+        details |= {"archive": archive.name, "archive_sha256": archive.sha256, "archive_bytes": archive.size}
+    with audit_prune.performed(planned.target, **details) as session:
+        announcements.alone(session)
+        if first_kept(session) != planned.before:
+            raise Problem(409, "pruned meanwhile", "somebody else announced it first; nothing was pruned by this")
+    announcements.seal()
+
+
+def finish(until: float | None = None, progress: Progress = lambda _done, _size: None) -> bool:
+    """Do what sealed entries announce and what is not done yet; returns whether nothing is left.
+
+    Ends early when the monotonic clock says `until`, or when another node is at it.
+    """
+    _raise_minimum(announcements.sealed_pruning(db.session()))
+    for event_id, erasure in announcements.sealed_erasures(db.session()):
+        _erase(event_id, erasure)
+    db.session.rollback()
+    end = minimum(db.session())
+    first = done = _next_bundle(db.session()) * TILE
+    while done < end:
+        began = time.monotonic()
+        if until is not None and began > until:
+            return False
+        with unit_of_work() as session:
+            if not announcements.alone(session, wait=False):
+                return False
+            number = _next_bundle(session)
+            if number * TILE < end:
+                _delete(session, number)
+        done = (number + 1) * TILE
+        progress(done - first, end - first)
+        # Writers get at least as much of the database as this does.
+        time.sleep(time.monotonic() - began)
+    return True
+
+
+def _raise_minimum(found: tuple[str, Pruning] | None) -> None:
+    if found is None or found[1].minimum <= minimum(db.session()):
+        return
+    event_id, pruning = found
+    with unit_of_work() as session:
+        announcements.alone(session)
+        if pruning.minimum > minimum(session):
+            values = {"minimum": pruning.minimum, "event_id": event_id, "cutoff": pruning.cutoff}
+            session.execute(insert(MINIMUMS).values(values))
+
+
+def _next_bundle(session: Session) -> int:
+    last = session.scalar(select(func.max(PRUNED.c.number)))
+    return 0 if last is None else last + 1
+
+
+def _delete(session: Session, number: int) -> None:
+    """Delete a bundle under the minimum index, and keep what tells its events again."""
+    first = number * TILE
+    within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
+    rows = session.execute(
+        select(LEAVES.c.leaf_index, TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome, TABLE.c.time)
+        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+        .where(within)
+    ).all()
+    events = bytearray(TILE * KEY_SIZE)
+    known = [(row.leaf_index, key_of(row.event_id, row.outcome)) for row in rows]
+    erased = select(ERASED.c.leaf_index, ERASED.c.event_id).where(ERASED.c.leaf_index.between(first, first + TILE - 1))
+    known += [(index, key_of(event_id, "")) for index, event_id in session.execute(erased)]
+    for index, key in known:
+        at = (index - first) * KEY_SIZE
+        events[at : at + KEY_SIZE] = key
+    times = [row.time for row in rows] or [0]
+    values = {"number": number, "first_time": min(times), "last_time": max(times), "events": bytes(events)}
+    session.execute(insert(PRUNED).values(values))
+    session.execute(delete(TABLE).where(TABLE.c.id.in_(select(LEAVES.c.entry_id).where(within))))
+    session.execute(delete(LEAVES).where(within))
+
+
+def _erase(event_id: str, erasure: Erasure) -> None:
+    """Delete the entries of an event, and keep their places. What is left of them in the database's files is wiped."""
+    standing = (
+        select(LEAVES.c.leaf_index, TABLE.c.id)
+        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+        .where(LEAVES.c.leaf_index.in_(erasure.places), TABLE.c.event_id == erasure.event_id)
+    )
+    with unit_of_work() as session:
+        announcements.alone(session)
+        rows = session.execute(standing).all()
+        if len(rows) != len(erasure.places):
+            logger.error("what is announced as erased is not there", audit_id=erasure.event_id, found=len(rows))
+            return
+        with _wiping(session):
+            values = [
+                {"leaf_index": row.leaf_index, "event_id": erasure.event_id, "announced_by": event_id} for row in rows
+            ]
+            session.execute(insert(ERASED), values)
+            session.execute(delete(TABLE).where(TABLE.c.id.in_([row.id for row in rows])))
+
+
+@contextmanager
+def _wiping(session: Session) -> Iterator[None]:
+    """SQLite: overwrite what is deleted inside the block with zeros."""
+    if session.get_bind().dialect.name != "sqlite":
+        yield
+        return
+    session.execute(text("PRAGMA secure_delete = ON"))
+    try:
+        yield
+    finally:
+        session.execute(text("PRAGMA secure_delete = OFF"))

@@ -1,0 +1,170 @@
+"""Who signs the log now, and whether it may be signed: the keys, their turns, and the head kept outside."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from yoq_audit.sealing import keys
+from yoq_audit.sealing.key_chain import Chain
+from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.models import LogKey
+from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, latest, root
+from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.note import Signer, Verifier
+from yoq_web import db
+from yoq_web.database.session import unit_of_work
+
+LOCK = 0x796F72
+"""PostgreSQL's advisory lock for sealing: one number for all nodes."""
+
+ROTATION = "audit_key_rotate"
+"""The action of the entry that announces a key; its target is the key."""
+
+HEAD_MISSING = (
+    f"{keys.HEAD_FILE} is missing, without which a log that was cut off would not be noticed; put it back, or if the "
+    "log is whole as far as you know, run: yoq-web audit accept-head"
+)
+
+
+class Rewound(Exception):
+    """The database's tree is not an extension of the head kept outside it: nothing may be signed."""
+
+
+class HeadMissing(Exception):
+    """The head kept outside the database is gone: a database that was cut back would not be noticed."""
+
+
+class CannotSign(Exception):
+    """This machine's key is not the one that signs the log now, if it ever was."""
+
+
+def check_head(session: Session, chain: Chain) -> None:
+    """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one."""
+    head = keys.read_head(chain.keys)
+    if head is None:
+        if latest(session) is not None:
+            raise HeadMissing(HEAD_MISSING)
+        return
+    newest = session.execute(
+        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
+    ).first()
+    size = newest.size if newest else 0
+    if size < head.size:
+        raise Rewound(f"the log has {size} sealed entries, but {head.size} were sealed according to {keys.HEAD_FILE}")
+    known = bytes(newest.root) if newest and size == head.size else root(session, head.size)
+    if known != head.root:
+        raise Rewound(f"the first {head.size} sealed entries are not those that {keys.HEAD_FILE} was signed for")
+
+
+@dataclass(frozen=True)
+class Signing:
+    """What signs now, on this machine, and the chain of keys that it belongs to."""
+
+    key: Signer
+    chain: Chain
+    promoted: bool = False
+    """Whether the key is still the next one, whose turn has come."""
+
+
+def begin() -> None:
+    """Make the log's first key known, if there is none yet: the first machine to seal makes it."""
+    anybody = select(LogKey.vkey).limit(1)
+    if db.session.scalar(anybody) is not None:
+        return
+    with keys.changing():
+        db.session.rollback()
+        if db.session.scalar(anybody) is not None:
+            return
+        key = keys.signer() or keys.next_signer()
+        if key is None:
+            key = Signer.generate(keys.settings().log_origin)
+            keys.write_next(key)
+        with unit_of_work() as session:
+            lock(session)
+            if session.scalar(anybody) is None:
+                if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
+                    raise Rewound("the log is there, but none of its keys")
+                session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
+            known = set(session.scalars(select(LogKey.vkey)))
+        if key.vkey not in known and keys.signer() is None:
+            keys.drop_next()  # another machine came first
+
+
+def turn(session: Session) -> Signing | None:
+    """Who signs now, alone among all processes until the transaction ends; the next key is put in its place first."""
+    lock(session)
+    signing = _signing(session)
+    if signing is not None and signing.promoted:
+        if latest(session) is None:
+            # From the very beginning there is a head: where it is missing later, somebody took it away.
+            keys.keep_head(keys.checkpoint_note(0, EMPTY_ROOT, signing.key), 0, signing.chain.keys)
+        keys.promote_next()
+    return signing
+
+
+def _signing(session: Session) -> Signing | None:
+    """Who may sign now, or None on a machine that has no key. Raises CannotSign."""
+    own, following = keys.signer(), keys.next_signer()
+    if own is None and following is None:
+        return None
+    chain = keys.stored_chain(session, own)
+    if not chain.keys:
+        return None
+    newest = chain.keys[-1]
+    if own is None:
+        first = following is not None and chain.keys == (following.verifier,)
+        return Signing(following, chain, promoted=True) if first and following else None
+    if chain.missing == own.verifier:
+        raise CannotSign(f"{keys.KEY_FILE} is not the log's key; if this machine never sealed the log, remove it")
+    if chain.forked:
+        raise CannotSign("two keys claim to follow the log's last one")
+    if own.verifier == newest:
+        return Signing(own, chain)
+    if own.verifier != chain.keys[-2] or announced_in_signed(session, newest):
+        if following is not None and following.verifier == newest:
+            return Signing(following, chain, promoted=True)
+        raise CannotSign(
+            f"{keys.KEY_FILE} was replaced by {newest.name}+{newest.key_id.hex()}: "
+            f"copy {keys.KEY_FILE} and {keys.HEAD_FILE} from the machine that has it"
+        )
+    # The old key signs once more: for the tree that holds the announcement of the new one.
+    return Signing(own, chain)
+
+
+def settled_signing() -> Signing | None:
+    """Who may sign now; before somebody is told that he may not, what another process is about to do is awaited."""
+    try:
+        return _signing(db.session())
+    except CannotSign:
+        with unit_of_work() as session:
+            return turn(session)
+
+
+def newest_key(session: Session, own: Signer) -> Verifier:
+    """The last key of the chain that a machine's key belongs to. Raises CannotSign if it belongs to none."""
+    chain = keys.stored_chain(session, own)
+    if chain.forked or chain.missing == own.verifier:
+        raise CannotSign(f"{keys.KEY_FILE} is not the log's key")
+    return chain.keys[-1]
+
+
+def announced_in_signed(session: Session, key: Verifier) -> bool:
+    """Whether the entry that announces a key is in the tree of a signed checkpoint."""
+    place = session.scalar(
+        select(LEAVES.c.leaf_index)
+        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+        .where(TABLE.c.action == ROTATION, TABLE.c.outcome == "ok", TABLE.c.target == key.vkey)
+        .limit(1)
+    )
+    newest = latest(session)
+    return place is not None and newest is not None and newest.size > place
+
+
+def lock(session: Session) -> None:
+    """Be the only one of all machines that seals, or changes a key, until the transaction ends."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

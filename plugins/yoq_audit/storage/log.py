@@ -1,0 +1,126 @@
+"""The audit log: append one entry, find one. Usable by others; builds no ORM objects."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import Connection, Row, Table, bindparam, select
+from sqlalchemy.orm import Session
+
+from yoq_audit.storage.models import SETTLED, STARTED, Entry
+from yoq_audit.storage.tombstones import was_recorded
+from yoq_web import Event, dumps, spooled
+
+VERSION = 1
+"""How entries are written now; stored with each."""
+
+TABLE: Table = Entry.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
+STORED = (
+    "recorded_at",
+    "actor",
+    "action",
+    "target",
+    "outcome",
+    "event_id",
+    "time",
+    "actor_kind",
+    "reason",
+    "request_id",
+    "node",
+    "peer",
+    "details",
+    "version",
+    "nonce",
+)
+"""What append() stores, in order."""
+
+SHOWN = (*STORED[:5], "id", *STORED[5:])
+"""An entry's members in order. The first five are yoq's, and yoq's clients need them first."""
+
+ENTRIES = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
+
+BY_EVENT = [
+    select(*(TABLE.c[name] for name in STORED)).where(TABLE.c.event_id == bindparam("event_id"), kind)
+    for kind in (SETTLED, STARTED)
+]
+"""The entry of an event that has ended, and that of its intent."""
+
+
+class Clash(Exception):
+    """Somebody stored another entry under an event's id: this one is not recorded."""
+
+
+def append(event: Event, session: Session) -> None:
+    """Store an event that has ended, or the intent of one, in the session's transaction.
+
+    Raises Clash if another entry is stored under its id; the same one may be there already.
+    """
+    connection = session.connection()
+    if was_recorded(event, connection):
+        return
+    # Through the driver: even a Core insert costs five times as much, on the path of every operation.
+    with closing(connection.connection.cursor()) as cursor:
+        row = values(event)
+        cursor.execute(_insert(connection.dialect.paramstyle), row)
+        if cursor.rowcount == 0:
+            _check_stored(event, row, connection)
+
+
+def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> None:
+    """Raise Clash unless what is stored under the event's id is this event."""
+    stored = connection.execute(BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
+    # The outcome that was stored first is the right one, if that of a doubtful event was. Its details may say more.
+    free = {"nonce", "outcome", "reason", "details"} if event.doubtful else {"nonce"}
+    differing = [name for name, was, now in zip(STORED, stored, row, strict=True) if was != now and name not in free]
+    if differing:
+        raise Clash(f"another entry is stored under the id of {event.id}: it differs in {', '.join(differing)}")
+
+
+def values(event: Event) -> tuple[Any, ...]:
+    """An event's row, with the columns STORED."""
+    return (
+        event.time // 1_000_000,
+        event.actor.label,
+        event.operation.name,
+        event.target,
+        event.outcome,
+        event.id,
+        event.time,
+        event.actor.kind,
+        event.reason,
+        event.request_id,
+        event.node,
+        event.peer,
+        dumps(dict(event.details)),
+        VERSION,
+        os.urandom(16).hex(),
+    )
+
+
+@functools.cache
+def _insert(paramstyle: str) -> str:
+    mark = "?" if paramstyle == "qmark" else "%s"
+    marks = ", ".join([mark] * len(STORED))
+    # An event has one entry, however often it is handed over.
+    return (
+        f"INSERT INTO {TABLE.name} ({', '.join(STORED)}) VALUES ({marks}) "  # noqa: S608 - our own names only
+        "ON CONFLICT DO NOTHING"
+    )
+
+
+def find(session: Session, event_id: str) -> Row[Any] | None:
+    """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
+    by_id = ENTRIES.where(TABLE.c.event_id == event_id)
+    return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
+
+
+def waits(row: Row[Any] | None, event_id: str) -> Event | None:
+    """The event, if the spool has what the log should show of it: it, or the outcome of what is stored as begun."""
+    if row is not None and row.outcome != "started":
+        return None
+    event = spooled(event_id)
+    return event if event and (row is None or event.outcome != "started") else None

@@ -1,0 +1,1 @@
+"""Manifests: what an app is to be, read from TOML or JSON and compared."""

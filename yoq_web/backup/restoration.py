@@ -1,0 +1,254 @@
+"""Restoring a backup: everything is built and checked beside the present database, which is replaced in one step.
+
+Tables that must not go back in time, the audit trail above all, are carried over from the present database.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
+
+from yoq_web.backup import postgres
+from yoq_web.backup.age import NotOpened, Transform
+from yoq_web.backup.archive import Content, NotABackup
+from yoq_web.backup.encryption import opening
+from yoq_web.backup.manifest import Manifest
+from yoq_web.backup.operations import Steps, restore_done, shown, silent
+from yoq_web.backup.snapshot import sqlite_engine
+from yoq_web.backup.streams import read_file
+from yoq_web.backup.transfer import carry, remake
+from yoq_web.backup.validation import check, counted, keepers, refused
+from yoq_web.backup.workdir import swap_files, working
+from yoq_web.contributions.keeper import Choice
+from yoq_web.database import locks
+from yoq_web.database.migrations import lineage_named
+from yoq_web.database.session import db
+from yoq_web.operations import recording
+from yoq_web.operations.door import Event
+from yoq_web.problems import Problem
+from yoq_web.settings import Settings, SettingsError
+from yoq_web.state import state
+
+
+@dataclass
+class Restored:
+    """What a restore found and did, for people; `kept` is where the replaced database is."""
+
+    manifest: Manifest
+    migrated: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    kept: str | None = None
+
+
+@dataclass
+class _Candidate:
+    """A backup's database that passed every check, and what is to become of each owner's tables."""
+
+    engine: Engine
+    content: Content
+    choices: Mapping[str, Choice]
+    migrated: list[str]
+
+
+class Restore:
+    """One restore of a file. The replaced database is kept aside if `keep`; `steps` is told how far it is."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        identity: Path | None = None,
+        passphrase: str | None = None,
+        accept_fork: bool = False,
+        keep: bool = True,
+        steps: Steps = silent,
+    ) -> None:
+        self._path = path
+        self._identity = identity
+        self._passphrase = passphrase
+        self._accept_fork = accept_fork
+        self._keep = keep
+        self._begun = False
+        self._steps = steps
+        self._settings: Settings = state().settings
+
+    def verify(self) -> Restored:
+        """Do every check and change nothing. Raises a Problem for the first thing that is wrong."""
+        with working(self._settings) as folder, self._candidate(folder) as candidate:
+            return Restored(candidate.content.manifest, candidate.migrated, self._notes(candidate))
+
+    @contextmanager
+    def ready(self) -> Iterator[Restored]:
+        """Do every check with the database held alone, and restore when the block ends. Raises a Problem.
+
+        What fails leaves the database as it was, and an entry that says so.
+        """
+        with locks.alone(self._settings), working(self._settings) as folder:
+            self._check_alone()
+            # It may not be as it was: the records that wait belong into the trail that stays.
+            state().recover()
+            for _, keeper in keepers():
+                keeper.ready()
+            result: Restored | None = None
+            try:
+                with self._candidate(folder) as candidate:
+                    result = Restored(candidate.content.manifest, candidate.migrated, self._notes(candidate))
+                    yield result
+                    self._restore(candidate, result)
+            except Problem as problem:
+                # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
+                if self._begun or _blank():
+                    raise
+                with restore_done.undertaken(str(self._path)):
+                    raise problem from problem.__cause__
+
+    def _check_alone(self) -> None:
+        if not self._settings.on_sqlite:
+            db.session.close()
+            db.engine.dispose()
+            postgres.check_alone(db.engine)
+            db.engine.dispose()
+
+    @contextmanager
+    def _candidate(self, folder: Path) -> Iterator[_Candidate]:
+        content = self._opened(folder)
+        own = "sqlite" if self._settings.on_sqlite else "postgresql"
+        if content.manifest.database != own:
+            raise refused(f"it is of a {content.manifest.database} database, and this one is {own}")
+        with _database(content, own) as engine:
+            self._steps("checking", 0, 1)
+            migrated = check(engine, content.manifest)
+            self._steps("checking", 1, 1)
+            yield _Candidate(engine, content, self._choices(engine), migrated)
+
+    def _opened(self, folder: Path) -> Content:
+        try:
+            transform: Transform = opening(self._settings, self._path, self._identity, self._passphrase)
+            size = self._path.stat().st_size
+            done = 0
+
+            def progress(step: int) -> None:
+                nonlocal done
+                done += step
+                self._steps("reading", min(done, size), size)
+
+            return read_file(self._path, transform, folder, progress)
+        except (NotOpened, NotABackup) as error:
+            raise Problem(422, "the backup cannot be opened", str(error)) from error
+        except SettingsError as error:
+            raise Problem(500, "the backup cannot be opened", str(error)) from error
+        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+            raise Problem(404, "the backup cannot be read", f"{self._path}: {error.strerror}") from error
+
+    def _choices(self, engine: Engine) -> dict[str, Choice]:
+        db.session.close()
+        found: dict[str, Choice] = {}
+        for owner, keeper in keepers():
+            found[owner] = choice = keeper.choose(db.engine, engine)
+            if choice.whose == "fork" and not self._accept_fork:
+                said = f"{choice.reason}; --accept-fork begins a new one, which names the old one's head"
+                raise Problem(409, "the backup cannot be restored", said)
+        return found
+
+    def _notes(self, candidate: _Candidate) -> list[str]:
+        """What people should know before they agree."""
+        notes = []
+        for owner, choice in candidate.choices.items():
+            if choice.whose == "current":
+                notes.append(f"{owner}: what is recorded now stays, and goes on")
+            elif choice.whose == "fork":
+                notes.append(f"{owner}: {choice.reason}; it begins anew")
+        return notes
+
+    def _restore(self, candidate: _Candidate, result: Restored) -> None:
+        self._begun = True
+        manifest = candidate.content.manifest
+        anew = tuple(line for choice in candidate.choices.values() if choice.whose == "fork" for line in choice.anew)
+        whose = tuple(f"{owner} {choice.whose}" for owner, choice in candidate.choices.items())
+        with restore_done.undertaken(
+            str(self._path),
+            created_at=manifest.created_at,
+            version=manifest.version,
+            node=manifest.node,
+            sha256=manifest.sha256,
+            marks=shown(manifest.marks),
+            trail=whose,
+            begins_anew=anew or None,
+        ) as undertaking:
+            db.session.close()
+            self._fill(candidate, undertaking.event, result)
+            db.session.close()
+            db.engine.dispose()
+            result.kept = self._swapped(candidate)
+            undertaking.add(kept=result.kept)
+            db.engine.dispose()
+            for _, keeper in keepers():
+                keeper.restored()
+
+    def _fill(self, candidate: _Candidate, event: Event, result: Restored) -> None:
+        """Bring into the new database what is not to be the backup's."""
+        for owner, keeper in keepers():
+            choice = candidate.choices[owner]
+            if choice.whose == "current":
+                carry(lineage_named(owner), db.engine, candidate.engine)
+            elif choice.whose == "fork":
+                remake(lineage_named(owner), candidate.engine, choice.kept)
+            keeper.prepare(choice, candidate.engine)
+            for name, content in candidate.content.keys.items():
+                if any(fnmatch(name, pattern) for pattern in keeper.files) and keeper.put_back(name, content):
+                    result.notes.append(f"the key file {name} was put back")
+        writing = candidate.engine.connect().execution_options(yoq_writes=True)
+        with db.engine.connect() as present, writing, writing.begin():
+            for _, keeper in keepers():
+                result.notes += keeper.amend(present, writing)
+        if any(choice.whose != "current" for choice in candidate.choices.values()):
+            # The present trail has the intent, and it is not the one that goes on.
+            with Session(candidate.engine) as session:
+                session.connection(execution_options={"yoq_writes": True})
+                recording.record(replace(event, outcome="started"), session)
+                session.commit()  # of a database that nobody uses yet, outside the unit of work
+
+    def _swapped(self, candidate: _Candidate) -> str | None:
+        if not self._settings.on_sqlite:
+            return postgres.swap(db.engine, candidate.engine, keep=self._keep)
+        candidate.engine.dispose()
+        current = locks.database_file(self._settings)
+        assert current is not None  # noqa: S101 - a database in memory is no setting of ours
+        return swap_files(current, candidate.content.database, keep=self._keep)
+
+
+@contextmanager
+def _database(content: Content, kind: str) -> Iterator[Engine]:
+    """The backup's database, to be opened: the file itself, or one beside the present one on the server."""
+    if kind == "sqlite":
+        engine = sqlite_engine(content.database)
+        try:
+            yield engine
+        except SQLAlchemyError as error:
+            raise refused(f"its database cannot be read: {type(error).__name__}") from error
+        finally:
+            engine.dispose()
+        return
+    with postgres.scratch(db.engine) as engine:
+        postgres.load(engine, content.database)
+        content.database.unlink()
+        yield engine
+
+
+def _blank() -> bool:
+    """Whether nothing is stored in the present database, as on a new machine."""
+    with db.engine.connect() as connection:
+        return not any(rows for name, rows in counted(connection).items() if not name.startswith("alembic_version"))
+
+
+def age_of(manifest: Manifest) -> str:
+    """When a backup was taken, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(manifest.created_at))

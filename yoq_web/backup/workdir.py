@@ -1,0 +1,98 @@
+"""The folder in which a backup or a restore works: private, beside the database, one at a time, gone at the end."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from yoq_web import files
+from yoq_web.database.locks import InUse, database_file
+from yoq_web.problems import Problem
+from yoq_web.settings import Settings
+
+PREFIX = ".yoq-work-"
+LOCK = "yoq-work.lock"
+
+
+@contextmanager
+def working(settings: Settings) -> Iterator[Path]:
+    """A folder for copies of the database; what an interrupted backup or restore left is removed first.
+
+    Raises InUse if a backup or a restore is at work already, and a Problem (507) if the disk is full.
+    """
+    file = database_file(settings)
+    base = file.parent if file else settings.data_dir
+    handle = os.open(base / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InUse("another backup or restore is at work", "try again when that has ended") from None
+        for left in base.glob(f"{PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        folder = base / f"{PREFIX}{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        except OSError as error:
+            raise of_disk(error) from error
+        except sqlite3.Error as error:
+            if "full" in str(error):
+                raise Problem(507, "the disk is full", "nothing was left behind") from error
+            raise Problem(503, "the database cannot be copied", str(error)) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def of_disk(error: OSError) -> Problem:
+    """What an error of the disk means to whoever asked."""
+    if isinstance(error, Problem):
+        return error
+    full = error.errno in (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
+    if full:
+        return Problem(507, "the disk is full", "nothing was left behind")
+    return Problem(500, "a file cannot be read or written", f"{error.strerror or type(error).__name__}")
+
+
+def swap_files(current: Path, new: Path, *, keep: bool) -> str | None:
+    """Put a database's file in the place of the present one; returns where the present one is kept.
+
+    An interruption leaves the one or the other in place, whole. Raises InUse if anybody has the present one open.
+    """
+    if current.exists():
+        _close(current)
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    kept = None
+    if keep and current.exists() and current.stat().st_size:
+        moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        kept = current.with_name(f"{current.name}.before-restore-{moment}-{secrets.token_hex(2)}")
+        os.link(current, kept)
+    os.chmod(new, 0o600)  # noqa: PTH101 - beside the other calls of os
+    os.replace(new, current)  # noqa: PTH105 - as above
+    files.sync_folder(current.parent)
+    return str(kept) if kept else None
+
+
+def _close(path: Path) -> None:
+    """Have everything in the database's own file: a log left beside it would be taken for the new one's."""
+    try:
+        with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:
+            # Only whoever is alone may leave the write-ahead log.
+            mode = connection.execute("PRAGMA journal_mode=DELETE").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        raise InUse("the database is in use", f"another program has {path} open: {error}") from None
+    beside = [name for end in ("-wal", "-journal") if (name := path.with_name(path.name + end)).exists()]
+    if mode != "delete" or any(name.stat().st_size for name in beside):
+        raise InUse("the database is in use", f"another program has {path} open")
+    for name in (*beside, path.with_name(f"{path.name}-shm")):
+        name.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What the core's domains and plugins add to the application, as data, and its admission."""

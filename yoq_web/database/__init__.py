@@ -1,0 +1,1 @@
+"""The database: engines, the one unit of work, locks and migrations."""

@@ -1,0 +1,1 @@
+"""Plugins found and called so that none harms another."""

@@ -1,0 +1,260 @@
+"""PluginHost: finds plugins, registers or refuses them, and calls their hooks so that none harms another."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+import pluggy
+from flask import Flask, g
+from structlog.stdlib import get_logger
+
+from yoq_web import hookspecs
+from yoq_web.actors import Actor
+from yoq_web.hooks.notifier import HOOK_ERRORS, Notifier, hook_failed
+from yoq_web.state import state
+
+log = get_logger("yoq_web")
+
+GROUP = "yoq_web.plugins"
+"""The entry-point group; an entry point's name is the plugin's one word everywhere."""
+
+OWN = "yoq-web"
+"""The distribution of this project, which brings the built-in plugins."""
+
+NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+
+
+class PluginError(Exception):
+    """Why a plugin was refused."""
+
+
+class RequiredPluginMissing(Exception):
+    """A plugin that the application cannot do without is absent, blocked or refused."""
+
+
+@dataclass
+class Plugin:
+    """One plugin as found: `state` says what became of it, `error` why it was refused."""
+
+    name: str
+    distribution: str
+    state: Literal["active", "blocked", "refused"] = "active"
+    error: str | None = None
+    module: object = None
+
+
+@dataclass(frozen=True)
+class Implementation:
+    """One plugin's implementation of one hook; called with keywords, it gets those that it names."""
+
+    plugin: str
+    function: Callable[..., Any]
+    arguments: tuple[str, ...]
+
+    def __call__(self, **given: object) -> Any:
+        """Call the plugin's function. What the core keeps on `g` is as before afterwards."""
+        values = vars(g)
+        kept = [(name, values[name]) for name in values if name.startswith("yoq_")]
+        try:
+            result = self.function(*[given[name] for name in self.arguments])
+        finally:
+            if [(name, values[name]) for name in values if name.startswith("yoq_")] != kept:
+                _put_back(values, kept)
+        if result is not None and inspect.isawaitable(result):
+            if inspect.iscoroutine(result):
+                result.close()
+            raise TypeError("it returned an awaitable; hooks are plain functions")
+        return result
+
+
+def _put_back(values: dict[str, Any], kept: list[tuple[str, Any]]) -> None:
+    for name in [name for name in values if name.startswith("yoq_")]:
+        del values[name]
+    values.update(kept)
+
+
+class PluginHost:
+    """The plugins of one application."""
+
+    def __init__(self, app: Flask, required: Iterable[str], blocked: Iterable[str], refused: dict[str, str]) -> None:
+        """`refused` maps names of plugins that are known to fail to the reason; they are listed and not loaded."""
+        self.plugins: dict[str, Plugin] = {}
+        self.duplicates: list[Plugin] = []
+        self.required = tuple(required)
+        self._blocked = frozenset(blocked)
+        self._refused = refused
+        self._manager = pluggy.PluginManager("yoq_web")
+        self._manager.add_hookspecs(hookspecs)
+        self._implementations: dict[str, tuple[Implementation, ...]] = {}
+        self._notifier = Notifier(app)
+
+    def discover(self) -> None:
+        """Load every installed plugin: the required ones first, then by name."""
+        found = [(point, _distribution(point)) for point in entry_points(group=GROUP)]
+        # Of two with one name the project's own comes first: nobody can take a required plugin's place by its name.
+        found.sort(key=lambda of: (of[0].name not in self.required, of[0].name, of[1][0] != OWN, of[0].value))
+        for point, distribution in found:
+            self.add(point.name, point, " ".join(distribution))
+
+    def add(self, name: str, source: object, distribution: str = "given") -> None:
+        """Register the plugin `name`; `source` is the plugin object or the entry point that loads it."""
+        if name in self.plugins:
+            error = f"{self.plugins[name].distribution} has a plugin of the same name"
+            self.duplicates.append(Plugin(name, distribution, "refused", error))
+            log.error("plugin refused", plugin=name, distribution=distribution, error=error)
+            return
+        plugin = self.plugins[name] = Plugin(name, distribution)
+        if name in self._blocked:
+            plugin.state = "blocked"
+        elif name in self._refused:
+            self.refuse(name, PluginError(self._refused[name]))
+        else:
+            try:
+                self._check_name(name)
+                plugin.module = source.load() if isinstance(source, EntryPoint) else source
+                self._register(plugin)
+            except HOOK_ERRORS as error:
+                self.refuse(name, error)
+        if name in self.required and plugin.state != "active":
+            raise RequiredPluginMissing(f"the plugin {name!r} is required and is {plugin.state}")
+
+    def refuse(self, name: str, error: BaseException) -> None:
+        """Take the plugin out: unregister it, keep the reason, log it. A required one stops start-up."""
+        plugin = self.plugins[name]
+        plugin.state = "refused"
+        plugin.error = described(error)
+        if self._manager.has_plugin(name):
+            self._manager.unregister(name=name)
+        self._implementations.clear()
+        log.error("plugin refused", plugin=name, distribution=plugin.distribution, error=plugin.error)
+        if name in self.required:
+            raise RequiredPluginMissing(f"the plugin {name!r} is required and was refused: {plugin.error}")
+
+    def require(self) -> None:
+        """Raise RequiredPluginMissing unless every required plugin is there."""
+        for name in self.required:
+            if name not in self.plugins:
+                raise RequiredPluginMissing(f"the plugin {name!r} is required and is not installed")
+
+    @property
+    def all(self) -> list[Plugin]:
+        """Every plugin that was found, whatever became of it."""
+        return [*self.plugins.values(), *self.duplicates]
+
+    @property
+    def active(self) -> list[Plugin]:
+        """The plugins in use, in load order."""
+        return [plugin for plugin in self.plugins.values() if plugin.state == "active"]
+
+    def implementations(self, hook: str) -> tuple[Implementation, ...]:
+        """A hook's implementations in calling order (pluggy's: `tryfirst`, then the last loaded first, `trylast`)."""
+        if hook not in self._implementations:
+            found = reversed(getattr(self._manager.hook, hook).get_hookimpls())
+            self._implementations[hook] = tuple(
+                Implementation(found_in.plugin_name, found_in.function, tuple(found_in.argnames)) for found_in in found
+            )
+        return self._implementations[hook]
+
+    def ask_before(self, event: object) -> None:
+        """Let every plugin veto an operation. One that raises anything else refuses it as well."""
+        for ask in self.implementations("yoq_before_operation"):
+            try:
+                ask(event=event)
+            except hookspecs.Veto:
+                raise
+            except HOOK_ERRORS as error:
+                hook_failed(ask.plugin, "yoq_before_operation", error)
+                raise hookspecs.Veto(f"refused because the plugin {ask.plugin} failed") from error
+
+    def notify(self, hook: str, **given: object) -> None:
+        """Tell every plugin; none can hold up, fail or silence anything else."""
+        for implementation in self.implementations(hook):
+            try:
+                self._notifier.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
+            except HOOK_ERRORS as error:  # the operation has ended; not even a thread that cannot start changes that
+                hook_failed(implementation.plugin, hook, error)
+
+    def drain(self, seconds: float) -> None:
+        """Wait until every notification is delivered, at most so long."""
+        self._notifier.drain(seconds)
+
+    def _check_name(self, name: str) -> None:
+        if not NAME.fullmatch(name) or len(name) > 32:
+            raise PluginError("a plugin's name is at most 32 lower-case letters, digits and single underscores")
+        for other in self.plugins:
+            if other != name and (name.startswith(f"{other}_") or other.startswith(f"{name}_")):
+                raise PluginError(f"its tables and operations could not be told from those of the plugin {other!r}")
+
+    def _register(self, plugin: Plugin) -> None:
+        self._manager.register(plugin.module, plugin.name)
+        callers = self._manager.get_hookcallers(plugin.module) or []
+        for caller in callers:
+            found = [one for one in caller.get_hookimpls() if one.plugin_name == plugin.name]
+            if not caller.has_spec():
+                raise PluginError(f"there is no hook {caller.name}")
+            if len(found) > 1:
+                raise PluginError(f"it implements {caller.name} twice")
+            _check_implementation(caller.name, found[0])
+        marked = {caller.name for caller in callers}
+        for name in vars(hookspecs):
+            if name.startswith("yoq_") and name not in marked and inspect.isroutine(getattr(plugin.module, name, None)):
+                raise PluginError(f"{name} is not marked with hookimpl")
+        if not callers:
+            raise PluginError("it implements no hook")
+        self._implementations.clear()
+
+
+def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
+    """Raise PluginError unless a hook's implementation is a plain function that can be called as hooks are."""
+    if inspect.iscoroutinefunction(found.function) or inspect.isasyncgenfunction(found.function):
+        raise PluginError(f"{hook} is async; hooks are plain functions")
+    if found.hookwrapper or found.wrapper:
+        raise PluginError(f"{hook} is a wrapper; only plain implementations can be isolated")
+    if inspect.isgeneratorfunction(found.function):
+        raise PluginError(f"{hook} is a generator, whose body would never run; hooks are plain functions")
+    try:
+        inspect.signature(found.function).bind(*found.argnames)
+    except TypeError as error:
+        raise PluginError(f"{hook} cannot be called with ({', '.join(found.argnames)}): {error}") from error
+
+
+def described(error: BaseException) -> str:
+    """An error as one line, whatever its text is like."""
+    try:
+        text = " ".join(str(error).encode(errors="replace").decode().split())
+    except HOOK_ERRORS:
+        text = "an error that cannot say what it is"
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
+
+
+def _distribution(point: EntryPoint) -> tuple[str, str]:
+    """Name and version of the distribution that an entry point is from; a damaged one may have neither."""
+    try:
+        return (point.dist.name or "damaged", point.dist.version or "") if point.dist else ("unknown", "")
+    except HOOK_ERRORS:
+        return ("damaged", "")
+
+
+def plugin_name(plugin: object) -> str:
+    """The name of a plugin object given to create_app(): its `name`, else its own name without the prefix `yoq_`."""
+    name = getattr(plugin, "name", None) or getattr(plugin, "__name__", type(plugin).__name__)
+    return str(name).rpartition(".")[2].removeprefix("yoq_").lower()
+
+
+def describe_actor(actor: Actor) -> str | None:
+    """What the first plugin that knows says of an actor, or None; one that fails is passed over."""
+    for ask in state().plugins.implementations("yoq_describe_actor"):
+        try:
+            description = ask(actor=actor)
+        except HOOK_ERRORS as error:
+            hook_failed(ask.plugin, "yoq_describe_actor", error)
+            continue
+        if isinstance(description, str):
+            return description.encode(errors="replace").decode()
+    return None

@@ -1,0 +1,1 @@
+"""The way of every request: the guard, the declarations of routes, the limit of failed logins."""

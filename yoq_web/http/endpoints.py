@@ -1,0 +1,229 @@
+"""endpoint(): declares what a route needs, takes and answers, for guarding, validating and documenting it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ParamSpec, get_origin
+
+from flask import Response, current_app, g, request
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from yoq_web.jsontext import dumps
+from yoq_web.names import storable
+from yoq_web.operations.door import Operation
+from yoq_web.problems import Problem
+
+READING = ("GET", "HEAD")
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body; more is answered 413."""
+
+P = ParamSpec("P")
+
+
+class Status(BaseModel):
+    """What happened to the thing named in the request."""
+
+    status: str
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What endpoint() was told about a route."""
+
+    operation: Operation | None
+    scope: str | None
+    body: type[BaseModel] | None
+    query: type[BaseModel] | None
+    answer: Any
+    status: int
+    media_type: str
+    errors: Mapping[int, str | type[BaseModel]]
+    unaudited: str | None
+    join: bool
+    hidden: bool
+    summary: str
+    description: str
+
+    @property
+    def public(self) -> bool:
+        """Whether the route needs no credentials."""
+        return self.scope is None
+
+
+def endpoint(
+    operation: Operation | None = None,
+    *,
+    scope: str | None = None,
+    public: bool = False,
+    body: type[BaseModel] | None = None,
+    raw: bool = False,
+    query: type[BaseModel] | None = None,
+    answer: Any = Status,
+    status: int = 200,
+    media_type: str = "application/json",
+    errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
+    unaudited: str | None = None,
+    join: bool = False,
+    hidden: bool = False,
+) -> Callable[[Callable[P, object]], Callable[P, Response]]:
+    """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
+
+    Give the operation that the route performs, or for a route that only reads the `scope` that it needs. `body` and
+    `query` are validated before the view is called with them under these names; `answer` is the type that the view
+    returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
+    a problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
+    view returns a Response of one of them. With `raw` the view gets the body as the bytes that were
+    sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
+    operation says why in `unaudited`. One that is the agents' own (`join`) is open to the join token and to no other.
+    Another spelling of a route is left out of the API's description (`hidden`). Raises TypeError if neither operation
+    nor scope is given and the route is not `public`.
+    """
+    if (operation is None) == (scope is None) and not public:
+        raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")
+
+    def declare(view: Callable[P, object]) -> Callable[P, Response]:
+        summary, _, description = (view.__doc__ or "").strip().partition("\n")
+        declaration = Declaration(
+            operation=operation,
+            scope=operation.scope if operation else scope,
+            body=body,
+            query=query,
+            answer=answer,
+            status=status,
+            media_type=media_type,
+            errors=errors,
+            unaudited=unaudited,
+            join=join,
+            hidden=hidden,
+            summary=summary.rstrip("."),
+            description=" ".join(description.split()),
+        )
+
+        @functools.wraps(view)
+        def answer_request(*positional: P.args, **arguments: P.kwargs) -> Response:
+            for name, value in arguments.items():
+                if isinstance(value, str):
+                    check_name(name, value)
+            if query is not None:
+                arguments["query"] = read_query(query)
+            if body is not None:
+                arguments["body"] = received() if raw else read_body(body)
+            response = as_response(view(*positional, **arguments), declaration)
+            if (
+                (operation is not None or request.method not in READING)
+                and response.status_code < 300
+                and not unaudited
+                and not g.get("yoq_events")
+            ):
+                raise RuntimeError(f"{request.method} {request.path} answered without having performed an operation")
+            return response
+
+        answer_request.declaration = declaration  # type: ignore[attr-defined]  # read back by declaration_of()
+        return answer_request
+
+    return declare
+
+
+def declaration_of(view: Callable[..., Any] | None) -> Declaration | None:
+    """What endpoint() declared for a view function, or None."""
+    return getattr(view, "declaration", None)
+
+
+def as_response(result: object, declaration: Declaration) -> Response:
+    """What a view returned, as a response: models, lists of models and plain values become compact JSON."""
+    if isinstance(result, Response):
+        return result
+    if isinstance(result, BaseModel):
+        result = result.model_dump(mode="json")
+    elif isinstance(result, list):
+        result = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in result]
+    text = result if isinstance(result, str) and declaration.media_type != "application/json" else dumps(result)
+    return current_app.response_class(text, declaration.status, content_type=declaration.media_type)
+
+
+def read_body(model: type[BaseModel]) -> BaseModel:
+    """The request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
+    raw = received()
+    if not raw:
+        raise Problem(400, "missing request body")
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        raise invalid(model, error) from None
+
+
+def received() -> bytes:
+    """The request's body, whole. Raises a Problem if it is too large or ended early."""
+    raw = request.get_data(cache=False)
+    if request.content_length is None and len(raw) >= MAX_BODY:
+        # Werkzeug cuts a body that does not say its length off at the limit, where it refuses others.
+        raise RequestEntityTooLarge
+    if request.content_length and len(raw) < request.content_length:
+        raise Problem(400, "malformed request", "the body ended before its announced length")
+    return raw
+
+
+def check_name(argument: str, value: str) -> None:
+    """Raise a 400 if a name from a path or a command line cannot be stored."""
+    try:
+        storable(value)
+    except ValueError as error:
+        raise Problem(400, f"invalid {argument}", str(error)) from None
+
+
+def read_query(model: type[BaseModel]) -> BaseModel:
+    """The query's parameters as `model`; of a repeated one the first counts unless its field is a list.
+
+    Raises a 400 that names the parameter.
+    """
+    given: dict[str, Any] = request.args.to_dict()
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list and name in given:
+            given[name] = request.args.getlist(name)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        raise invalid(model, error) from None
+
+
+def invalid(model: type[BaseModel], error: ValidationError) -> Problem:
+    """The first thing wrong with an input, as a 400; what was given is never echoed, since it may be secret."""
+    # yoq looks for all its fields first and at their values second, each in the order of the fields.
+    errors = error.errors(include_url=False, include_context=True)
+    first = errors[0]
+    if not first["loc"]:
+        field = next(iter(model.model_fields))
+        return Problem(400, f"missing {field} field", f"the body is not a JSON object: {first['msg']}")
+    order = {name: place for place, name in enumerate(model.model_fields)}
+    ranked = sorted(errors, key=lambda found: (not _absent(found), order.get(str(found["loc"][0]), 99)))
+    return _explained(ranked[0])
+
+
+def _absent(found: ErrorDetails) -> bool:
+    return found["type"] == "missing" or found["type"].endswith("_type") or _not_even_text(found)
+
+
+def _not_even_text(found: ErrorDetails) -> bool:
+    return found["type"] == "literal_error" and not isinstance(found["input"], str)
+
+
+def _explained(found: ErrorDetails) -> Problem:
+    field = str(found["loc"][0])
+    message = found["msg"].removeprefix("Value error, ")
+    where = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "extra_forbidden":
+        return Problem(400, f"unknown parameter {field[:64]}")
+    if found["type"] == "missing":
+        return Problem(400, f"missing {where} field")
+    if _absent(found):
+        return Problem(400, f"missing {field} field", f"{where}: {message}")
+    if found["type"] == "string_too_short":
+        return Problem(400, f"{field} cannot be empty")
+    if found["type"] == "literal_error":
+        return Problem(400, f"{field} must be {found['ctx']['expected']}")
+    return Problem(400, f"invalid {field}", f"{where}: {message}")

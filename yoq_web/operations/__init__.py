@@ -1,0 +1,1 @@
+"""The one door: sensitive operations are authorized, performed, recorded and committed here."""

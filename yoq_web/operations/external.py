@@ -1,0 +1,182 @@
+"""External operations: their effect is outside the database, so its record cannot be committed with it.
+
+An intent, the event with the outcome `started`, is committed before the effect; the outcome follows with the same event
+id. What a crash leaves open is settled as `interrupted` by sweep().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import MappingProxyType
+
+from flask import g
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from structlog.stdlib import get_logger
+
+from yoq_web.database.session import db, unit_of_work
+from yoq_web.hookspecs import Veto
+from yoq_web.operations import recording
+from yoq_web.operations.door import (
+    Detail,
+    Event,
+    Operation,
+    Outcome,
+    begun,
+    ended,
+    ended_badly,
+    kept_detail,
+    reason_of,
+    vetoed,
+)
+from yoq_web.operations.intents import Intent
+from yoq_web.operations.recording import NotRecorded
+from yoq_web.problems import Denied
+from yoq_web.state import state
+
+log = get_logger("yoq_web")
+
+INTERRUPTED = "the process that performed it ended"
+
+
+class Interrupted(Exception):
+    """What plugins are told of an external operation that a crash left open."""
+
+
+class Undertaking:
+    """What the block of an external operation is given. `event` is its event, without an outcome yet."""
+
+    def __init__(self, event: Event) -> None:
+        self.event = event
+        self._changes: list[Callable[[Session], object]] = []
+        self._recorded = self._spooled = False
+
+    def add(self, **details: Detail) -> None:
+        """Add what is known only now to the details of the outcome, whichever it will be.
+
+        Raises TypeError for a detail that the operation does not declare.
+        """
+        if unknown := details.keys() - set(self.event.operation.details):
+            raise TypeError(f"{self.event.operation.name} does not declare {', '.join(sorted(unknown))}")
+        kept = {name: kept_detail(value) for name, value in details.items()}
+        self.event = replace(self.event, details=MappingProxyType({**self.event.details, **kept}))
+
+    def at_the_end(self, change: Callable[[Session], object]) -> None:
+        """Have `change` called with the session in the transaction that records the outcome, if the block succeeds.
+
+        If it raises, or the commit fails, the operation has failed, although its effect took place.
+        """
+        self._changes.append(change)
+
+    def succeed(self) -> tuple[Event, bool]:
+        """Record that the block succeeded, with the changes that it left; returns the event and whether it is kept."""
+        event = self.event.ended("ok")
+        if not self._changes:
+            self._recorded = True
+            return event, recording.record_alone(event)
+        db.session.rollback()
+        with unit_of_work() as session:
+            for change in self._changes:
+                change(session)
+            session.flush()
+            # Whatever the policy: the effect has taken place.
+            self._spooled = recording.record_change(event, session, may_refuse=False)
+            self._recorded = True
+        if not self._spooled:
+            recording.recorded()
+            return event, True
+        recording.settle(event, "committed")
+        return event, state().spool.writable
+
+    def fail(self, error: BaseException) -> bool:
+        """Record that it did not succeed; returns whether that is kept."""
+        outcome: Outcome = "denied" if isinstance(error, Denied) else "failed"
+        answer_lost = self._spooled and isinstance(error, OperationalError)
+        if self._recorded and (answer_lost or not isinstance(error, Exception)):
+            outcome = "interrupted"  # nobody knows whether the outcome, and the change with it, was committed
+        event = self.event.ended(outcome, reason_of(error), doubtful=self._recorded)
+        kept = ended_badly(event, error)
+        if self._spooled:
+            recording.settle(event, "rolled back")
+        return kept
+
+
+@contextmanager
+def undertaken(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Iterator[Undertaking]:
+    """What Operation.undertaken() promises."""
+    if not operation.external:
+        raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
+    undertaking = Undertaking(begun(operation, target, details))
+    g.yoq_performing = operation.name
+    intent: Intent | None = None
+    try:
+        intent = _begin(undertaking.event)
+        _record_intent(undertaking.event)
+        yield undertaking
+        event, kept = undertaking.succeed()
+    except Veto as veto:
+        error = vetoed(undertaking.event, veto)
+        _end(intent, kept=undertaking.fail(error))
+        raise error from veto
+    except BaseException as error:
+        _end(intent, kept=undertaking.fail(error))
+        raise
+    finally:
+        g.pop("yoq_performing", None)
+    _end(intent, kept=kept)
+    ended(event)
+    state().plugins.notify("yoq_operation_committed", event=event)
+
+
+def sweep() -> None:
+    """Settle as `interrupted` what processes left open that are gone; what is under way is left alone."""
+    here = state()
+    for intent, document in here.intents.left():
+        try:
+            event = Event.from_document(document, here.registry.operations)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.error("an intent cannot be read", audit_id=document["id"])  # noqa: TRY400 - it would show the document
+            intent.set_aside()
+            continue
+        log.warning("an operation was interrupted", audit_id=event.id, action=event.operation.name)
+        # It may have ended just before the crash.
+        if ended_badly(event.ended("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
+            intent.settled()
+
+
+def _begin(event: Event) -> Intent | None:
+    """Have the intent on this machine's disk, so that a crash does not leave it open for ever."""
+    try:
+        return state().intents.begin(event.ended("started").document())
+    except OSError as error:
+        if recording.refusing(event):
+            raise NotRecorded from error
+        log.error("after a crash this would stay open", audit_id=event.id, error=str(error))  # noqa: TRY400 - it says all
+        return None
+
+
+def _record_intent(event: Event) -> None:
+    """Let the plugins veto and the recorders store the intent, in one transaction; what they cannot store is spooled.
+
+    Without a database the effect may take place all the same: a restore is for such days.
+    """
+    asked = False
+    started = event.ended("started")
+    try:
+        with unit_of_work() as session:
+            state().plugins.ask_before(event)
+            asked = True
+            recording.record_intent(started, session)
+    except SQLAlchemyError as error:
+        if not asked:
+            state().plugins.ask_before(event)
+        recording.keep_intent(started, [(recorder, error) for recorder in recording.recorders()])
+
+
+def _end(intent: Intent | None, *, kept: bool) -> None:
+    """Forget the intent. If its outcome is on no disk it stays, locked until this process ends: the next one sweeps."""
+    if intent is not None and kept:
+        intent.settled()
+        intent.close()

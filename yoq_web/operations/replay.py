@@ -1,0 +1,151 @@
+"""Replaying the spool: handing what the recorders could not store to them again, each event to those that lack it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+
+from flask import current_app
+from structlog.stdlib import get_logger
+
+from yoq_web.database.session import unit_of_work
+from yoq_web.hooks.host import Implementation
+from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.jsontext import dumps
+from yoq_web.operations import recording
+from yoq_web.operations.door import Event
+from yoq_web.operations.spool import Waiting, key
+from yoq_web.state import state
+
+log = get_logger("yoq_web")
+
+BATCH = 100
+BATCH_SECONDS = 1.0
+"""A transaction of a replay ends after so many events or seconds: other writers wait for it."""
+
+
+def replay() -> None:
+    """Replay what waits, as far as the recorders take it. Nothing is raised: the next time may be better."""
+    here = state()
+    here.spool.due = False
+    if here.spool.empty:
+        _over(here.outages.copy(), {})
+        return
+    # A context of its own: the caller's session may hold what it still needs.
+    with current_app.app_context():
+        try:
+            here.spool.replay(_store)
+        except OSError as error:
+            if "" not in here.outages:
+                here.outages.add("")
+                log.error("the spool cannot be replayed", error=str(error))  # noqa: TRY400 - its text says all
+            here.spool.due = here.spool.held > 0
+
+
+def store_held() -> None:
+    """Store, before the process ends, what only its memory holds, whatever signals come; say so if that fails."""
+    spool = state().spool
+    if spool.held:
+        with deaf():
+            replay()
+    if spool.held:
+        log.critical("records are lost with this process; the log has them", records=spool.held)
+
+
+@contextmanager
+def deaf() -> Iterator[None]:
+    """Do not end at a signal meanwhile: one that comes again must not lose what the first one left to do."""
+    before = {}
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with suppress(ValueError):  # signals end no other thread than the main one
+            before[number] = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def spooled(event_id: str) -> Event | None:
+    """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
+    waiting = state().spool.waiting()
+    found = waiting.get(event_id) or waiting.get(key({"id": event_id, "outcome": "started"}))
+    return _event(found) if found else None
+
+
+def _store(waiting: list[Waiting]) -> list[Waiting]:
+    """Give the recorders what they lack; returns what they lack still."""
+    here = state()
+    events = {line.key: _event(line) for line in waiting}
+    here.spool.set_aside([_bytes(line) for line in waiting if events[line.key] is None])
+    by = {recorder.plugin: recorder for recorder in recording.recorders()}
+    lacking: dict[str, set[str]] = {}
+    replayed: dict[str, int] = {}
+    # Those that nobody takes come first: if they cannot be set aside, nothing was stored that would be again.
+    names = {name: None for line in waiting for name in line.recorders}
+    for name in sorted(names, key=lambda name: name in by):
+        lines = [line for line in waiting if name in line.recorders]
+        wanted = {line.key: event for line in lines if (event := events[line.key])}
+        if name in by:
+            taken = _replay_to(by[name], list(wanted.items()))
+            replayed[name] = len(taken)
+            here.metrics.audit_replayed.inc(len(taken))
+        elif name in here.plugins.plugins and here.plugins.plugins[name].state != "active":
+            taken = set()  # blocked or refused: it may come back
+        else:
+            here.spool.set_aside([_bytes(line) for line in lines])
+            taken = set(wanted)
+        lacking[name] = wanted.keys() - taken
+    _over({name for name in here.outages.copy() if replayed.get(name) or not lacking.get(name)}, replayed)
+    kept = (
+        Waiting(line.event, tuple(name for name in line.recorders if line.key in lacking[name])) for line in waiting
+    )
+    return [line for line in kept if line.recorders]
+
+
+def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) -> set[str]:
+    """Have one recorder store the events, each with its key, a batch a transaction; returns the keys that it took.
+
+    One that it does not take does not hold up the others. A batch of which nothing is taken ends the attempt.
+    """
+    taken: set[str] = set()
+    while events:
+        stored: set[str] = set()
+        tried = 0
+        until = time.monotonic() + BATCH_SECONDS
+        try:
+            with unit_of_work() as session:
+                for key_of_event, event in events[:BATCH]:
+                    tried += 1
+                    if not recording.record(event, session, (recorder,)):
+                        stored.add(key_of_event)
+                    if time.monotonic() > until:
+                        break
+        except HOOK_ERRORS:
+            state().spool.due = True  # it was the database, not the event: again after the next success
+            break
+        taken |= stored
+        if not stored:
+            break
+        events = events[tried:]
+    return taken
+
+
+def _over(names: Iterable[str], replayed: Mapping[str, int]) -> None:
+    """Say of these outages that they are over."""
+    for name in names:
+        state().outages.discard(name)
+        log.warning("operations are recorded again", plugin=name or None, replayed=replayed.get(name, 0))
+
+
+def _event(line: Waiting) -> Event | None:
+    try:
+        return Event.from_document(line.event, state().registry.operations)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _bytes(line: Waiting) -> bytes:
+    return dumps(line.line()).encode()

@@ -1,0 +1,133 @@
+"""The keyring: the data keys that this process has unwrapped, and which one the database says is in use."""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from typing import Any, cast
+
+from flask import current_app
+from sqlalchemy import Executable, Table, bindparam, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from yoq_web.problems import Problem
+from yoq_web.secrets.keys.encryption import KEY_BYTES, Cipher
+from yoq_web.secrets.keys.masters import choose, unwrap_key
+from yoq_web.secrets.models import Secret, SecretKey
+
+LOCK = 0x796F73
+"""PostgreSQL's advisory lock for making a key: one number for all nodes."""
+
+SECRETS = cast("Table", Secret.__table__)
+STORED = ("name", "key_id", "nonce", "ciphertext", "created_at", "updated_at")
+REPLACED = ("key_id", "nonce", "ciphertext", "updated_at")
+
+
+class Keyring:
+    """Unwraps each data key once. What it keeps is never relied on alone: each use asks the database as well."""
+
+    def __init__(self) -> None:
+        self._ciphers: dict[str, Cipher] = {}
+        self._newest: str | None = None
+
+    def cipher(self, session: Session, key_id: str) -> Cipher | None:
+        """The cipher of a stored data key, or None if there is no such key. Raises a Problem if it does not open."""
+        if key_id not in self._ciphers:
+            row = session.scalar(select(SecretKey).where(SecretKey.id == key_id))
+            if row is None:
+                return None
+            self._keep(session, row)
+        return self._ciphers[key_id]
+
+    def newest(self, session: Session) -> Cipher:
+        """The cipher to encrypt with; the first one is made. Its key stays while the transaction lasts.
+
+        Raises a Problem.
+        """
+        for _ in range(3):  # the key may be dropped between the look for it and its lock
+            row = session.scalar(_newest().with_for_update(read=True, key_share=True))
+            if row is not None:
+                if row.id not in self._ciphers or row.wrapped is None:
+                    self._keep(session, row)
+                self._newest = row.id  # only now: another thread looks for its cipher at once
+                return self._ciphers[row.id]
+            self._make_first(session)
+        raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
+
+    def store(self, session: Session, name: str, value: str) -> None:
+        """Store a secret under the newest key, in one statement if this process knows that. Raises a Problem."""
+        cipher = self._ciphers[self._newest] if self._newest else self.newest(session)
+        for _ in range(3):
+            nonce, ciphertext = cipher.encrypt(name, value)
+            now = int(time.time())
+            row = dict(zip(STORED, (name, cipher.key_id, nonce, ciphertext, now, now), strict=True))
+            if session.scalar(_store(session.get_bind().dialect.name), row) is not None:
+                return
+            cipher = self.newest(session)
+        raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
+
+    def add(self, session: Session) -> str:
+        """Make a new data key, from now on the newest. Returns its id. Raises a Problem."""
+        self.newest(session)  # under a master key that does not open what is there none is made
+        alone(session)
+        return self._add(session, session.scalar(_newest().with_only_columns(SecretKey.master)))
+
+    def _make_first(self, session: Session) -> None:
+        alone(session)
+        # Another machine may have made it meanwhile.
+        if session.scalar(_newest().with_only_columns(SecretKey.id)) is None:
+            self._add(session, None)
+
+    def _add(self, session: Session, current: str | None) -> str:
+        key = os.urandom(KEY_BYTES)
+        wrapper, cipher = choose(current), Cipher(key)
+        values = {"id": cipher.key_id, "master": wrapper.name, "wrapped": wrapper.wrap(key)}
+        session.execute(insert(SecretKey).values(values | {"created_at": int(time.time())}))
+        self._ciphers[cipher.key_id] = cipher
+        return cipher.key_id
+
+    def _keep(self, session: Session, row: SecretKey) -> None:
+        key = unwrap_key(row)
+        if row.wrapped is None:
+            wrapper = choose(row.master)
+            change = {"master": wrapper.name, "wrapped": wrapper.wrap(key)}
+            session.execute(update(SecretKey).where(SecretKey.id == row.id, SecretKey.wrapped.is_(None)).values(change))
+        self._ciphers[row.id] = Cipher(key)
+
+
+def keyring() -> Keyring:
+    """The current application's keyring."""
+    ring: Keyring = current_app.extensions.setdefault("yoq_keyring", Keyring())
+    return ring
+
+
+def alone(session: Session) -> None:
+    """Make no key, and wrap none anew, while another machine does, until the transaction ends."""
+    if session.get_bind().dialect.name != "sqlite":
+        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+
+
+def _newest() -> Any:
+    return select(SecretKey).order_by(SecretKey.number.desc()).limit(1)
+
+
+@functools.cache
+def _store(dialect: str) -> Executable:
+    """Insert or replace a secret if the key that it is encrypted with is still the newest; returns its name if so."""
+    # On PostgreSQL the key is locked first: it cannot be dropped before this transaction ends.
+    newest = (
+        select(SecretKey.id)
+        .order_by(SecretKey.number.desc())
+        .limit(1)
+        .with_for_update(read=True, key_share=True)
+        .subquery("newest")
+    )
+    given = [bindparam(column, type_=SECRETS.c[column].type) for column in STORED]
+    source = select(*given).select_from(newest).where(newest.c.id == bindparam("key_id"))
+    statement: sqlite.Insert | postgresql.Insert
+    statement = sqlite.insert(SECRETS) if dialect == "sqlite" else postgresql.insert(SECRETS)
+    statement = statement.from_select(list(STORED), source)
+    replaced = {column: statement.excluded[column] for column in REPLACED}
+    return statement.on_conflict_do_update(index_elements=["name"], set_=replaced).returning(SECRETS.c.name)
