@@ -9,8 +9,7 @@ from typing import Any
 from flask import Flask
 
 from yoq_web import Contribution, Event, hookimpl
-from yoq_web.hooks.host import Plugin
-from yoq_web.state import state_of
+from yoq_web.hooks.host import Plugin, current_host
 
 
 class Made:
@@ -38,12 +37,12 @@ def noting(into: list[Event]) -> Callable[..., None]:
 
 def plugins_of(app: Flask) -> dict[str, Plugin]:
     """What became of each plugin of an application."""
-    return state_of(app).plugins.plugins
+    return current_host(app).plugins
 
 
 def refused(app: Flask) -> dict[str, str | None]:
     """The refused plugins of an application and why; duplicates among them."""
-    return {plugin.name: plugin.error for plugin in state_of(app).plugins.all if plugin.state == "refused"}
+    return {plugin.name: plugin.error for plugin in current_host(app).all if plugin.state == "refused"}
 
 
 def distribution(folder: Path, name: str, source: str, **points: str) -> None:

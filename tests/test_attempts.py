@@ -15,8 +15,7 @@ from tests.conftest import ADMIN, Api
 from tests.door import entries
 from tests.served import serve
 from yoq_web import db
-from yoq_web.http.login_throttle import ADDRESSES, PER_MINUTE, Attempts
-from yoq_web.state import state_of
+from yoq_web.http.login_throttle import ADDRESSES, PER_MINUTE, Attempts, current_throttle
 
 
 class Clock:
@@ -34,7 +33,7 @@ class Clock:
 def clock(app: Flask) -> Iterator[Clock]:
     """The clock by which `app` counts attempts."""
     clock = Clock()
-    state_of(app).attempts = Attempts(clock)
+    current_throttle.put(app, Attempts(clock))
     yield clock
     with app.app_context():
         db.session.remove()
@@ -59,7 +58,7 @@ class Stranger:
 def flush(app: Flask, *, everything: bool = False) -> None:
     """What the server does every few seconds, and at its end for all."""
     with app.app_context():
-        state_of(app).attempts.flush(everything=everything)
+        current_throttle(app).flush(everything=everything)
 
 
 def trail(url: str) -> list[tuple[str, int]]:

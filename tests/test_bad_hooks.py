@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, contributing, plugins_of, refused
 from yoq_web import Event, hookimpl, hookspecs
-from yoq_web.state import state_of
+from yoq_web.hooks.host import current_host
 
 ONE = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -100,7 +100,7 @@ def test_a_plugin_with_bad_hooks(make_app: MakeApp, case: str) -> None:
     app = make_app(make(), contributing("good"))
     assert list(refused(app)) == ["bad"]
     assert reason in (refused(app)["bad"] or "")
-    host = state_of(app).plugins
+    host = current_host(app)
     hooks = [hook for hook in vars(hookspecs) if hook.startswith("yoq_")]
     assert not [one for hook in hooks for one in host.implementations(hook) if one.plugin == "bad"]
     assert plugins_of(app)["good"].state == "active"

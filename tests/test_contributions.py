@@ -13,9 +13,9 @@ from flask.cli import AppGroup
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, contributing, plugins_of, refused
 from yoq_web import CommandGroup, Contribution, Operation, Status, endpoint
+from yoq_web.contributions.registry import current_registry
 from yoq_web.hooks.host import RequiredPluginMissing
 from yoq_web.secrets.operations import secret_set
-from yoq_web.state import state_of
 
 pin = Operation("notes_pin", "Pin a note", "notes:write")
 
@@ -151,8 +151,8 @@ def check_refused(app: Flask, reason: str) -> None:
     document = api("GET", "/openapi.json").text
     assert "/v1/first" in document
     assert "notes" not in document
-    registry = state_of(app).registry
-    assert not any(word.startswith("notes") for word in registry.vocabulary)
+    registry = current_registry(app)
+    assert not any(word.startswith("notes") for word in registry.vocabulary.words)
     assert not any(name.startswith("notes") for name in registry.operations)
     assert "notes" not in app.cli.commands
     assert {"first", "secret"} <= set(app.cli.commands)
@@ -268,6 +268,6 @@ def test_what_may_be(make_app: MakeApp) -> None:
     )
     app = make_app(notes)
     assert refused(app) == {}
-    assert "notes_pin" in state_of(app).registry.operations
+    assert "notes_pin" in current_registry(app).operations
     assert Api(app)("GET", "/v1/notes").text == '{"status":"taken"}'
     assert "notes" in app.cli.commands

@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 from tests.conftest import Api, MakeApp
 from tests.door import VETO, Probe, acting, behind, entries, lose_the_next_answer, policies, probe_act
 from yoq_web import Denied, Event, NotFound, Problem, hookimpl
+from yoq_web.hooks.host import current_host
+from yoq_web.metrics import current_metrics
 from yoq_web.policies.models import Policy
-from yoq_web.state import state, state_of
 
 
 @pytest.fixture
@@ -213,7 +214,7 @@ def test_a_failure_outlives_its_trail(app: Flask, database_url: str) -> None:
         with pytest.raises(ValueError, match="x"), probe_act.performed("b") as session:
             session.add(policy())
             raise ValueError("x")
-        assert state_of(app).metrics.registry.get_sample_value("yoq_audit_failures_total") == 1
+        assert current_metrics(app).registry.get_sample_value("yoq_audit_failures_total") == 1
         with probe_act.performed("b") as session:
             session.add(policy("after"))
     assert policies(database_url) == ["after"]
@@ -239,5 +240,5 @@ def test_plugins_are_told_after_the_commit(make_app: MakeApp, database_url: str)
         with pytest.raises(NotImplementedError), probe_act.performed("2") as session:
             session.add(policy("lost"))
             raise NotImplementedError
-        state().plugins.drain(10)
+        current_host().drain(10)
     assert seen == [(["a"], ["ok"]), (["a"], ["ok", "failed"])]

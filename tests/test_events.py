@@ -12,7 +12,7 @@ from tests.conftest import MakeApp
 from tests.door import Probe, acting, entries, probe_act
 from yoq_web import Actor, Event, Operation
 from yoq_web.actors import local_actor, set_actor
-from yoq_web.operations.door import DETAIL_BYTES, TARGET_BYTES
+from yoq_web.operations.event import DETAIL_BYTES, TARGET_BYTES
 
 
 @pytest.fixture

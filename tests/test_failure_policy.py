@@ -19,9 +19,11 @@ from tests.door import Probe, acting, behind, entries, lose_the_next_answer, pol
 from tests.plugin_kit import Made
 from tests.test_door import DEFERRED, break_commit, policy
 from yoq_web import Contribution, Operation, create_app
-from yoq_web.operations.spool import FILE
+from yoq_web.database.session import current_write_lock
+from yoq_web.metrics import current_metrics
+from yoq_web.operations.replay import replay
+from yoq_web.operations.spool import FILE, current_spool
 from yoq_web.settings import SettingsError
-from yoq_web.state import state_of
 
 SET = {"name": "db", "value": "hunter2"}
 
@@ -44,7 +46,7 @@ def spooled(tmp_path: Path) -> list[dict[str, Any]]:
 
 def sample(app: Flask, name: str) -> float | None:
     """One metric."""
-    return state_of(app).metrics.registry.get_sample_value(name)
+    return current_metrics(app).registry.get_sample_value(name)
 
 
 def test_operations_outlive_their_trail_and_are_recorded_later(
@@ -141,7 +143,7 @@ def test_a_process_that_dies_at_its_commit_was_interrupted(
     """After a crash between spooling and settling the trail says `interrupted`: it does not claim what nobody knows."""
     app = make_app(Probe())
     with no_audit_log(database_url), acting(app), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(state_of(app).spool, "settle", lambda *_: None)  # it is gone by then
+        patched.setattr(current_spool(app), "settle", lambda *_: None)  # it is gone by then
         with probe_act.performed("b") as session:
             session.add(policy())
     (line,) = spooled(tmp_path)
@@ -214,7 +216,7 @@ def test_an_operation_that_did_not_get_the_database_does_not_wait_for_it_again(
     monkeypatch.setattr("yoq_web.database.session.BUSY_TIMEOUT_MS", 50)
     app = make_app()
     waited = []
-    lock = state_of(app).write_lock
+    lock = current_write_lock(app)
 
     class Counting:
         def acquire(self, timeout: float) -> bool:
@@ -224,7 +226,7 @@ def test_an_operation_that_did_not_get_the_database_does_not_wait_for_it_again(
         def release(self) -> None:
             lock.release()
 
-    state_of(app).write_lock = Counting()  # type: ignore[assignment]  # as much of a lock as is used
+    current_write_lock.put(app, Counting())  # type: ignore[arg-type]  # as much of a lock as is used
     lock.acquire()
     answer = Api(app)("POST", "/v1/secrets", json=SET)
     lock.release()
@@ -232,7 +234,7 @@ def test_an_operation_that_did_not_get_the_database_does_not_wait_for_it_again(
     assert len(waited) == 1
     assert [line["event"]["outcome"] for line in spooled(tmp_path)] == ["failed"]
     with app.app_context():
-        state_of(app).recover()
+        replay()
     assert [(entry["event_id"], entry["outcome"]) for entry in entries(database_url)] == [
         (answer.headers["Audit-Id"], "failed")
     ]

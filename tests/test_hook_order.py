@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from tests.conftest import Api, MakeApp
 from yoq_web import Actor, Contribution, Event, Veto, db, hookimpl
-from yoq_web.state import state_of
+from yoq_web.hooks.host import current_host
 
 
 class Witness:
@@ -76,7 +76,7 @@ def test_the_order_of_hooks_for_one_request(make_app: MakeApp) -> None:
     assert witness.seen == [("contribute",), ("ready",)]
     witness.seen.clear()
     assert Api(app)("POST", "/v1/tokens", json={"name": "ci", "scopes": ["*"]}).status_code == 201
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert witness.seen == [
         ("authenticate", "/v1/tokens"),
         ("before", "token_create", "None", "0"),
@@ -94,7 +94,7 @@ def test_the_order_of_hooks_when_it_fails(make_app: MakeApp, veto: bool, outcome
     witness.veto = veto
     witness.seen.clear()
     assert Api(app)("POST", "/v1/tokens", json={"name": name, "scopes": ["*"]}).status_code == status
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert witness.seen == [
         ("authenticate", "/v1/tokens"),
         ("before", "token_create", "None", "0"),

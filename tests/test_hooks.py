@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, noting, plugins_of, refused
 from yoq_web import Actor, Contribution, Event, Rejected, Veto, hookspecs
-from yoq_web.hooks.host import RequiredPluginMissing
-from yoq_web.state import state_of
+from yoq_web.hooks.host import RequiredPluginMissing, current_host
+from yoq_web.metrics import current_metrics
+from yoq_web.settings import current_settings
 
 README = Path(__file__).parent.parent / "README.md"
 SPECS = [node for node in ast.parse(Path(hookspecs.__file__).read_text()).body if isinstance(node, ast.FunctionDef)]
@@ -43,7 +44,7 @@ def set_secret(api: Api) -> int:
 
 def told(app: Flask) -> None:
     """Wait until every plugin was told of what happened."""
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=HOOKS)
@@ -192,7 +193,7 @@ def test_yoq_wrap_key_wraps_the_data_key(make_app: MakeApp) -> None:
     kms = Made("kms", yoq_wrap_key=wrap_key, yoq_unwrap_key=unwrap_key)
     app = make_app(kms, Made("none", yoq_wrap_key=lambda: None))
     assert set_secret(Api(app)) == 200
-    assert not (state_of(app).settings.data_dir / "secrets.key").exists()
+    assert not (current_settings(app).data_dir / "secrets.key").exists()
 
 
 @wrong
@@ -201,7 +202,7 @@ def test_yoq_wrap_key_that_raises(make_app: MakeApp, error: BaseException) -> No
     app = make_app(Made("kms", yoq_wrap_key=raising(error)))
     assert set_secret(Api(app)) == 503
     assert Api(app).entries(1)[0]["reason"] == "the master key cannot be used"
-    assert not (state_of(app).settings.data_dir / "secrets.key").exists()
+    assert not (current_settings(app).data_dir / "secrets.key").exists()
 
 
 def test_yoq_unwrap_key_is_asked_of_who_wrapped(make_app: MakeApp) -> None:
@@ -249,7 +250,7 @@ def test_yoq_record_operation_that_raises(make_app: MakeApp, error: BaseExceptio
     assert set_secret(api) == 200
     assert api("GET", "/v1/secrets").json == ["db"]
     assert [entry["action"] for entry in api.entries()] == ["secret_list", "secret_set"]
-    assert state_of(app).metrics.registry.get_sample_value("yoq_audit_failures_total") == 2
+    assert current_metrics(app).registry.get_sample_value("yoq_audit_failures_total") == 2
 
 
 def listeners(hook: str, error: BaseException | None) -> tuple[list[Made], list[str]]:
@@ -286,7 +287,7 @@ def test_yoq_operation_committed_that_raises(make_app: MakeApp, error: BaseExcep
     told(app)
     assert sorted(reached) == ["a", "a", "b", "b", "c", "c"]
     labels = {"plugin": "b", "hook": "yoq_operation_committed"}
-    assert state_of(app).metrics.registry.get_sample_value("yoq_hook_failures_total", labels) == 2
+    assert current_metrics(app).registry.get_sample_value("yoq_hook_failures_total", labels) == 2
 
 
 def test_yoq_operation_failed_tells_the_error(make_app: MakeApp) -> None:

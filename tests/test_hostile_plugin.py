@@ -14,7 +14,8 @@ from tests.conftest import Api, MakeApp
 from tests.plugin_kit import Made, noting
 from yoq_web import Actor, Event, Operation, Veto, db
 from yoq_web.actors import ADMIN, set_actor
-from yoq_web.state import state_of
+from yoq_web.hooks.host import current_host
+from yoq_web.metrics import current_metrics
 
 SECRET = {"name": "db", "value": "hunter2"}
 NOTIFYING = ["yoq_operation_committed", "yoq_operation_failed"]
@@ -160,10 +161,10 @@ def test_a_listener_that_does_its_worst(make_app: MakeApp, hook: str, attack: Ca
     for _ in range(2):
         assert set_secret(api) == 200
         assert api("POST", "/v1/tokens", json={"name": "local", "scopes": ["*"]}).status_code == 409
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert (len(reached), len(others)) == (2, 2)
     failures = {"plugin": "hostile", "hook": hook}
-    assert state_of(app).metrics.registry.get_sample_value("yoq_hook_failures_total", failures) == 2
+    assert current_metrics(app).registry.get_sample_value("yoq_hook_failures_total", failures) == 2
     assert api("GET", "/v1/secrets").json == ["db"]
 
 
@@ -206,7 +207,7 @@ def test_a_listener_that_hangs(make_app: MakeApp, hanging: Hanging, monkeypatch:
     assert hanging.told == []
     assert actions(api) == [("secret_set", "ok")] * 5
     hanging.released.set()
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert hanging.told == others
 
 
@@ -224,9 +225,9 @@ def test_a_flood_for_a_listener_that_hangs(
     assert len(others) == 10
     assert actions(api) == [("secret_set", "ok")] * 10
     labels = {"plugin": "hanging", "hook": "yoq_operation_committed"}
-    assert state_of(app).metrics.registry.get_sample_value("yoq_hook_failures_total", labels) == 6
+    assert current_metrics(app).registry.get_sample_value("yoq_hook_failures_total", labels) == 6
     hanging.released.set()
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert hanging.told == others[:4]
 
 

@@ -19,8 +19,8 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.plugin_kit import Made, distribution
 from tests.served import serve
 from yoq_web import Contribution, db, endpoint
+from yoq_web.hooks.host import current_host
 from yoq_web.logs import rendered
-from yoq_web.state import state_of
 
 CANARY = "canary-5b2e1d-message"
 
@@ -68,7 +68,7 @@ def test_a_hooks_message_is_not_logged(make_app: MakeApp, hook: str) -> None:
             assert api.token("secrets:read")("DELETE", "/v1/secrets/db").status_code == 403
         api.with_token("0" * 64)("GET", "/v1/audit")
         api("GET", "/v1/audit")
-        state_of(app).plugins.drain(10)
+        current_host(app).drain(10)
     assert "ValueError" in str(lines)
     assert CANARY not in str(lines)
 

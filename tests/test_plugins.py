@@ -14,9 +14,8 @@ from sqlalchemy.exc import InvalidRequestError
 
 from tests.conftest import Api, MakeApp
 from tests.plugin_kit import HARMLESS, contributing, distribution, metadata, plugins_of, refused
-from yoq_web.hooks.host import RequiredPluginMissing
+from yoq_web.hooks.host import RequiredPluginMissing, current_host
 from yoq_web.settings import REQUIRED_PLUGINS
-from yoq_web.state import state_of
 
 ROOT = Path(__file__).parent.parent
 ONE = pytest.mark.parametrize("backend", ["sqlite"])
@@ -116,7 +115,7 @@ def test_nobody_takes_the_place_of_the_audit_plugin(make_app: MakeApp, site: Pat
     distribution(site, "aaa", HARMLESS, audit="aaa")
     app = make_app(contributing("audit"))
     assert plugins_of(app)["audit"].distribution.startswith("yoq-web ")
-    assert [plugin.distribution for plugin in state_of(app).plugins.duplicates] == ["aaa 1.0", "given"]
+    assert [plugin.distribution for plugin in current_host(app).duplicates] == ["aaa 1.0", "given"]
     api = Api(app)
     assert api("GET", "/v1/secrets").status_code == 200
     assert [entry["action"] for entry in api.entries()] == ["secret_list"]
@@ -129,7 +128,7 @@ def test_nobody_takes_the_place_of_the_audit_plugin(make_app: MakeApp, site: Pat
 def test_a_bad_name(make_app: MakeApp, name: str) -> None:
     """A name that cannot be a table's prefix, a scope and a command at once is refused."""
     plugin = contributing(name)
-    host = state_of(make_app()).plugins
+    host = current_host(make_app())
     host.add(name, plugin)
     assert "a plugin's name is" in (host.plugins[name].error or "")
 
@@ -147,7 +146,7 @@ def test_names_of_which_one_begins_with_the_other(make_app: MakeApp, first: str,
 @ONE
 def test_the_same_plugin_under_two_names(make_app: MakeApp) -> None:
     """The second name is refused."""
-    host = state_of(make_app()).plugins
+    host = current_host(make_app())
     plugin = contributing("one")
     host.add("one", plugin)
     host.add("two", plugin)

@@ -19,8 +19,8 @@ from tests.outsider import Log, check_proof
 from tests.served import Served, command
 from yoq_audit.proofs.commands import check_command
 from yoq_audit.tlog.note import Signer
+from yoq_web.operations.replay import replay
 from yoq_web.policies.operations import add_policy, delete_policy
-from yoq_web.state import state
 
 COUNT = 300
 
@@ -201,7 +201,7 @@ def test_an_entry_in_the_spool_is_proved_once_it_is_stored(app: Flask, api: Api,
     behind(database_url, "DROP TRIGGER refuse")
     assert api("DELETE", "/v1/policies/x/z").status_code == 200
     with app.app_context():
-        state().recover()
+        replay()
     assert api("GET", f"/v1/audit/entries/{receipt}/proof").status_code == 200
 
 

@@ -10,7 +10,7 @@ from tests.door import Probe, acting, entries, probe_act
 from tests.plugin_kit import Made
 from tests.test_failure_policy import SET, no_audit_log
 from yoq_web import Event
-from yoq_web.state import state_of
+from yoq_web.operations.spool import current_spool
 
 
 def test_only_the_recorder_that_failed_gets_the_event_again(make_app: MakeApp, database_url: str) -> None:
@@ -64,11 +64,11 @@ def test_what_waits_for_a_plugin_that_is_gone_is_set_aside(make_app: MakeApp, tm
     mirror = Made("mirror", yoq_record_operation=record)
     Api(make_app(mirror))("POST", "/v1/secrets", json=SET)
     blocked = Api(make_app(mirror, YOQ_BLOCKED_PLUGINS="mirror"))
-    state_of(blocked.app).spool.due = True
+    current_spool(blocked.app).due = True
     blocked("GET", "/v1/secrets")
     assert blocked("GET", "/health").get_json()["spool"] == 1
     without = Api(make_app())
-    state_of(without.app).spool.due = True
+    current_spool(without.app).due = True
     without("GET", "/v1/secrets")
     assert without("GET", "/health").json == {"status": "ok"}
     assert json.loads((tmp_path / "spool.torn").read_text())["event"]["target"] == "db"
@@ -80,7 +80,7 @@ def test_a_spooled_operation_may_be_unknown_by_then(make_app: MakeApp, database_
     with no_audit_log(database_url), acting(app), probe_act.performed("b", note="why", many=("x", "y")):
         pass
     without = Api(make_app())
-    state_of(without.app).spool.due = True
+    current_spool(without.app).due = True
     without("GET", "/v1/secrets")
     entry = next(entry for entry in without.entries() if entry["action"] == "probe_act")
     assert (entry["target"], entry["details"]) == ("b", {"note": "why", "many": ["x", "y"]})

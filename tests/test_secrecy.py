@@ -12,11 +12,13 @@ from tests.conftest import Api, MakeApp
 from tests.door import Probe, acting, behind
 from tests.served import Served, command, serve
 from yoq_web import Operation
+from yoq_web.hooks.host import current_host
+from yoq_web.operations.operation import current_operations
 from yoq_web.secrets.keys.encryption import Cipher
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import set_secret
 from yoq_web.secrets.schemas import SecretIn
-from yoq_web.state import state_of
+from yoq_web.settings import current_settings
 from yoq_web.tokens.schemas import TokenCreated
 
 VALUE = "canary-7f3a9c-value"
@@ -162,7 +164,7 @@ def test_no_value_is_readable_over_http(api: Api) -> None:
 
 def test_reprs_hold_no_secret(app: Flask) -> None:
     """What a traceback, a debugger or a careless log line would show of our objects has no value or token in it."""
-    settings = state_of(app).settings
+    settings = current_settings(app)
     assert settings.api_token
     cipher = Cipher(b"k" * 32)
     nonce, ciphertext = cipher.encrypt("db", VALUE)
@@ -170,7 +172,7 @@ def test_reprs_hold_no_secret(app: Flask) -> None:
     created = TokenCreated(name="ci", scopes=["*"], token=ADMIN_TOKEN, expires_at=None)
     shown = [
         settings,
-        state_of(app),
+        app.extensions,
         app.config,
         cipher,
         row,
@@ -187,14 +189,14 @@ def test_events_hold_no_secret(make_app: MakeApp) -> None:
     app = make_app(probe)
     with acting(app):
         set_secret("db", VALUE)
-        state_of(app).plugins.drain(10)
+        current_host(app).drain(10)
     assert len(probe.asked) == len(probe.committed) == 1
     assert VALUE not in repr(probe.asked) + repr(probe.committed)
 
 
 def test_an_operation_declares_no_value(app: Flask) -> None:
     """No operation of secrets declares a detail at all, so that none can be recorded by mistake."""
-    operations: dict[str, Operation] = state_of(app).registry.operations
+    operations: dict[str, Operation] = current_operations(app)
     of_secrets = [operation for name, operation in operations.items() if name.startswith("secret_")]
     assert len(of_secrets) == 5
     assert all(operation.details == () for operation in of_secrets)

@@ -16,7 +16,7 @@ from tests.conftest import Api, MakeApp
 from tests.postgres import Postgres
 from yoq_web import Contribution, create_app, db, hookimpl
 from yoq_web.http.endpoints import declaration_of
-from yoq_web.version import VERSION
+from yoq_web.settings import VERSION
 
 
 class Broken:

@@ -2,56 +2,95 @@
 
 from __future__ import annotations
 
-from yoq_web.actors import Actor, current_actor
-from yoq_web.commands.group import CommandGroup, Failure, as_json, checked, named, print_json, print_table
+from yoq_web import files
+from yoq_web.actors import Actor, act_as_system, current_actor
+from yoq_web.app import create_app
+from yoq_web.app_local import AppLocal
+from yoq_web.commands.command import Command, act_ready, command
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, checked, named, print_json, print_table, printable
 from yoq_web.commands.progress import Progress
-from yoq_web.contributions.keeper import Choice, Keeper
-from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
-from yoq_web.database.session import Model, db, metadata
-from yoq_web.hooks.host import describe_actor
-from yoq_web.hookspecs import Rejected, Veto, hookimpl
+from yoq_web.database.session import Model, db, hurry, metadata, unit_of_work, upsert
+from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
+from yoq_web.hooks.host import describe_actor, hookimpl
+from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.jsontext import dumps
-from yoq_web.names import Name
-from yoq_web.operations.door import Event, Operation
+from yoq_web.logs import rendered
+from yoq_web.names import Name, plain_text, storable
+from yoq_web.operations.event import Event, Outcome
+from yoq_web.operations.intents import current_intents
+from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.replay import spooled
-from yoq_web.problems import Denied, NotFound, Problem
+from yoq_web.operations.spool import current_spool
+from yoq_web.problems import Denied, NotFound, Problem, of_database
+from yoq_web.scopes import JOINING
+from yoq_web.server import current_shutdown
+from yoq_web.settings import VERSION, Setting, Settings, SettingsError, current_settings
 
 __all__ = [
+    "HOOK_ERRORS",
+    "JOINING",
+    "VERSION",
     "Actor",
+    "AppLocal",
+    "Authenticator",
     "Choice",
+    "Command",
     "CommandGroup",
     "Contribution",
     "Denied",
     "Event",
     "Failure",
     "Keeper",
+    "Mark",
     "Model",
     "Name",
     "NotFound",
     "Operation",
+    "Outcome",
     "Problem",
     "Progress",
     "Rejected",
     "Resource",
+    "Setting",
+    "Settings",
+    "SettingsError",
     "Status",
     "Veto",
+    "act_as_system",
+    "act_ready",
     "as_json",
+    "authenticate",
     "checked",
+    "command",
     "create_app",
     "current_actor",
+    "current_intents",
+    "current_operations",
+    "current_settings",
+    "current_shutdown",
+    "current_spool",
     "db",
     "describe_actor",
     "dumps",
     "endpoint",
+    "files",
     "hookimpl",
+    "hurry",
     "metadata",
     "named",
+    "of_database",
+    "plain_text",
     "print_json",
     "print_table",
+    "printable",
+    "rendered",
     "spooled",
+    "storable",
+    "unit_of_work",
+    "upsert",
 ]
-
-
-from yoq_web.app import create_app

@@ -88,7 +88,7 @@ def set_actor(actor: Actor) -> None:
 
 
 @contextmanager
-def as_system() -> Iterator[None]:
+def act_as_system() -> Iterator[None]:
     """Act as nobody in particular for a while: what happens by itself is nobody's deed."""
     # A pulse has no actor at all.
     before = g.get("yoq_actor")

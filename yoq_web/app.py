@@ -3,58 +3,73 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import agents, apps, backup, files, logs, policies, problems, secrets, server, service, tokens
-from yoq_web.backup.commands import restore_command
-from yoq_web.commands import db, plugins
-from yoq_web.contributions.registry import Contribution, Registry, reach
+from yoq_web import agents, apps, backup, hookspecs, logs, policies, problems, secrets, server, service, tokens
+from yoq_web.commands import db as db_commands
+from yoq_web.commands import plugins as plugin_commands
+from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.registry import Registry, current_registry, reach
 from yoq_web.database import migrations, session
-from yoq_web.hooks.host import PluginHost, described, plugin_name
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.host import PluginHost, current_host, described, plugin_name
+from yoq_web.hooks.periodic import current_tasks
 from yoq_web.http import guard
+from yoq_web.http.authentication import current_authenticators
 from yoq_web.http.endpoints import MAX_BODY
-from yoq_web.http.login_throttle import Attempts
+from yoq_web.http.guard import current_public_routes
 from yoq_web.http.rules import QuickRule
 from yoq_web.jsontext import CompactProvider
-from yoq_web.metrics import Metrics
-from yoq_web.operations import replay
-from yoq_web.operations.intents import Intents
-from yoq_web.operations.spool import Spool
-from yoq_web.settings import REQUIRED_PLUGINS, Settings
-from yoq_web.state import State, state_of
+from yoq_web.operations.operation import current_operations
+from yoq_web.scopes import current_vocabulary
+from yoq_web.settings import REQUIRED_PLUGINS, Settings, current_settings
 
 log = get_logger("yoq_web")
 
-DOMAINS = {
-    "secrets": secrets,
-    "policies": policies,
-    "tokens": tokens,
-    "agents": agents,
-    "apps": apps,
-    "backup": backup,
-    "service": service,
+
+def core_contribution() -> Contribution:
+    """Return the commands that belong to no domain."""
+    return Contribution(commands=(plugin_commands.group, db_commands.group, server.serve_command))
+
+
+DOMAINS: dict[str, Callable[[], Contribution]] = {
+    "core": core_contribution,
+    "secrets": secrets.contribution,
+    "policies": policies.contribution,
+    "tokens": tokens.contribution,
+    "agents": agents.contribution,
+    "apps": apps.contribution,
+    "backup": backup.contribution,
+    "service": service.contribution,
 }
-"""The core's own domains; each has a contribution of the same shape as a plugin's, and may have a `pulse()`."""
+"""The core's own domains: what each contributes has the same shape as a plugin's."""
 
 CHANGED_APP = "it changed the application itself; what a plugin adds is data that yoq_contribute returns"
 
 
 def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object] = ()) -> Flask:
-    """Build the application.
+    """Build the application, and make its data directory.
 
     `config` holds settings under their YOQ_* names, which win over the environment, and Flask's own. `plugins` are
     plugin objects beside the installed ones. Raises SettingsError or RequiredPluginMissing if it cannot be built; any
     other plugin that fails is refused, logged and listed, and the application is built without it.
     """
+    settings = Settings.load(config or {})
+    session.make_files(settings)
+    return build_app(settings, config or {}, plugins)
+
+
+def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[object] = ()) -> Flask:
+    """Build the application from these settings, as create_app() does, without touching the disk."""
     given = tuple(plugins)
     refused: dict[str, str] = {}
     while True:
-        app, failed = _build(config or {}, given, refused)
+        app, failed = _build(settings, config, given, refused)
         failed = failed or _ready(app)
         if not failed:
             _warn(app)
@@ -66,44 +81,39 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
 
 def _warn(app: Flask) -> None:
     """Tell of settings that have no effect: once, not again in each of a server's workers."""
-    here = state_of(app)
     if multiprocessing.parent_process() is None:
-        for mistake in here.settings.mistaken(here.plugins.plugins):
+        declared = current_registry(app).settings
+        for mistake in current_settings(app).list_mistakes(declared, current_host(app).plugins):
             log.warning("a setting has no effect", reason=mistake)
 
 
 def _build(
-    config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]
+    settings: Settings, config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]
 ) -> tuple[Flask, dict[str, str]]:
-    """An application, and the plugins that spoilt it, with the reason: it must be built again without them."""
+    """Build an application; also return the plugins that spoilt it, with the reason: it must be built without them."""
     logs.configure()
-    settings = Settings.load(config)
-    files.make_data_dir(settings.data_dir)
     app = _flask(config)
-    host = PluginHost(app, REQUIRED_PLUGINS, settings.blocked_plugins, refused)
+    host = PluginHost(app, hookspecs, required=REQUIRED_PLUGINS, blocked=settings.blocked_plugins, refused=refused)
     registry = Registry()
-    app.extensions["yoq"] = State(
-        settings=settings,
-        metrics=Metrics(),
-        attempts=Attempts(),
-        plugins=host,
-        registry=registry,
-        spool=Spool(settings.data_dir),
-        intents=Intents(settings.data_dir),
-        recover=replay.replay,
-        pulses={name: domain.pulse for name, domain in DOMAINS.items() if hasattr(domain, "pulse")},
-    )
+    current_settings.put(app, settings)
+    current_host.put(app, host)
+    current_registry.put(app, registry)
+    current_operations.put(app, registry.operations)
+    current_vocabulary.put(app, registry.vocabulary)
+    current_public_routes.put(app, registry.public_routes)
     session.init_app(app, settings)
     migrations.init_app(app)
     problems.init_app(app)
     with app.app_context():
-        for name, domain in DOMAINS.items():
-            registry.add(name, domain.contribution(), core=True)
+        for name, contribute in DOMAINS.items():
+            registry.add(name, contribute(), core=True)
         host.discover()
         for plugin in plugins:
             host.add(plugin_name(plugin), plugin)
         host.require()
         failed = _collect(app, host, registry) or _mount(app, host, registry)
+    for setting in registry.settings if settings.error is None else ():
+        settings[setting]  # one of no use stops the start, as any other
     guard.init_app(app)
     return app, failed
 
@@ -143,18 +153,23 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]
 def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
     """Mount what was contributed; returns the plugins whose blueprints cannot be mounted after all."""
     failed: dict[str, str] = {}
-    for command in (plugins.group, db.group, server.serve_command, restore_command):
-        app.cli.add_command(command)
     for owner, contribution in registry.contributions.items():
         try:
             for blueprint in contribution.blueprints:
                 app.register_blueprint(blueprint)
-            for group in contribution.commands:
-                app.cli.add_command(group)
+            for command in contribution.commands:
+                app.cli.add_command(command)
         except HOOK_ERRORS as error:
             if owner not in host.plugins:
                 raise
             failed[owner] = described(error)
+        if contribution.migrations is not None:
+            migrations.current_lineages(app).append(migrations.Lineage(owner, Path(contribution.migrations)))
+        current_tasks(app).extend((owner, task) for task in contribution.periodic)
+    # Plugins' authenticators are asked before the core's, so that one of them can reject a token that is still good.
+    for owner in (*host.plugins, *DOMAINS):
+        for authenticator in registry.authenticators(owner):
+            current_authenticators(app).append((owner, authenticator))
     return failed
 
 
@@ -165,7 +180,7 @@ def _shape(app: Flask) -> tuple[object, ...]:
 
 def _ready(app: Flask) -> dict[str, str]:
     """Tell every plugin that the app is ready; returns those that failed, with the reason."""
-    host = state_of(app).plugins
+    host = current_host(app)
     failed: dict[str, str] = {}
     with app.app_context():
         for tell in host.implementations("yoq_ready"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import entry_points
 from typing import Any
 
 import click
@@ -11,32 +10,26 @@ from flask import Flask
 from flask.cli import FlaskGroup
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.app import create_app
-from yoq_web.commands.group import told
-from yoq_web.hooks.host import GROUP, RequiredPluginMissing
-from yoq_web.hooks.notifier import HOOK_ERRORS
-from yoq_web.settings import SettingsError
+from yoq_web.app import build_app
+from yoq_web.commands.output import explain
+from yoq_web.hooks.host import RequiredPluginMissing
+from yoq_web.settings import Settings, SettingsError
 
 
 def make_app() -> Flask:
-    """The application for a command. What the operator can mend ends the command with one line."""
+    """Build the application for a command. What the operator can mend ends the command with one line.
+
+    With settings that cannot be used there is still help, and what is offline: others say so when they are run.
+    """
     try:
-        return create_app()
+        settings = Settings.load({})
+    except SettingsError as error:
+        settings = Settings.unusable(error)
+    try:
+        return build_app(settings, {})
     except (SettingsError, RequiredPluginMissing) as error:
         click.echo(str(error), err=True)
         sys.exit(1)
-
-
-def offline_command(plugin: str, name: str) -> click.Command | None:
-    """What the module of a plugin has as OFFLINE_COMMANDS[name]: a command without settings, data or a database."""
-    for point in entry_points(group=GROUP, name=plugin):
-        try:
-            found = getattr(point.load(), "OFFLINE_COMMANDS", {}).get(name)
-        except HOOK_ERRORS:
-            continue  # the application, built next, refuses the plugin and says why
-        if isinstance(found, click.Command):
-            return found
-    return None
 
 
 class Root(FlaskGroup):
@@ -55,19 +48,12 @@ class Root(FlaskGroup):
             sys.exit(1)
         except SQLAlchemyError as error:
             # Also from commands that are in no CommandGroup. What remains is a defect of ours or a plugin's.
-            failure = told(error)
+            failure = explain(error)
             if failure is None:
                 raise
             failure.show()
             sys.exit(1)
         sys.exit(result if isinstance(result, int) else 0)
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that was named; no application is built for one that a plugin declares offline."""
-        command = offline_command(*args[:2]) if len(args) > 1 else None
-        return (" ".join(args[:2]), command, args[2:]) if command else super().resolve_command(ctx, args)
 
     def _load_plugin_commands(self) -> None:
         """Load none of the commands that distributions add to every Flask program: they would win over ours."""

@@ -7,27 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pluggy
+from yoq_web.hooks.host import hookspec
 
 if TYPE_CHECKING:
     from flask import Flask, Request
     from sqlalchemy.orm import Session
 
     from yoq_web.actors import Actor
-    from yoq_web.contributions.registry import Contribution
-    from yoq_web.operations.door import Event
-
-hookspec = pluggy.HookspecMarker("yoq_web")
-hookimpl = pluggy.HookimplMarker("yoq_web")
-"""Marks a function of a plugin as the implementation of the hook whose name it bears."""
-
-
-class Rejected(Exception):
-    """Raised by an implementation of yoq_authenticate: these credentials are bad, nobody else need look at them."""
-
-
-class Veto(Exception):
-    """Raised by an implementation of yoq_before_operation: the operation must not happen. The text is told and kept."""
+    from yoq_web.contributions.contribution import Contribution
+    from yoq_web.operations.event import Event
 
 
 @hookspec

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from yoq_web.app_local import AppLocal
+
 
 class Metrics:
     """One application's counters, in a registry of their own."""
@@ -25,3 +27,6 @@ class Metrics:
 
     def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
+
+
+current_metrics: AppLocal[Metrics] = AppLocal("metrics", lambda _app: Metrics())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from yoq_web.app_local import AppLocal
 
 ANYTHING = "*"
 """The administrator's scope."""
@@ -48,8 +51,34 @@ def grants(held: Iterable[str], required: str) -> bool:
     return not covering.isdisjoint(held)
 
 
-def vocabulary(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
-    """Every scope that a token may be given: three for each resource, and those that operations and routes declare."""
-    words = {ANYTHING, "cluster:admin", *declared}
-    words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))
-    return tuple(sorted(words - {JOINING}))
+@dataclass
+class Vocabulary:
+    """The scopes of one application: its resources, yoq's and one for each plugin, and what is declared beyond them."""
+
+    plugins: list[str] = field(default_factory=list)
+    declared: set[str] = field(default_factory=set)
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Every resource that a scope may name."""
+        return (*RESOURCES, *self.plugins)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every scope that a token may be given."""
+        return self._words_of(self.resources, self.declared)
+
+    @property
+    def core_words(self) -> tuple[str, ...]:
+        """Those that are no plugin's."""
+        return self._words_of(RESOURCES, {word for word in self.declared if word.partition(":")[0] not in self.plugins})
+
+    @staticmethod
+    def _words_of(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
+        """Three for each resource, and those that operations and routes declare."""
+        words = {ANYTHING, "cluster:admin", *declared}
+        words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))
+        return tuple(sorted(words - {JOINING}))
+
+
+current_vocabulary: AppLocal[Vocabulary] = AppLocal("vocabulary", lambda _app: Vocabulary())

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import click
 from flask import Flask
 from flask.cli import ScriptInfo
 
-from yoq_web.commands.group import Failure
+from yoq_web.app_local import AppLocal
+from yoq_web.commands.output import Failure
 from yoq_web.database import locks
 from yoq_web.database.migrations import prepare_database, standings
-from yoq_web.database.session import db
+from yoq_web.database.session import db, make_files
 from yoq_web.problems import Problem
-from yoq_web.settings import SettingsError
-from yoq_web.state import state_of
+from yoq_web.settings import VERSION, SettingsError, current_settings
 from yoq_web.tokens.admin import FILE, admin_token, is_new
-from yoq_web.version import VERSION
 
 THREADS = 64
 """Requests served at once by one process; on SQLite one process with threads beats several processes."""
@@ -27,6 +27,9 @@ HEAD_SECONDS = 5
 GRACE_SECONDS = 20
 """How long requests may take to finish after SIGTERM; then the process ends without them."""
 
+current_shutdown: AppLocal[threading.Event] = AppLocal("shutdown", lambda _app: threading.Event())
+"""Set when the serving process was told to end: answers that go on and on should come to theirs."""
+
 
 @click.command("serve")
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on; loopback unless told.")
@@ -36,8 +39,9 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     """Serve the HTTP API. The first start makes the database ready and shows the admin token, this once."""
     app = ctx.ensure_object(ScriptInfo).load_app()
     try:
+        make_files(current_settings(app))
         _check_free(host, port)
-        locks.hold(state_of(app).settings)
+        locks.hold(current_settings(app))
         prepare_database(app)
         _introduce(app, host, port)
     except Problem as problem:
@@ -83,7 +87,7 @@ def _check_free(host: str, port: int) -> None:
 
 
 def _introduce(app: Flask, host: str, port: int) -> None:
-    settings = state_of(app).settings
+    settings = current_settings(app)
     first = is_new(settings)
     token = admin_token(settings)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

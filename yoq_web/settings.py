@@ -1,6 +1,7 @@
-"""Settings: read once at start-up from YOQ_* environment variables and the config given to create_app().
+"""Settings: one table, a row a setting, read once at start-up.
 
-The README's table lists every variable; tests/test_readme.py compares the two.
+They come from YOQ_* environment variables and from the config given to create_app(), which wins. A plugin declares its
+own with the same class: see Setting.
 """
 
 from __future__ import annotations
@@ -9,33 +10,22 @@ import ipaddress
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
 
 import platformdirs
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
+from yoq_web.app_local import AppLocal
+
+VERSION = version("yoq-web")
+"""The version of the software, as installed."""
+
 REQUIRED_PLUGINS = ("audit",)
 """Plugins without which the application refuses to start: an unaudited admin API is a defect."""
-
-VARIABLES = (
-    "YOQ_DATA_DIR",
-    "YOQ_DATABASE_URL",
-    "YOQ_API_TOKEN",
-    "YOQ_JOIN_TOKEN",
-    "YOQ_AGENT_TIMEOUT",
-    "YOQ_MASTER_KEY",
-    "YOQ_NODE",
-    "YOQ_TRUSTED_PROXIES",
-    "YOQ_BLOCKED_PLUGINS",
-    "YOQ_AUDIT_FAILURE",
-    "YOQ_LOG_ORIGIN",
-    "YOQ_AUDIT_RETENTION",
-)
-"""Every variable there is; beside them a plugin may read those that begin with YOQ_ and its name."""
 
 TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
 """How a bearer token looks: 32 random bytes as lower-case hex."""
@@ -45,76 +35,60 @@ JOIN_TOKEN_FORM = re.compile(r"[0-9A-Za-z._~+/=-]{16,256}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+T = TypeVar("T")
+
 
 class SettingsError(Exception):
     """A setting or a file in the data directory cannot be used; the message names it and says what to do."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """What the operator chose. Built by `load()`; never changes while the application lives."""
+class Setting(Generic[T]):
+    """One setting: its environment variable, how its text is read, what it is if not given, and what it means.
 
-    data_dir: Path
-    database_url: str = field(repr=False)
-    node: str
-    api_token: str | None = field(default=None, repr=False)
-    master_key: bytes | None = field(default=None, repr=False)
-    join_token: str | None = field(default=None, repr=False)
-    """What agents authenticate with; without it none can."""
-    agent_timeout: int = 30
-    """Seconds of silence after which an agent is offline."""
-    blocked_plugins: frozenset[str] = frozenset()
-    trusted_proxies: tuple[Network, ...] = ()
-    audit_failure: Literal["spool", "refuse"] = "spool"
-    log_origin: str
-    audit_retention: str | None = None
-    given: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Every YOQ_* variable, for plugins' own settings."""
+    `parse` raises SettingsError for a text of no use. `default` computes the value if none is given; `shown` says it in
+    words. A plugin declares one as `COLOUR = Setting("YOQ_NOTICES_COLOUR", …)`, contributes it with
+    `Contribution(settings=(COLOUR,))`, and reads it with `current_settings()[COLOUR]`.
+    """
 
-    @property
-    def on_sqlite(self) -> bool:
-        """Whether the database is SQLite, which a first start makes ready by itself."""
-        return self.database_url.startswith("sqlite")
+    def __init__(
+        self,
+        variable: str,
+        help: str,  # noqa: A002 - click's word
+        parse: Callable[[str], T],
+        default: Callable[[Settings], T],
+        shown: str,
+    ) -> None:
+        self.variable = variable
+        self.help = help
+        self.parse = parse
+        self.default = default
+        self.shown = shown
 
-    def mistaken(self, plugins: Iterable[str]) -> list[str]:
-        """What is wrong with the settings although they can be used, given the names of the installed plugins."""
-        names = set(plugins)
-        own = tuple(f"YOQ_{name.upper()}_" for name in names)
-        unknown = [name for name in self.given if name not in VARIABLES and not name.startswith(own)]
-        found = [f"there is no setting {name}" for name in sorted(unknown)]
-        absent = sorted(self.blocked_plugins - names)
-        return found + [f"YOQ_BLOCKED_PLUGINS names {name!r}, which is not installed" for name in absent]
+    @overload
+    def __get__(self, settings: None, owner: type[Settings]) -> Self: ...
 
-    @classmethod
-    def load(cls, config: Mapping[str, Any]) -> Settings:
-        """Read the settings; `config` wins over the environment. Raises SettingsError for a value of no use."""
-        given = {name: value for name, value in os.environ.items() if name.startswith("YOQ_") and value}
-        given.update({name: str(value) for name, value in config.items() if name.startswith("YOQ_")})
-        data_dir = Path(given.get("YOQ_DATA_DIR") or platformdirs.user_data_path("yoq-web")).expanduser().absolute()
-        token = given.get("YOQ_API_TOKEN")
-        if token is not None and not TOKEN_FORM.fullmatch(token):
-            raise SettingsError(
-                "YOQ_API_TOKEN must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)"
-            )
-        node = _node(given.get("YOQ_NODE") or socket.gethostname())
-        return cls(
-            data_dir=data_dir,
-            database_url=_database_url(given.get("YOQ_DATABASE_URL") or f"sqlite:///{data_dir / 'yoq.db'}"),
-            node=node,
-            api_token=token,
-            master_key=_master_key(given.get("YOQ_MASTER_KEY")),
-            join_token=_join_token(given.get("YOQ_JOIN_TOKEN"), token),
-            agent_timeout=_agent_timeout(given.get("YOQ_AGENT_TIMEOUT", "30")),
-            blocked_plugins=frozenset(_words(given.get("YOQ_BLOCKED_PLUGINS", ""))),
-            trusted_proxies=tuple(_network(word) for word in _words(given.get("YOQ_TRUSTED_PROXIES", ""))),
-            audit_failure=_audit_failure(given.get("YOQ_AUDIT_FAILURE", "spool")),
-            audit_retention=_audit_retention(given.get("YOQ_AUDIT_RETENTION")),
-            log_origin=_log_origin(given.get("YOQ_LOG_ORIGIN") or f"yoq-web/{node}"),
-            given=given,
-        )
+    @overload
+    def __get__(self, settings: Settings, owner: type[Settings]) -> T: ...
+
+    def __get__(self, settings: Settings | None, owner: type[Settings]) -> Self | T:
+        return self if settings is None else settings[self]
 
 
-def _database_url(url: str) -> str:
+def _parse_path(text: str) -> Path:
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError:  # a user whom the system does not know, as in many containers
+        raise SettingsError("this user has no home directory; set YOQ_DATA_DIR to an absolute path") from None
+
+
+def _user_data_dir() -> Path:
+    folder = platformdirs.user_data_path("yoq-web")
+    if not folder.is_absolute():  # as above
+        raise SettingsError("this user has no home directory; set YOQ_DATA_DIR")
+    return folder
+
+
+def _parse_database_url(url: str) -> str:
     if not url.startswith(("sqlite:///", "postgresql+psycopg://")):
         raise SettingsError("YOQ_DATABASE_URL must begin with sqlite:/// or postgresql+psycopg://")
     try:
@@ -126,58 +100,179 @@ def _database_url(url: str) -> str:
     return url
 
 
-def _master_key(text: str | None) -> bytes | None:
-    if text is not None and not TOKEN_FORM.fullmatch(text):
-        raise SettingsError("YOQ_MASTER_KEY must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)")
-    return None if text is None else bytes.fromhex(text)
+def _parse_hex(variable: str, text: str) -> str:
+    if not TOKEN_FORM.fullmatch(text):
+        raise SettingsError(f"{variable} must be 64 lower-case hexadecimal characters (try: openssl rand -hex 32)")
+    return text
 
 
-def _node(name: str) -> str:
+def _parse_node(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", name):
         raise SettingsError("YOQ_NODE must be 1 to 64 letters, digits, dots, dashes or underscores")
     return name
 
 
-def _join_token(text: str | None, api_token: str | None) -> str | None:
-    if text is not None and not JOIN_TOKEN_FORM.fullmatch(text):
+def _parse_join_token(text: str) -> str:
+    if not JOIN_TOKEN_FORM.fullmatch(text):
         raise SettingsError(
             "YOQ_JOIN_TOKEN must be 16 to 256 letters, digits and . _ ~ + / = - (try: openssl rand -hex 32)"
         )
-    if text is not None and text == api_token:
-        raise SettingsError("YOQ_JOIN_TOKEN must differ from YOQ_API_TOKEN: every agent knows it")
     return text
 
 
-def _agent_timeout(text: str) -> int:
+def _parse_agent_timeout(text: str) -> int:
     if not re.fullmatch(r"[1-9][0-9]{0,4}", text):
         raise SettingsError("YOQ_AGENT_TIMEOUT must be a number of seconds, 1 to 99999")
     return int(text)
 
 
-def _audit_failure(word: str) -> Literal["spool", "refuse"]:
+def _parse_audit_failure(word: str) -> Literal["spool", "refuse"]:
     if word not in ("spool", "refuse"):
         raise SettingsError("YOQ_AUDIT_FAILURE must be spool or refuse")
     return cast("Literal['spool', 'refuse']", word)
 
 
-def _audit_retention(age: str | None) -> str | None:
-    if age is not None and not re.fullmatch(r"[1-9][0-9]{0,5}[hdw]", age, re.ASCII):
-        raise SettingsError("YOQ_AUDIT_RETENTION must be a number and h, d or w, like 400d")
-    return age
+def _parse_words(text: str) -> frozenset[str]:
+    return frozenset(_split(text))
 
 
-def _log_origin(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9._/-]{1,128}", name):
-        raise SettingsError("YOQ_LOG_ORIGIN must be 1 to 128 letters, digits, dots, dashes, underscores or slashes")
-    return name
-
-
-def _words(text: str) -> list[str]:
+def _split(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
-def _network(word: str) -> Network:
+def _parse_networks(text: str) -> tuple[Network, ...]:
+    return tuple(_parse_network(word) for word in _split(text))
+
+
+def _parse_network(word: str) -> Network:
     try:
         return ipaddress.ip_network(word, strict=False)
     except ValueError:
         raise SettingsError(f"YOQ_TRUSTED_PROXIES: {word!r} is not an IP address or network") from None
+
+
+class Settings:
+    """What the operator chose. Built by `load()`; never changes while the application lives."""
+
+    data_dir = Setting[Path](
+        "YOQ_DATA_DIR",
+        "database, keys, the admin token and the spool",
+        _parse_path,
+        lambda _settings: _user_data_dir(),
+        "the user's data directory",
+    )
+    database_url = Setting[str](
+        "YOQ_DATABASE_URL",
+        "`sqlite:///…` or `postgresql+psycopg://…`",
+        _parse_database_url,
+        lambda settings: _parse_database_url(f"sqlite:///{settings.data_dir / 'yoq.db'}"),
+        "`yoq.db` in the data directory",
+    )
+    api_token = Setting[str | None](
+        "YOQ_API_TOKEN",
+        "the admin token, 64 lower-case hex characters",
+        lambda text: _parse_hex("YOQ_API_TOKEN", text),
+        lambda _settings: None,
+        "the file `api_token`, made at the first start",
+    )
+    join_token = Setting[str | None](
+        "YOQ_JOIN_TOKEN",
+        "what agents authenticate with, all with the same: 16 to 256 characters, like `openssl rand -hex 32`",
+        _parse_join_token,
+        lambda _settings: None,
+        "none: no agent can join",
+    )
+    agent_timeout = Setting[int](
+        "YOQ_AGENT_TIMEOUT",
+        "seconds of silence after which an agent is offline",
+        _parse_agent_timeout,
+        lambda _settings: 30,
+        "`30`",
+    )
+    master_key = Setting[bytes | None](
+        "YOQ_MASTER_KEY",
+        "the master key of the secrets, 64 lower-case hex characters, instead of a file",
+        lambda text: bytes.fromhex(_parse_hex("YOQ_MASTER_KEY", text)),
+        lambda _settings: None,
+        "the file `secrets.key`, made at the first use",
+    )
+    node = Setting[str](
+        "YOQ_NODE",
+        "this machine's name in the trail",
+        _parse_node,
+        lambda _settings: _parse_node(socket.gethostname()),
+        "its host name",
+    )
+    trusted_proxies = Setting[tuple[Network, ...]](
+        "YOQ_TRUSTED_PROXIES",
+        "addresses or networks whose `X-Forwarded-For` is believed",
+        _parse_networks,
+        lambda _settings: (),
+        "none",
+    )
+    blocked_plugins = Setting[frozenset[str]](
+        "YOQ_BLOCKED_PLUGINS", "names of plugins not to load", _parse_words, lambda _settings: frozenset(), "none"
+    )
+    audit_failure = Setting[Literal["spool", "refuse"]](
+        "YOQ_AUDIT_FAILURE",
+        "what to do when an operation cannot be recorded: `spool` its record, or `refuse` it",
+        _parse_audit_failure,
+        lambda _settings: "spool",
+        "`spool`",
+    )
+
+    def __init__(self, given: Mapping[str, str]) -> None:
+        """Keep the texts that are given, by their variables; each is read when it is first asked for."""
+        self._given = dict(given)
+        self._values: dict[Setting[Any], Any] = {}
+        self.error: SettingsError | None = None
+        """Why nothing but what is offline can be done with these."""
+
+    def __getitem__(self, setting: Setting[T]) -> T:
+        """Return a setting's value. Raises SettingsError for a text of no use."""
+        if setting not in self._values:
+            text = self._given.get(setting.variable)
+            self._values[setting] = setting.default(self) if text is None else setting.parse(text)
+        return cast("T", self._values[setting])
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether the database is SQLite, which a first start makes ready by itself."""
+        return self.database_url.startswith("sqlite")
+
+    def list_mistakes(self, declared: Iterable[Setting[Any]], plugins: Iterable[str]) -> list[str]:
+        """Say what is wrong although it can be used, given the plugins' settings and the names of those installed."""
+        names = set(plugins)
+        own = tuple(f"YOQ_{name.upper()}_" for name in names)
+        known = {setting.variable for setting in (*TABLE, *declared)}
+        unknown = [name for name in self._given if name not in known and not name.startswith(own)]
+        found = [f"there is no setting {name}" for name in sorted(unknown)]
+        absent = sorted(self.blocked_plugins - names)
+        return found + [f"YOQ_BLOCKED_PLUGINS names {name!r}, which is not installed" for name in absent]
+
+    @classmethod
+    def unusable(cls, error: SettingsError) -> Settings:
+        """Return settings with which an application can be built for its help and its offline commands alone."""
+        blocked = os.environ.get("YOQ_BLOCKED_PLUGINS")
+        given = {"YOQ_DATABASE_URL": "sqlite:////dev/null"} | ({"YOQ_BLOCKED_PLUGINS": blocked} if blocked else {})
+        settings = cls(given)
+        settings.error = error
+        return settings
+
+    @classmethod
+    def load(cls, config: Mapping[str, Any]) -> Settings:
+        """Read the settings; `config` wins over the environment. Raises SettingsError for a value of no use."""
+        given = {name: value for name, value in os.environ.items() if name.startswith("YOQ_") and value}
+        given.update({name: str(value) for name, value in config.items() if name.startswith("YOQ_")})
+        settings = cls(given)
+        for setting in TABLE:
+            settings[setting]
+        if settings.join_token is not None and settings.join_token == settings.api_token:
+            raise SettingsError("YOQ_JOIN_TOKEN must differ from YOQ_API_TOKEN: every agent knows it")
+        return settings
+
+
+TABLE: tuple[Setting[Any], ...] = tuple(row for row in vars(Settings).values() if isinstance(row, Setting))
+"""The core's settings, in the order in which they are listed."""
+
+current_settings: AppLocal[Settings] = AppLocal("settings")

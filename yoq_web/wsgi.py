@@ -16,8 +16,12 @@ from structlog.stdlib import get_logger
 from yoq_web.app import create_app
 from yoq_web.database import locks
 from yoq_web.hooks import periodic
+from yoq_web.http.login_throttle import current_throttle
 from yoq_web.operations import external, replay
-from yoq_web.state import state_of
+from yoq_web.operations.replay import current_replayer
+from yoq_web.operations.spool import current_spool
+from yoq_web.server import current_shutdown
+from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
@@ -32,7 +36,7 @@ def application() -> Flask:
     """Build the application and start its background work; a WSGI server calls this once in each of its processes."""
     app = create_app()
     # For the life of the process: a restore sees it.
-    locks.hold(state_of(app).settings)
+    locks.hold(current_settings(app))
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_die_with, args=(app, parent), name="parent", daemon=True).start()
@@ -45,7 +49,7 @@ def application() -> Flask:
 def _die_with(app: Flask, parent: multiprocessing.process.BaseProcess) -> None:
     # A killed server must not leave a worker that goes on answering on its port.
     parent.join()
-    if state_of(app).spool.held:
+    if current_spool(app).held:
         last = threading.Thread(target=_finish, args=(app,), name="finish", daemon=True)
         last.start()
         last.join(LAST_SECONDS)
@@ -53,7 +57,7 @@ def _die_with(app: Flask, parent: multiprocessing.process.BaseProcess) -> None:
 
 
 def _watch_signals(app: Flask) -> None:
-    """Say in the state that the process is about to end. The server's own handlers of the signals stay in place."""
+    """Note that the process is about to end. The server's own handlers of the signals stay in place."""
     received, sent = os.pipe()
     os.set_blocking(sent, False)
     with suppress(ValueError):  # not on the main thread: then it is not a server's process that signals end
@@ -64,20 +68,19 @@ def _watch_signals(app: Flask) -> None:
 def _await_signal(app: Flask, received: int) -> None:
     while not {signal.SIGTERM, signal.SIGINT} & set(os.read(received, 64)):
         pass
-    state_of(app).stopping.set()
+    current_shutdown(app).set()
 
 
 def _pulse(app: Flask) -> None:
     wake = threading.Event()
-    # Requests do not wait for a replay.
-    state_of(app).recover = wake.set
+    current_replayer.put(app, wake.set)
     while True:
         try:
             with app.app_context():
-                state_of(app).attempts.flush()
+                current_throttle(app).flush()
                 replay.replay()
                 external.sweep()
-            periodic.beat(app)
+            periodic.run_periodic_tasks(app)
         except Exception as error:
             # The next beat may succeed; ending the thread would silence it for good.
             log.exception("background work failed", error=type(error).__name__)
@@ -88,5 +91,5 @@ def _pulse(app: Flask) -> None:
 def _finish(app: Flask) -> None:
     """Store what is only in memory, or say that it is lost with this process."""
     with app.app_context(), replay.deaf():
-        state_of(app).attempts.flush(everything=True)
+        current_throttle(app).flush(everything=True)
         replay.store_held()

@@ -7,36 +7,21 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from yoq_audit import commands, in_doubt
-from yoq_audit import key_commands as log_key_commands  # noqa: F401 - adds its commands to the group
 from yoq_audit.backup import TrailKeeper
-from yoq_audit.export import commands as export_commands
-from yoq_audit.export import (
-    follow_commands,  # noqa: F401 - adds its command to the group
-    follow_routes,
-)
+from yoq_audit.export import follow_routes
 from yoq_audit.export import routes as export_routes
 from yoq_audit.export.follow import audit_follow
 from yoq_audit.export.operations import audit_export
-from yoq_audit.proofs import commands as proof_commands
 from yoq_audit.proofs import routes as proof_routes
-from yoq_audit.query import commands as query_commands  # noqa: F401 - adds its commands to the group
 from yoq_audit.query import entry
 from yoq_audit.query import routes as query_routes
-from yoq_audit.retention import commands as retention_commands
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
 from yoq_audit.retention.operations import audit_erase, audit_prune
 from yoq_audit.sealing import rotation, status
+from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
-from yoq_audit.verification import commands as verification_commands  # noqa: F401 - adds its command to the group
 from yoq_web import Contribution, Event, hookimpl
-
-OFFLINE_COMMANDS = {
-    "check-proof": proof_commands.check_command,
-    "verify-export": export_commands.verify_export_command,
-    "archive": retention_commands.archives,
-}
-"""For auditors, who have neither our database nor our settings."""
 
 
 @hookimpl
@@ -55,6 +40,7 @@ def yoq_contribute() -> Contribution:
         commands=(commands.group,),
         migrations=Path(__file__).parent / "migrations",
         keeper=TrailKeeper(),
+        settings=SETTINGS,
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys, retired, status
+from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
 from yoq_audit.storage.log import TABLE
 from yoq_audit.storage.models import LogKey
@@ -26,9 +27,7 @@ from yoq_audit.tlog.tiles import subtree_from
 from yoq_audit.tlog.tree import root_at
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import shown
-from yoq_web import Choice, Keeper
-from yoq_web.contributions.keeper import Mark
-from yoq_web.settings import SettingsError
+from yoq_web import Choice, Keeper, Mark, SettingsError, current_settings
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class TrailKeeper(Keeper):
         """Have the files beside the database agree with it, before it is in place."""
         if choice.whose == "fork":
             # As when a log begins: the key is on disk before any database knows it.
-            key = Signer.generate(keys.settings().log_origin)
+            key = Signer.generate(current_settings()[LOG_ORIGIN])
             keys.write_next(key)
             with Session(new) as session:
                 session.connection(execution_options={"yoq_writes": True})
@@ -151,4 +150,4 @@ class TrailKeeper(Keeper):
 
 
 def _head_of(log: _Log) -> Checkpoint | None:
-    return Checkpoint(keys.settings().log_origin, log.size, log.root) if log.size else None
+    return Checkpoint(current_settings()[LOG_ORIGIN], log.size, log.root) if log.size else None

@@ -8,11 +8,19 @@ from typing import Any
 import click
 from sqlalchemy import Row
 
-from yoq_audit.commands import group
 from yoq_audit.storage import log
-from yoq_web import Event, NotFound, Operation, Problem, db, named
-from yoq_web.commands.group import printable
-from yoq_web.state import state
+from yoq_web import (
+    Event,
+    NotFound,
+    Operation,
+    Problem,
+    command,
+    current_intents,
+    current_operations,
+    db,
+    named,
+    printable,
+)
 
 audit_settle = Operation("audit_settle", "Settle an operation that a lost machine left open", "*", ("machine",))
 
@@ -31,7 +39,7 @@ def _open(event_id: str) -> Row[Any]:
         raise NotFound("not found", f"there is no entry {event_id!r}")
     if row.outcome != "started":
         raise Problem(409, "the entry is settled", f"its outcome is {row.outcome}")
-    if state().intents.under_way(event_id):
+    if current_intents().under_way(event_id):
         raise Problem(409, "this machine settles it", "it is under way here, or is settled within a second")
     return row
 
@@ -46,10 +54,10 @@ def _interrupted(row: Row[Any]) -> Event:
         "outcome": "interrupted",
         "reason": REASON,
     }
-    return Event.from_document(document, state().registry.operations)
+    return Event.from_document(document, current_operations())
 
 
-@group.command("settle")
+@command("settle")
 @named("entry")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def settle_command(entry: str, yes: bool) -> None:

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit.commands import group
 from yoq_audit.proofs import prover
 from yoq_audit.sealing import rotation, signer
 from yoq_audit.verification.commands import check
-from yoq_web import Failure, Progress, db
-from yoq_web.commands.group import printable
+from yoq_web import CommandGroup, Failure, Progress, act_ready, command, db, printable
 
 
-@group.group("key", invoke_without_command=True)
+@click.group("key", cls=CommandGroup, invoke_without_command=True)
 @click.pass_context
 def key_group(ctx: click.Context) -> None:
     """Print the log's public keys, the newest last; or give it a new one."""
     if ctx.invoked_subcommand is not None:
         return
-    found = prover.known_keys(db.session())
-    if not found:
-        raise Failure("the log has no entries yet, and so no key")
-    for vkey in found:
-        click.echo(vkey)
+    with act_ready(ctx):
+        found = prover.known_keys(db.session())
+        if not found:
+            raise Failure("the log has no entries yet, and so no key")
+        for vkey in found:
+            click.echo(vkey)
 
 
 @key_group.command("rotate")
@@ -35,7 +34,7 @@ def rotate_command() -> None:
         click.echo(rotation.rotate_key())
 
 
-@group.command("accept-head")
+@command("accept-head")
 def accept_head_command() -> None:
     """Go on where log.head was lost, after the whole log was verified.
 

@@ -6,14 +6,12 @@ from typing import Any
 
 from flask import request
 
-from yoq_web import Status, endpoint
+from yoq_web import JOINING, Status, endpoint, hurry
 from yoq_web.agents import operations
 from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.models import ACTIVE, DRAINING
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
-from yoq_web.database.session import hurry
-from yoq_web.scopes import JOINING
 from yoq_wire import answers
 from yoq_wire.answers import CLIENT_BYTES, blueprint
 from yoq_wire.limits import NODE, PEER, within
@@ -35,7 +33,7 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @routes.post("/agents/register")
-@endpoint(operations.agent_register, join=True, body=Registration, hidden=True)
+@endpoint(operations.agent_register, body=Registration, hidden=True)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
     found = registered(body)
@@ -45,7 +43,7 @@ def register(body: Registration) -> dict[str, Any]:
 
 
 @routes.post("/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, join=True, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
+@endpoint(scope=JOINING, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing.
 
@@ -76,7 +74,7 @@ def label(agent: str, body: LabelsIn) -> dict[str, bool]:
 
 
 @routes.get("/wireguard/peers")
-@endpoint(scope=JOINING, join=True, hidden=True)
+@endpoint(scope=JOINING, hidden=True)
 def list_peers() -> list[dict[str, Any]]:
     """List the members of the overlay network by number, with `servers_only=1` those that others connect to.
 

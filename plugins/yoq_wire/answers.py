@@ -6,9 +6,7 @@ import json
 
 from flask import Blueprint, Response, request
 
-from yoq_web import Problem, dumps
-from yoq_web.database.session import hurry
-from yoq_web.names import plain_text
+from yoq_web import Problem, dumps, hurry, plain_text
 from yoq_wire.unknown import HEX_ID, refusal
 
 CLIENT_BYTES = 64 * 1024 - 1024

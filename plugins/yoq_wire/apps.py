@@ -8,12 +8,11 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel
 
-from yoq_web import endpoint
+from yoq_web import JOINING, endpoint
 from yoq_web.apps import agent_api, operations, queries
 from yoq_web.apps.documents import Document, fitting
 from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
 from yoq_web.apps.schemas import ManifestIn, RollbackIn
-from yoq_web.scopes import JOINING
 from yoq_wire.answers import blueprint
 from yoq_wire.limits import assignments
 
@@ -135,14 +134,14 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 
 
 @routes.get("/agents/<agent>/assignments")
-@endpoint(scope=JOINING, join=True, hidden=True)
+@endpoint(scope=JOINING, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
     return assignments(agent_api.assignments_of(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, join=True, body=StatusIn, unaudited=NOT_SENSITIVE, hidden=True)
+@endpoint(scope=JOINING, body=StatusIn, unaudited=NOT_SENSITIVE, hidden=True)
 def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
     """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
     agent_api.report(agent, assignment, body.status, body.reason)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from yoq_web import NotFound, endpoint
-from yoq_web.version import VERSION
+from yoq_web import VERSION, NotFound, endpoint
 from yoq_wire.answers import blueprint
 
 routes = blueprint("cluster")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yoq_web.names import plain_text
+from yoq_web import plain_text
 
 HEX_ID = re.compile(r"[0-9a-f]{1,64}")
 

@@ -16,6 +16,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.door import behind
 from tests.test_hot_path import statements
 from yoq_web.http.endpoints import declaration_of
+from yoq_web.scopes import JOINING
 
 on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -264,7 +265,7 @@ def test_the_join_token_opens_the_agents_routes_and_no_others(make_app: MakeApp)
         declaration = declaration_of(cluster.app.view_functions[rule.endpoint])
         path = re.sub("<.*?>", "1", rule.rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            if declaration is not None and not (declaration.public or declaration.join):
+            if declaration is not None and not (declaration.public or declaration.scope == JOINING):
                 assert status(cluster.agents, method, path) in (401, 429), f"{method} {path}"
 
 

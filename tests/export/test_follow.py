@@ -18,7 +18,7 @@ from tests.export.kit import filled
 from tests.reading.kit import engine, entry, insert
 from tests.tampering import seal
 from yoq_audit.export import follow, follow_routes, scan, streaming
-from yoq_web.state import state_of
+from yoq_web.server import current_shutdown
 
 HEARTBEAT = ": heartbeat"
 
@@ -155,10 +155,10 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     act(api, "a")
     stream = Stream(api, "start=0")
     assert len(stream.read()) == 2
-    state_of(api.app).stopping.set()
+    current_shutdown(api.app).set()
     assert stream.rest() == []
     assert stream.comment == ": the server ends"
-    state_of(api.app).stopping.clear()
+    current_shutdown(api.app).clear()
     troubled = Stream(api)
     monkeypatch.setattr("yoq_audit.sealing.status.trouble", lambda: "nothing is sealed: the key is gone")
     assert troubled.rest() == []

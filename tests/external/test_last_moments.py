@@ -19,8 +19,7 @@ from tests.served import serve
 from tests.test_failure_policy import SET, no_audit_log
 from yoq_web import create_app, wsgi
 from yoq_web.operations.intents import FOLDER
-from yoq_web.operations.spool import FILE
-from yoq_web.state import state_of
+from yoq_web.operations.spool import FILE, current_spool
 
 
 def test_what_only_memory_holds_is_stored_at_the_end(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
@@ -37,7 +36,7 @@ def test_what_only_memory_holds_is_stored_at_the_end(make_app: MakeApp, database
     assert [entry["target"] for entry in entries(database_url)] == ["second", "first"]
     with no_audit_log(database_url):
         assert api("POST", "/v1/secrets", json=SET | {"name": "third"}).status_code == 200
-    assert state_of(app).spool.held == 1
+    assert current_spool(app).held == 1
     with capture_logs() as logs:
         wsgi._finish(app)
     assert [line for line in logs if "records" in line] == []
@@ -47,7 +46,7 @@ def test_what_only_memory_holds_is_stored_at_the_end(make_app: MakeApp, database
     (tmp_path / FILE).rmdir()
     assert output(app, "policy", "list").splitlines()[1:] != []
     assert [entry["action"] for entry in entries(database_url)][-1] == "policy_add"
-    assert state_of(app).spool.empty
+    assert current_spool(app).empty
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -23,16 +23,18 @@ from tests.plugin_kit import Made
 from tests.served import environment
 from tests.test_failure_policy import no_audit_log, spooled
 from yoq_web import Denied, Event
+from yoq_web.hooks.host import current_host
 from yoq_web.operations import external
 from yoq_web.operations.intents import FOLDER
 from yoq_web.operations.recording import NotRecorded
-from yoq_web.state import state_of
+from yoq_web.operations.replay import replay
+from yoq_web.operations.spool import current_spool
 
 
 def recover(app: Flask) -> None:
     """Record what waits, as the pulse does."""
     with app.app_context():
-        state_of(app).recover()
+        replay()
 
 
 def shown(app: Flask, event_id: str) -> tuple[Any, ...]:
@@ -149,7 +151,7 @@ def test_what_a_killed_process_left_open_was_interrupted(make_app: MakeApp, data
         external.sweep()
     assert shown(app, other_id) == ("ok", None)
     assert [outcome for found, outcome in rows(database_url) if found == other_id] == ["started", "ok"]
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert [(event.target, event.outcome) for event in depot.failed] == [("killed", "interrupted")]
     actors = {
         (entry["target"], entry["actor"], entry["details"].get("os_user") is None) for entry in Api(app).entries()
@@ -251,7 +253,7 @@ def test_a_replay_takes_what_is_there_for_the_same(make_app: MakeApp, database_u
         "details": json.loads(row["details"]),
         **{name: row[name] for name in ("target", "time", "request_id", "node", "peer", "outcome", "reason")},
     }
-    spool = state_of(app).spool
+    spool = current_spool(app)
     for changed, waiting in (
         ({}, 0),
         ({"outcome": "failed", "doubtful": True}, 0),

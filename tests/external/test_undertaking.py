@@ -14,9 +14,9 @@ from tests.conftest import Api, MakeApp
 from tests.door import acting, behind, entries, policies
 from tests.external.depot import Depot, depot_push
 from yoq_web import Contribution, Denied, NotFound, Problem, Resource, Veto, db, hookimpl
+from yoq_web.hooks.host import current_host
 from yoq_web.operations.intents import FOLDER
 from yoq_web.policies.operations import policy_delete
-from yoq_web.state import state_of
 
 POLICY = "INSERT INTO policies (source, target, action, created_at) VALUES ('a', 'b', 'deny', 1)"
 OTHER = POLICY.replace("'a'", "'other'")
@@ -69,7 +69,7 @@ def test_one_entry_is_read_first_started_then_settled(make_app: MakeApp, databas
     assert Api(app)("GET", f"/v1/audit/entries/{event_id}").json == entry
     assert "OUTCOME\n" in (listed := output(app, "audit", "list"))
     assert "started" not in listed
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert depot.recorded == ["started", "ok"]
     assert [event.outcome for event in depot.committed] == ["ok"]
     assert (depot.failed, intents(tmp_path)) == ([], [])
@@ -95,7 +95,7 @@ def test_every_ending_is_recorded(make_app: MakeApp, database_url: str, tmp_path
         assert (started["event_id"], started["outcome"]) == (settled["event_id"], "started")
         assert (settled["outcome"], settled["reason"], settled["details"]) == (outcome, reason, '{"size":1}')
         assert intents(tmp_path) == []
-    state_of(app).plugins.drain(10)
+    current_host(app).drain(10)
     assert [event.outcome for event in depot.failed] == [outcome for outcome, _ in endings.values()]
     assert depot.committed == []
 

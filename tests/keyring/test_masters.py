@@ -21,7 +21,7 @@ from yoq_web.database.migrations import configuration, lineage_named, upgrade
 from yoq_web.secrets.keys import masters, rotation
 from yoq_web.secrets.keys.encryption import id_of
 from yoq_web.secrets.operations import get_secret, set_secret
-from yoq_web.settings import Settings
+from yoq_web.settings import Settings, current_settings
 
 MASTER = "5ec7e7" + "ab" * 29
 OTHER = "5ec7e8" + "cd" * 29
@@ -75,7 +75,7 @@ def test_the_key_of_the_environment_is_shown_nowhere(make_app: MakeApp, caplog: 
     api("POST", "/v1/secrets", json={"name": "db", "value": "v"})
     output(app, "keys", "rotate")
     shown = [api("GET", path).text for path in ("/v1/audit", "/health", "/metrics", "/openapi.json")]
-    shown += [repr(app.extensions["yoq"].settings), repr(masters.Wrapper("x", bytes.fromhex(MASTER))), caplog.text]
+    shown += [repr(current_settings(app)), repr(masters.Wrapper("x", bytes.fromhex(MASTER))), caplog.text]
     assert all(MASTER not in one and str(bytes.fromhex(MASTER)) not in one for one in shown)
     with pytest.raises(Exception, match="64 lower-case") as caught:
         Settings.load({"YOQ_MASTER_KEY": MASTER.upper()})

@@ -18,7 +18,7 @@ from yoq_audit.proofs.entry_leaf import document_leaf
 from yoq_audit.storage.log import STORED, TABLE, append, values
 from yoq_web import Actor, Event, Operation
 from yoq_web.database.session import unit_of_work
-from yoq_web.operations.identifiers import uuid7
+from yoq_web.operations.event import make_uuid7
 
 DAY = 86400
 WEEK_OLD = 7 * DAY
@@ -30,7 +30,7 @@ def old_event(age: int, number: int = 0, word: str = "plain") -> Event:
     """An event that ended well so many seconds ago."""
     now = time.time_ns() - age * 1_000_000_000 + number * 1_000_000
     actor = Actor("token", "tester")
-    event = Event(id=uuid7(now), operation=act, actor=actor, target=f"t{number}", time=now // 1000, node="node-1")
+    event = Event(id=make_uuid7(now), operation=act, actor=actor, target=f"t{number}", time=now // 1000, node="node-1")
     return Event(
         id=event.id,
         operation=act,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from yoq_web.agents import commands, operations, routes
-from yoq_web.agents.liveness import pulse
-from yoq_web.contributions.registry import Contribution
-
-__all__ = ["contribution", "pulse"]
+from yoq_web.agents import commands, liveness, operations, routes
+from yoq_web.agents.authentication import authenticate
+from yoq_web.contributions.contribution import Contribution
+from yoq_web.http.authentication import Authenticator
+from yoq_web.scopes import JOINING
 
 
 def contribution() -> Contribution:
-    """What this domain adds to the application."""
-    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))
+    """Return what this domain adds to the application."""
+    return Contribution(
+        operations=operations.OPERATIONS,
+        blueprints=(routes.blueprint,),
+        commands=(commands.group,),
+        periodic=(liveness.pulse,),
+        authenticators=(Authenticator(authenticate, scope=JOINING),),
+    )

@@ -6,7 +6,8 @@ import click
 
 from yoq_web.agents import operations
 from yoq_web.agents.documents import full_document
-from yoq_web.commands.group import CommandGroup, Failure, as_json, named, print_json, print_table
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
 
 group = CommandGroup("agent", help="Manage agents, the machines that run services.")

@@ -8,12 +8,12 @@ from flask import current_app
 from sqlalchemy import ColumnElement, delete, select, update
 from structlog.stdlib import get_logger
 
-from yoq_web.actors import as_system
+from yoq_web.actors import act_as_system
 from yoq_web.agents.models import ACTIVE, OFFLINE, Agent
 from yoq_web.database.session import db
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
@@ -30,19 +30,19 @@ def pulse() -> None:
     now = int(time.time())
     # Nobody could beat while nobody served: silence counts from when this process began to listen.
     since: int = current_app.extensions.setdefault("yoq_listening_since", now)
-    if now - since > state().settings.agent_timeout:
+    if now - since > current_settings().agent_timeout:
         follow(now)
 
 
 def follow(now: int) -> None:
     """Do what is due at `now`, in seconds since 1970. Any number of processes may do so at once."""
-    silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - state().settings.agent_timeout)
+    silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
     forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGOTTEN_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
     columns = (Agent.id, Agent.status, Agent.last_heartbeat)
     due = db.session.execute(select(*columns).where(silent | forgotten).order_by(Agent.registered_at)).all()
     db.session.rollback()
-    with as_system():
+    with act_as_system():
         for agent, status, heard in due:
             try:
                 if status == ACTIVE:

@@ -14,10 +14,10 @@ from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPee
 from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration, short
 from yoq_web.agents.wireguard import MAX_NODE, PORT, endpoint
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import JOINING
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",))
 agent_drain = Operation("agent_drain", "Drain an agent", "agents:write")
@@ -38,7 +38,7 @@ def register(wanted: Registration) -> AgentAndPeer:
     The same machine may register again and is another agent then. Raises a Problem if a field is wrong (400) or no
     number is free (500).
     """
-    wanted.checked(state().settings.join_token)
+    wanted.checked(current_settings().join_token)
     agent_id = secrets.token_hex(6)
     with agent_register.performed(wanted.address, agent=agent_id) as session:
         session.execute(insert(Agent).values(_row(agent_id, wanted)))

@@ -26,7 +26,7 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @blueprint.post("/v1/agents")
-@endpoint(operations.agent_register, join=True, body=Registration, answer=Registered, status=201)
+@endpoint(operations.agent_register, body=Registration, answer=Registered, status=201)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent.
 
@@ -36,7 +36,7 @@ def register(body: Registration) -> dict[str, Any]:
 
 
 @blueprint.get("/v1/agents/peers")
-@endpoint(scope=JOINING, join=True, query=PeersQuery, answer=list[Peer])
+@endpoint(scope=JOINING, query=PeersQuery, answer=list[Peer])
 def list_peers(query: PeersQuery) -> list[dict[str, Any]]:
     """List the members of the overlay network by number."""
     return [peer_document(peer) for peer in operations.list_peers(servers_only=query.servers_only == "1")]
@@ -50,7 +50,7 @@ def get_agent(agent: str) -> dict[str, Any]:
 
 
 @blueprint.post("/v1/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, join=True, body=Beat, answer=Beaten, unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, body=Beat, answer=Beaten, unaudited=NOT_SENSITIVE)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive, and how busy.
 

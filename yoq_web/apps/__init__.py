@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from yoq_web.apps import commands, operations, routes
-from yoq_web.apps.rollout.rescheduler import pulse
-from yoq_web.contributions.registry import Contribution
-
-__all__ = ["contribution", "pulse"]
+from yoq_web.apps.rollout import rescheduler
+from yoq_web.contributions.contribution import Contribution
 
 
 def contribution() -> Contribution:
-    """What this domain adds to the application."""
-    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))
+    """Return what this domain adds to the application."""
+    return Contribution(
+        operations=operations.OPERATIONS,
+        blueprints=(routes.blueprint,),
+        commands=(commands.group,),
+        periodic=(rescheduler.pulse,),
+    )

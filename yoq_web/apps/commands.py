@@ -13,7 +13,8 @@ from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
 from yoq_web.apps.manifest.toml import request_body
-from yoq_web.commands.group import CommandGroup, Failure, as_json, named, print_json, print_table
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
 
 MAX_MANIFEST = 1024 * 1024

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from yoq_web.apps.store import on_postgresql
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 FOLDER = "apply-locks"
 
@@ -24,10 +24,10 @@ def applying(app: str) -> Iterator[bool]:
     A database on this machine takes one writer after the other, so that only the file tells that there were two. The
     lock goes with its process, however that ends.
     """
-    if not state().settings.on_sqlite:
+    if not current_settings().on_sqlite:
         yield True
         return
-    folder = state().settings.data_dir / FOLDER
+    folder = current_settings().data_dir / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
     name = hashlib.sha256(app.encode(errors="surrogatepass")).hexdigest()[:32]
     handle = os.open(folder / f"app-{name}.lock", os.O_CREAT | os.O_RDWR, 0o600)

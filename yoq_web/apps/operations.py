@@ -22,7 +22,7 @@ from yoq_web.apps.rollout.rescheduler import app_move
 from yoq_web.apps.rollout.scheduler import place
 from yoq_web.database.session import db
 from yoq_web.names import storable
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 
 app_apply = Operation("app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash"))

@@ -119,14 +119,14 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 
 
 @blueprint.get("/v1/agents/<agent>/assignments")
-@endpoint(scope=JOINING, join=True, answer=list[AssignmentOut])
+@endpoint(scope=JOINING, answer=list[AssignmentOut])
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned."""
     return agent_api.assignments_of(agent)
 
 
 @blueprint.post("/v1/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, join=True, body=ReportIn, answer=Reported, unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, body=ReportIn, answer=Reported, unaudited=NOT_SENSITIVE)
 def report(agent: str, assignment: str, body: ReportIn) -> dict[str, Any]:
     """Say how an assignment fares.
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from yoq_web.backup import commands, operations, routes
-from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.contribution import Contribution
 
 
 def contribution() -> Contribution:
-    """What this domain adds to the application; the command `restore` is no group and is added by itself."""
-    return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))
+    """Return what this domain adds to the application."""
+    return Contribution(
+        operations=operations.OPERATIONS,
+        blueprints=(routes.blueprint,),
+        commands=(commands.group, commands.restore_command),
+    )

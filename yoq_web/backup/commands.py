@@ -13,11 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_web.backup import operations
 from yoq_web.backup.encryption import KEY_FILE
 from yoq_web.backup.restoration import Restore, Restored, age_of
-from yoq_web.commands.group import CommandGroup, Failure, acting, as_json, make_ready, print_json, printable, told
+from yoq_web.commands.command import act_locally, act_ready, make_ready
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, explain, print_json, printable
 from yoq_web.commands.progress import Progress
 from yoq_web.database import locks
 from yoq_web.problems import Problem
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 WORD = "restore"
 """What has to be typed before a database is replaced."""
@@ -65,7 +67,7 @@ def group(
     if plain + bool(recipients) + (passphrase_file is not None) > 1:
         raise Failure("give one of --plain, --recipient and --passphrase-file")
     path = (output or Path(f"yoq-backup-{int(time.time())}{'.tar' if plain else operations.SUFFIX}")).absolute()
-    with Progress() as bar:
+    with act_ready(ctx), Progress() as bar:
         taken = operations.take(
             path,
             recipients=recipients,
@@ -74,16 +76,17 @@ def group(
             with_keys=with_keys,
             steps=bar.step,
         )
+        reminders = _reminders(own=not (plain or recipients or passphrase_file), keys=taken.manifest.keys)
     if as_json:
         print_json({"path": str(path), "size": taken.size, "manifest": taken.manifest.model_dump()})
         return
     click.echo(f"backup written: {printable(str(path))} ({taken.size} bytes)")
-    for line in _reminders(own=not (plain or recipients or passphrase_file), keys=taken.manifest.keys):
+    for line in reminders:
         click.echo(line, err=True)
 
 
 def _reminders(*, own: bool, keys: list[str]) -> list[str]:
-    folder = state().settings.data_dir
+    folder = current_settings().data_dir
     lines = []
     if own:
         lines.append(f"NOTE: only the key {folder / KEY_FILE} opens it. Keep a copy of that file on another machine,")
@@ -132,7 +135,7 @@ def restore_command(
         raise Failure("--accept-fork ends a log, which is kept in the replaced database: leave --no-keep away")
     app = ctx.ensure_object(ScriptInfo).load_app()
     passphrase = _passphrase(passphrase_file)
-    with acting(app, alone=True), Progress() as bar:
+    with act_locally(app, alone=True), Progress() as bar:
         restore = Restore(
             file.absolute(),
             identity=identity,
@@ -143,7 +146,7 @@ def restore_command(
         )
         _make_ready(app)
         if verify:
-            with locks.shared(state().settings):
+            with locks.shared(current_settings()):
                 _tell(restore.verify())
             click.echo("the backup can be restored; nothing was changed")
             return
@@ -157,10 +160,10 @@ def restore_command(
 
 def _make_ready(app: Any) -> None:
     try:
-        with locks.shared(state().settings):
+        with locks.shared(current_settings()):
             make_ready(app)
     except SQLAlchemyError as error:
-        failure = told(error)
+        failure = explain(error)
         if failure is None:
             raise
         hint = "if it is damaged, move its file away and restore again: a restore needs no database, only log.head"

@@ -21,10 +21,9 @@ from yoq_web.backup.validation import counted, keepers
 from yoq_web.backup.workdir import of_disk, working
 from yoq_web.contributions.keeper import Mark
 from yoq_web.database.migrations import standings
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
-from yoq_web.state import state
-from yoq_web.version import VERSION
+from yoq_web.settings import VERSION, current_settings
 
 READ = "backups:read"
 
@@ -89,7 +88,7 @@ def take(
     It is sealed for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
     entry names instead of the path.
     """
-    settings = state().settings
+    settings = current_settings()
     if plain and with_keys:
         raise Problem(400, "keys in a plain backup", "whoever reads the file would have them; leave --plain away")
     seal = sealing(settings, recipients, passphrase, plain=plain)
@@ -181,7 +180,7 @@ def _named(name: str) -> Path:
 
 
 def _folder() -> Path:
-    folder = state().settings.data_dir / FOLDER
+    folder = current_settings().data_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
@@ -199,7 +198,7 @@ def _keys(data_dir: Path) -> dict[str, bytes]:
 
 
 def _described(connection: Connection, database: Path, keys: list[str]) -> Manifest:
-    settings = state().settings
+    settings = current_settings()
     rows = counted(connection)
     current = {found.lineage.name: found.current for found in standings(connection.engine) if found.current is not None}
     return Manifest(

@@ -31,11 +31,11 @@ from yoq_web.contributions.keeper import Choice
 from yoq_web.database import locks
 from yoq_web.database.migrations import lineage_named
 from yoq_web.database.session import db
-from yoq_web.operations import recording
-from yoq_web.operations.door import Event
+from yoq_web.operations.event import Event
+from yoq_web.operations.recorders import record
+from yoq_web.operations.replay import replay
 from yoq_web.problems import Problem
-from yoq_web.settings import Settings, SettingsError
-from yoq_web.state import state
+from yoq_web.settings import Settings, SettingsError, current_settings
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Restore:
         self._keep = keep
         self._begun = False
         self._steps = steps
-        self._settings: Settings = state().settings
+        self._settings: Settings = current_settings()
 
     def verify(self) -> Restored:
         """Do every check and change nothing. Raises a Problem for the first thing that is wrong."""
@@ -94,7 +94,7 @@ class Restore:
         with locks.alone(self._settings), working(self._settings) as folder:
             self._check_alone()
             # It may not be as it was: the records that wait belong into the trail that stays.
-            state().recover()
+            replay()
             for _, keeper in keepers():
                 keeper.ready()
             result: Restored | None = None
@@ -213,7 +213,7 @@ class Restore:
             # The present trail has the intent, and it is not the one that goes on.
             with Session(candidate.engine) as session:
                 session.connection(execution_options={"yoq_writes": True})
-                recording.record(replace(event, outcome="started"), session)
+                record(replace(event, outcome="started"), session)
                 session.commit()  # of a database that nobody uses yet, outside the unit of work
 
     def _swapped(self, candidate: _Candidate) -> str | None:

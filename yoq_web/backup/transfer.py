@@ -11,7 +11,7 @@ from sqlalchemy import Engine, inspect
 
 from yoq_web.database.locks import database_file
 from yoq_web.database.migrations import Lineage, configuration
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 if TYPE_CHECKING:
     from psycopg import Connection as Driver
@@ -78,7 +78,7 @@ def tables_of(lineage: Lineage, engine: Engine) -> list[str]:
 
 def _carry_sqlite(lineage: Lineage, new: str) -> None:
     """The definitions come over as they are, with indexes and triggers; no trigger is there while rows are copied."""
-    file = database_file(state().settings)
+    file = database_file(current_settings())
     assert file is not None  # noqa: S101 - the present database is SQLite's, too
     with closing(sqlite3.connect(f"file:{new}", uri=True, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")

@@ -10,11 +10,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.backup.manifest import Manifest
 from yoq_web.contributions.keeper import Keeper
+from yoq_web.contributions.registry import current_registry
 from yoq_web.database.migrations import UpgradeFailed, lineages, standings, upgrade
 from yoq_web.database.session import Model
-from yoq_web.hooks.notifier import HOOK_ERRORS, hook_failed
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.notifier import hook_failed
 from yoq_web.problems import Problem
-from yoq_web.state import state
 
 
 def refused(reason: str) -> Problem:
@@ -24,7 +25,7 @@ def refused(reason: str) -> Problem:
 
 def keepers() -> Iterator[tuple[str, Keeper]]:
     """Every owner of tables that has a say, and its keeper."""
-    for owner, contribution in state().registry.contributions.items():
+    for owner, contribution in current_registry().contributions.items():
         if contribution.keeper is not None:
             yield owner, contribution.keeper
 

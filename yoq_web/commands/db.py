@@ -11,11 +11,12 @@ from flask import g
 from flask.cli import AppGroup, with_appcontext
 from flask_migrate.cli import db as stock
 
-from yoq_web.commands.group import Failure
+from yoq_web.commands.output import Failure
 from yoq_web.database import locks
 from yoq_web.database.migrations import lineage_chosen, lineages, out_of_date, standings, upgrade
+from yoq_web.database.session import make_files
 from yoq_web.problems import Problem
-from yoq_web.state import state
+from yoq_web.settings import SettingsError, current_settings
 
 HELP = "Bring the database up to date. Commands for one lineage take `db -x plugin=NAME`; without it, the core's."
 
@@ -33,14 +34,15 @@ class MigrationGroup(AppGroup):
             return super().invoke(ctx)
         except Problem as problem:
             raise Failure(f"{problem.error}: {problem.detail}") from None
-        except CommandError as error:
+        except (CommandError, SettingsError) as error:
             raise Failure(str(error)) from None
 
 
 @with_appcontext
 def remember(x_arg: tuple[str, ...]) -> None:
     """Put what was chosen where Flask-Migrate's commands look for it; wait for a restore to end."""
-    click.get_current_context().with_resource(locks.shared(state().settings))
+    make_files(current_settings())
+    click.get_current_context().with_resource(locks.shared(current_settings()))
     g.directory = None
     g.x_arg = x_arg
 

@@ -13,7 +13,7 @@ from typing import Literal
 from sqlalchemy import Connection, Engine
 
 from yoq_web import files
-from yoq_web.state import state
+from yoq_web.settings import current_settings
 
 Mark = Mapping[str, str | int]
 """Where an owner's tables stood when the backup was taken, in short words and numbers; goes into the manifest."""
@@ -56,7 +56,7 @@ class Keeper:
 
     def put_back(self, name: str, content: bytes) -> bool:
         """Put back a key file that was in a backup; returns whether it was. One that is there is left alone."""
-        path = state().settings.data_dir / name
+        path = current_settings().data_dir / name
         return not path.exists() and files.private(path, lambda: content) == content
 
     def prepare(self, choice: Choice, new: Engine) -> None:

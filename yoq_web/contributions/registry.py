@@ -1,4 +1,4 @@
-"""Contribution: what a plugin or a domain adds, as data, checked for clashes before anything is mounted."""
+"""Registry: everything that was contributed, each contribution checked for clashes before anything is mounted."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import click
 from flask import Blueprint, Flask
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, RequestRedirect, Rule
 
+from yoq_web.app_local import AppLocal
+from yoq_web.commands.command import Command
 from yoq_web.commands.group import CommandGroup
+from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.database.migrations import Lineage, revisions
+from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginError
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.http.authentication import Authenticator
 from yoq_web.http.endpoints import READING, Declaration, declaration_of
 from yoq_web.http.rules import QuickRule
-from yoq_web.operations.door import Operation
-from yoq_web.scopes import RESOURCES, is_scope, vocabulary
+from yoq_web.operations.operation import Operation
+from yoq_web.scopes import JOINING, RESOURCES, Vocabulary, is_scope
+from yoq_web.settings import TABLE, Setting
 
 RESERVED = ("agent", "alembic", "app", "backup", "backups", "core", "db", "keys", "plugins", "restore", "serve")
 """Names that no plugin may bear: the core's lineage, its version table's and commands that are no domain's."""
@@ -28,35 +35,15 @@ PLACEHOLDER = re.compile(r"<[^>]*>")
 """A variable part of a route's path."""
 
 
-@dataclass(frozen=True)
-class Contribution:
-    """What a plugin adds. `migrations` is the folder of its Alembic revisions; its tables begin with its name.
-
-    A `keeper` has a say when the tables are backed up or restored.
-    """
-
-    operations: Sequence[Operation] = ()
-    blueprints: Sequence[Blueprint] = ()
-    commands: Sequence[CommandGroup] = ()
-    migrations: Path | None = None
-    keeper: Keeper | None = None
-
-    def __post_init__(self) -> None:
-        # They are gone through more than once, which an iterator would survive empty.
-        for name in ("operations", "blueprints", "commands"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
-
-
 @dataclass
 class Registry:
     """Everything contributed so far, by owner. A new contribution is checked against it, whole, before it is added."""
 
     contributions: dict[str, Contribution] = field(default_factory=dict)
     operations: dict[str, Operation] = field(default_factory=dict)
-    scopes: set[str] = field(default_factory=set)
-    public_paths: set[str] = field(default_factory=set)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+    public_routes: Map = field(default_factory=lambda: Map(merge_slashes=False))
     commands: set[str] = field(default_factory=set)
-    _plugins: list[str] = field(default_factory=list)
     _routes: Map = field(default_factory=lambda: Map(merge_slashes=False))
 
     def add(self, owner: str, contribution: object, *, core: bool = False) -> None:
@@ -65,52 +52,60 @@ class Registry:
             raise PluginError(f"yoq_contribute returned {type(contribution).__name__}, not a Contribution")
         if not core:
             self._check_owner(owner)
-        for operation in contribution.operations:
-            self._check_operation(owner, operation, core)
-        names = [operation.name for operation in contribution.operations]
-        if len(set(names)) < len(names):
-            raise PluginError("it declares an operation twice")
-        for group in contribution.commands:
-            self._check_command(owner, group, core)
-        if len({group.name for group in contribution.commands}) < len(contribution.commands):
-            raise PluginError("it declares a command group twice")
+        self._check_operations(owner, contribution.operations, core)
+        self._check_commands(owner, contribution.commands, core)
+        self._check_others(owner, contribution)
         rules = self._rules(owner, contribution, core)
         self._check_routes(rule for rule, _ in rules)
-        if contribution.migrations is not None:
-            self._check_migrations(owner, Path(contribution.migrations))
-        if contribution.keeper is not None and not isinstance(contribution.keeper, Keeper):
-            raise PluginError(f"{contribution.keeper!r} is not a yoq_web.Keeper")
         self.contributions[owner] = contribution
         self.operations.update({operation.name: operation for operation in contribution.operations})
-        self.commands.update(str(group.name) for group in contribution.commands)
-        self.scopes.update(operation.scope for operation in contribution.operations)
+        self.commands.update(str(command.name) for command in contribution.commands)
+        self.vocabulary.declared.update(operation.scope for operation in contribution.operations)
         for rule, declaration in rules:
             self._routes.add(rule.empty())
             if declaration.scope:
-                self.scopes.add(declaration.scope)
+                self.vocabulary.declared.add(declaration.scope)
             if declaration.public:
-                self.public_paths.add(rule.rule)
+                # Without methods: whatever is asked of a public path needs no credentials.
+                self.public_routes.add(QuickRule(rule.rule, endpoint=rule.endpoint))
         if not core:
-            self._plugins.append(owner)
+            self.vocabulary.plugins.append(owner)
 
     @property
-    def resources(self) -> tuple[str, ...]:
-        """Every resource that a scope may name: yoq's, and one for each plugin."""
-        return (*RESOURCES, *self._plugins)
+    def settings(self) -> list[Setting[Any]]:
+        """Every setting that a plugin declares."""
+        return [setting for contribution in self.contributions.values() for setting in contribution.settings]
 
-    @property
-    def vocabulary(self) -> tuple[str, ...]:
-        """Every scope that a token may be given."""
-        return vocabulary(self.resources, self.scopes)
+    def authenticators(self, owner: str) -> Sequence[Authenticator]:
+        """Return those that `owner` contributed."""
+        return self.contributions[owner].authenticators if owner in self.contributions else ()
 
     def _check_owner(self, owner: str) -> None:
         """A plugin's one word may be nothing that the core goes by."""
         if owner in {*RESERVED, *self.contributions, *self.commands, *RESOURCES}:
             raise PluginError(f"the name {owner!r} is the core's")
         for other, contribution in self.contributions.items():
-            for operation in () if other in self._plugins else contribution.operations:
+            for operation in () if other in self.vocabulary.plugins else contribution.operations:
                 if operation.name.startswith(f"{owner}_"):
                     raise PluginError(f"its operations could not be told from the core's {operation.name!r}")
+
+    def _check_others(self, owner: str, contribution: Contribution) -> None:
+        """Check that what else there is has the right type, and that the migrations can be read."""
+        for task in contribution.periodic:
+            if not callable(task):
+                raise PluginError(f"its periodic task {task!r} is not a function")
+        for authenticator in contribution.authenticators:
+            if not isinstance(authenticator, Authenticator):
+                raise PluginError(f"{authenticator!r} is not a yoq_web.Authenticator")
+        for setting in contribution.settings:
+            if not isinstance(setting, Setting):
+                raise PluginError(f"{setting!r} is not a yoq_web.Setting")
+            if setting.variable in {known.variable for known in (*TABLE, *self.settings)}:
+                raise PluginError(f"the setting {setting.variable} exists already")
+        if contribution.migrations is not None:
+            self._check_migrations(owner, Path(contribution.migrations))
+        if contribution.keeper is not None and not isinstance(contribution.keeper, Keeper):
+            raise PluginError(f"{contribution.keeper!r} is not a yoq_web.Keeper")
 
     def _check_migrations(self, owner: str, folder: Path) -> None:
         if not folder.is_dir():
@@ -120,25 +115,33 @@ class Registry:
         except HOOK_ERRORS as error:
             raise PluginError(f"its migrations cannot be read: {type(error).__name__}: {error}") from error
 
-    def _check_operation(self, owner: str, operation: object, core: bool) -> None:
-        if not isinstance(operation, Operation):
-            raise PluginError(f"{operation!r} is not an Operation")
-        if operation.name in self.operations:
-            raise PluginError(f"the operation {operation.name!r} exists already")
-        if core:
-            return
-        if not operation.name.startswith(f"{owner}_"):
-            raise PluginError(f"the operation {operation.name!r} does not begin with {owner + '_'!r}")
-        if operation.scope != "*" and operation.scope.partition(":")[0] != owner:
-            raise PluginError(f"the operation {operation.name!r} needs the foreign scope {operation.scope!r}")
+    def _check_operations(self, owner: str, operations: Sequence[object], core: bool) -> None:
+        names: set[str] = set()
+        for operation in operations:
+            if not isinstance(operation, Operation):
+                raise PluginError(f"{operation!r} is not an Operation")
+            if operation.name in self.operations:
+                raise PluginError(f"the operation {operation.name!r} exists already")
+            if operation.name in names:
+                raise PluginError("it declares an operation twice")
+            names.add(operation.name)
+            if not core and not operation.name.startswith(f"{owner}_"):
+                raise PluginError(f"the operation {operation.name!r} does not begin with {owner + '_'!r}")
+            if not core and operation.scope != "*" and operation.scope.partition(":")[0] != owner:
+                raise PluginError(f"the operation {operation.name!r} needs the foreign scope {operation.scope!r}")
 
-    def _check_command(self, owner: str, group: object, core: bool) -> None:
-        if not isinstance(group, CommandGroup):
-            raise PluginError(f"{group!r} is not a yoq_web.CommandGroup")
-        if not core and group.name != owner:
-            raise PluginError(f"its command group is called {group.name!r}, not {owner!r}")
-        if group.name in self.commands:
-            raise PluginError(f"the command {group.name!r} exists already")
+    def _check_commands(self, owner: str, commands: Sequence[object], core: bool) -> None:
+        names: set[str | None] = set()
+        for command in commands:
+            if not isinstance(command, click.Command if core else CommandGroup | Command):
+                raise PluginError(f"{command!r} is not a yoq_web.CommandGroup or a yoq_web.Command")
+            if not core and command.name != owner:
+                raise PluginError(f"its command is called {command.name!r}, not {owner!r}")
+            if command.name in self.commands:
+                raise PluginError(f"the command {command.name!r} exists already")
+            if command.name in names:
+                raise PluginError(f"it declares the command {command.name!r} twice")
+            names.add(command.name)
 
     def _rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
         """The URL rules of the blueprints, found by mounting them on an app that is thrown away."""
@@ -161,14 +164,15 @@ class Registry:
                 raise PluginError(f"the route {rule.rule} performs {operation.name!r}, which nobody declares")
             if declaration.scope and not is_scope(declaration.scope):
                 raise PluginError(f"the route {rule.rule} needs {declaration.scope!r}, which is no scope")
-            if declaration.scope and not (core or declaration.join or self._may_need(owner, declaration.scope)):
+            if declaration.scope and not (
+                core or declaration.scope == JOINING or self._may_need(owner, declaration.scope)
+            ):
                 raise PluginError(f"the route {rule.rule} needs the foreign scope {declaration.scope!r}")
         return declared
 
     def _may_need(self, owner: str, scope: str) -> bool:
         """Whether a plugin's route may need `scope`: one of its own, one of the core's, or the administrator's."""
-        foreign = {word for word in self.scopes if word.partition(":")[0] in self._plugins}
-        return scope.startswith(f"{owner}:") or scope in {*vocabulary(RESOURCES, self.scopes)} - foreign
+        return scope.startswith(f"{owner}:") or scope in {JOINING, *self.vocabulary.core_words}
 
     def _declaration(self, rule: Rule, scratch: Flask, core: bool) -> Declaration:
         declaration = declaration_of(scratch.view_functions.get(rule.endpoint))
@@ -198,6 +202,9 @@ class Registry:
                 except HTTPException:
                     continue
                 raise PluginError(f"the route {method} {rule.rule} exists already")
+
+
+current_registry: AppLocal[Registry] = AppLocal("registry")
 
 
 def reach(app: Flask) -> list[object]:

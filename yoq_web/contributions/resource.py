@@ -15,10 +15,12 @@ from flask.helpers import get_root_path
 from pydantic import BaseModel, create_model
 from werkzeug.routing import Map, Rule
 
-from yoq_web.commands.group import CommandGroup, checked, print_json
-from yoq_web.contributions.registry import Contribution
+from yoq_web.commands.command import Command
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import checked, print_json
+from yoq_web.contributions.contribution import Contribution
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,7 +38,7 @@ class Resource:
         self._migrations = Path(get_root_path(package)) / "migrations"
         self._operations: list[Operation] = []
         self._blueprint = Blueprint(name, package)
-        self._commands = CommandGroup(name, help=help or f"Commands of the plugin {name}.")
+        self.group = CommandGroup(name, help=help or f"Commands of the plugin {name}.")
 
     def operation(
         self,
@@ -97,7 +99,7 @@ class Resource:
         return Contribution(
             operations=self._operations,
             blueprints=(self._blueprint,),
-            commands=(self._commands,) if self._commands.commands else (),
+            commands=(self.group,) if self.group.commands else (),
             migrations=self._migrations if self._migrations.is_dir() else None,
         )
 
@@ -130,7 +132,7 @@ class Resource:
             click.Argument([argument]) if field.is_required() else click.Option([f"--{argument.replace('_', '-')}"])
             for argument, field in fields.items()
         ]
-        self._commands.add_command(click.Command(name, callback=run, params=arguments, help=inspect.getdoc(function)))
+        self.group.add_command(Command(name, callback=run, params=arguments, help=inspect.getdoc(function)))
 
 
 def _arguments(function: Callable[..., Any], leave_out: Collection[str] = ()) -> type[BaseModel] | None:

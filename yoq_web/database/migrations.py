@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Engine, inspect
 from structlog.stdlib import get_logger
 
 from yoq_web import files
+from yoq_web.app_local import AppLocal
 from yoq_web.database.session import Model, db
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.logs import rendered
 from yoq_web.problems import Problem
-from yoq_web.settings import REQUIRED_PLUGINS
-from yoq_web.state import state, state_of
+from yoq_web.settings import REQUIRED_PLUGINS, current_settings
 
 log = get_logger("yoq_web")
 
@@ -83,6 +83,10 @@ class Standing:
         return at if self.up_to_date else f"{at}, behind {self.head}"
 
 
+current_lineages: AppLocal[list[Lineage]] = AppLocal("lineages", lambda _app: [])
+"""The lineages of those plugins that bring migrations, in load order."""
+
+
 def core_tables() -> frozenset[str]:
     """The names of the core's tables, taken from its models."""
     mappers = Model.registry.mappers
@@ -91,11 +95,7 @@ def core_tables() -> frozenset[str]:
 
 def lineages() -> list[Lineage]:
     """The core's lineage, then each plugin's that brings migrations, in load order."""
-    found = [Lineage(CORE, migrations_folder() / "versions")]
-    for name, contribution in state().registry.contributions.items():
-        if contribution.migrations is not None:
-            found.append(Lineage(name, Path(contribution.migrations)))
-    return found
+    return [Lineage(CORE, migrations_folder() / "versions"), *current_lineages()]
 
 
 def lineage_named(name: str) -> Lineage:
@@ -233,7 +233,7 @@ def prepare_database(app: Flask, *, may_write: bool = True) -> None:
     """
     with app.app_context():
         found = standings()
-        settings = state_of(app).settings
+        settings = current_settings(app)
         if may_write and settings.on_sqlite and not all(standing.up_to_date for standing in found):
             # One process at a time: between two lineages another would take the database for one of an older version.
             with files.locked(settings.data_dir / "migrating.lock"):

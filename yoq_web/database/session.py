@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any, NoReturn, cast
 
 from flask import Flask, g, has_app_context
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import URL, Connection, Engine, Executable, MetaData, Table, create_engine, event, text
+from sqlalchemy import URL, Connection, Engine, Executable, MetaData, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
@@ -22,8 +23,8 @@ from sqlalchemy.orm import DeclarativeBase, Session, registry
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from yoq_web import files
+from yoq_web.app_local import AppLocal
 from yoq_web.settings import Settings
-from yoq_web.state import state
 
 BUSY_TIMEOUT_MS = 15_000
 """How long another writer may hold SQLite's lock before we give up, in milliseconds."""
@@ -64,6 +65,9 @@ db = SQLAlchemy(metadata=Model.metadata, disable_autonaming=True, session_option
 ENDINGS = ("commit", "rollback", "close", "reset", "invalidate", "detach")
 """The methods of a session or a connection that would end a unit of work from inside."""
 
+current_write_lock: AppLocal[threading.Lock] = AppLocal("write_lock", lambda _app: threading.Lock())
+"""On SQLite the threads of one process wait here for each other, instead of polling the file's lock."""
+
 _writing: ContextVar[bool] = ContextVar("yoq_writing", default=False)
 _may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
 
@@ -86,8 +90,6 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         engine = db.engine
-    if settings.on_sqlite:
-        files.make_private(engine.url.database)
     event.listen(engine, "commit", _refuse_foreign_commit)
     for options_set in ("set_connection_execution_options", "set_engine_execution_options"):
         event.listen(engine, options_set, _refuse_isolation_level)
@@ -95,6 +97,18 @@ def init_app(app: Flask, settings: Settings) -> None:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         _watch_file(engine)
+
+
+def make_files(settings: Settings) -> None:
+    """Make the data directory, and an empty private file for an embedded database that is not there yet.
+
+    Raises SettingsError if the settings cannot be used, or the files not be made.
+    """
+    if settings.error is not None:
+        raise settings.error
+    files.make_data_dir(settings.data_dir)
+    if settings.on_sqlite:
+        files.make_private(make_url(settings.database_url).database)
 
 
 def other_engine(url: URL) -> Engine:
@@ -268,11 +282,10 @@ def _refuse_ending(*_arguments: object, **_options: object) -> NoReturn:
 
 @contextmanager
 def _write_lock(engine: Engine | Connection) -> Iterator[None]:
-    # On SQLite the threads of one process wait here for each other, instead of polling the file's lock.
     if engine.dialect.name != "sqlite":
         yield
         return
-    lock = state().write_lock
+    lock = current_write_lock()
     # No longer than for another process: an operation that hangs must not take every thread with it.
     if not lock.acquire(timeout=_patience_ms() / 1000):
         raise PoolTimeout("another operation of this process holds the database")

@@ -5,21 +5,26 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
 from typing import Any, Literal
 
 import pluggy
 from flask import Flask, g
 from structlog.stdlib import get_logger
 
-from yoq_web import hookspecs
 from yoq_web.actors import Actor
-from yoq_web.hooks.notifier import HOOK_ERRORS, Notifier, hook_failed
-from yoq_web.state import state
+from yoq_web.app_local import AppLocal
+from yoq_web.hooks.errors import HOOK_ERRORS, Veto
+from yoq_web.hooks.notifier import Notifier, hook_failed
 
 log = get_logger("yoq_web")
+
+hookspec = pluggy.HookspecMarker("yoq_web")
+hookimpl = pluggy.HookimplMarker("yoq_web")
+"""Marks a function of a plugin as the implementation of the hook whose name it bears."""
 
 GROUP = "yoq_web.plugins"
 """The entry-point group; an entry point's name is the plugin's one word everywhere."""
@@ -82,14 +87,23 @@ def _put_back(values: dict[str, Any], kept: list[tuple[str, Any]]) -> None:
 class PluginHost:
     """The plugins of one application."""
 
-    def __init__(self, app: Flask, required: Iterable[str], blocked: Iterable[str], refused: dict[str, str]) -> None:
-        """`refused` maps names of plugins that are known to fail to the reason; they are listed and not loaded."""
+    def __init__(
+        self,
+        app: Flask,
+        hookspecs: ModuleType,
+        *,
+        required: Iterable[str],
+        blocked: Iterable[str],
+        refused: Mapping[str, str],
+    ) -> None:
+        """Take the hooks from `hookspecs`; load no plugin that is `blocked` or that `refused` names, with a reason."""
         self.plugins: dict[str, Plugin] = {}
         self.duplicates: list[Plugin] = []
         self.required = tuple(required)
         self._blocked = frozenset(blocked)
         self._refused = refused
         self._manager = pluggy.PluginManager("yoq_web")
+        self._hooks = [name for name in vars(hookspecs) if name.startswith("yoq_")]
         self._manager.add_hookspecs(hookspecs)
         self._implementations: dict[str, tuple[Implementation, ...]] = {}
         self._notifier = Notifier(app)
@@ -166,19 +180,23 @@ class PluginHost:
         for ask in self.implementations("yoq_before_operation"):
             try:
                 ask(event=event)
-            except hookspecs.Veto:
+            except Veto:
                 raise
             except HOOK_ERRORS as error:
                 hook_failed(ask.plugin, "yoq_before_operation", error)
-                raise hookspecs.Veto(f"refused because the plugin {ask.plugin} failed") from error
+                raise Veto(f"refused because the plugin {ask.plugin} failed") from error
 
     def notify(self, hook: str, **given: object) -> None:
         """Tell every plugin; none can hold up, fail or silence anything else."""
         for implementation in self.implementations(hook):
-            try:
-                self._notifier.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
-            except HOOK_ERRORS as error:  # the operation has ended; not even a thread that cannot start changes that
-                hook_failed(implementation.plugin, hook, error)
+            self.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
+
+    def deliver(self, plugin: str, what: str, call: Callable[[], object]) -> None:
+        """Have something called on a plugin's own thread; `what` names it where it fails."""
+        try:
+            self._notifier.deliver(plugin, what, call)
+        except HOOK_ERRORS as error:  # what it is about has ended; not even a thread that cannot start changes that
+            hook_failed(plugin, what, error)
 
     def drain(self, seconds: float) -> None:
         """Wait until every notification is delivered, at most so long."""
@@ -202,12 +220,15 @@ class PluginHost:
                 raise PluginError(f"it implements {caller.name} twice")
             _check_implementation(caller.name, found[0])
         marked = {caller.name for caller in callers}
-        for name in vars(hookspecs):
-            if name.startswith("yoq_") and name not in marked and inspect.isroutine(getattr(plugin.module, name, None)):
+        for name in self._hooks:
+            if name not in marked and inspect.isroutine(getattr(plugin.module, name, None)):
                 raise PluginError(f"{name} is not marked with hookimpl")
         if not callers:
             raise PluginError("it implements no hook")
         self._implementations.clear()
+
+
+current_host: AppLocal[PluginHost] = AppLocal("host")
 
 
 def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
@@ -249,7 +270,7 @@ def plugin_name(plugin: object) -> str:
 
 def describe_actor(actor: Actor) -> str | None:
     """What the first plugin that knows says of an actor, or None; one that fails is passed over."""
-    for ask in state().plugins.implementations("yoq_describe_actor"):
+    for ask in current_host().implementations("yoq_describe_actor"):
         try:
             description = ask(actor=actor)
         except HOOK_ERRORS as error:

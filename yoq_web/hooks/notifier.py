@@ -11,12 +11,9 @@ from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.logs import rendered
-from yoq_web.state import state
+from yoq_web.metrics import current_metrics
 
 log = get_logger("yoq_web")
-
-HOOK_ERRORS = (Exception, SystemExit)
-"""What a hook implementation may raise without taking anything else down; to exit is to fail."""
 
 PATIENCE = 1.0
 """How long a response waits for a plugin that is told of its operation, in seconds."""
@@ -92,5 +89,5 @@ class _Listener:
 
 def hook_failed(plugin: str, hook: str, error: BaseException) -> None:
     """Log and count that a plugin's implementation of a hook raised."""
-    state().metrics.hook_failures.labels(plugin, hook).inc()
+    current_metrics().hook_failures.labels(plugin, hook).inc()
     log.error("a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exception=rendered(error))

@@ -1,37 +1,62 @@
-"""The pulse: what is due beside requests, done once a second while serving and at the end of a command that acted."""
+"""Periodic tasks: what is due beside requests, done once a second while serving."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.app_local import AppLocal
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.host import current_host
 from yoq_web.logs import rendered
-from yoq_web.state import state_of
+from yoq_web.metrics import current_metrics
 
 log = get_logger("yoq_web")
 
+Task = Callable[[], object]
 
-def beat(app: Flask) -> None:
-    """Let each domain of the core do what is due, then tell the plugins. Nothing is raised, and nobody is an actor.
+current_tasks: AppLocal[list[tuple[str, Task]]] = AppLocal("tasks", lambda _app: [])
+"""Every contributed periodic task with its owner, in the order in which they are run."""
 
-    A domain takes part if its package has a function `pulse()`; each is called in an app context of its own.
+current_failing: AppLocal[set[str]] = AppLocal("failing", lambda _app: set())
+"""The owners of tasks that failed the last time."""
+
+
+def run_periodic_tasks(app: Flask) -> None:
+    """Run each task of the core, and have the plugins run theirs. Nothing is raised, and nobody is an actor.
+
+    A plugin's tasks and its `yoq_pulse` are run on its own thread, so that none holds up the others.
     """
-    here = state_of(app)
-    for name, pulse in here.pulses.items():
+    host = current_host(app)
+    for owner, task in current_tasks(app):
         with app.app_context():
-            try:
-                pulse()
-            except HOOK_ERRORS as error:
-                here.metrics.hook_failures.labels(name, "pulse").inc()
-                if name not in here.faint:
-                    here.faint.add(name)
-                    log.error(  # noqa: TRY400 - rendered() leaves values out
-                        "a pulse failed", domain=name, error=type(error).__name__, exception=rendered(error)
-                    )
+            if owner in host.plugins:
+                host.deliver(owner, "periodic", task)
             else:
-                if name in here.faint:
-                    here.faint.discard(name)
-                    log.warning("a pulse works again", domain=name)
+                _run(owner, task)
+    notify_pulse(app)
+
+
+def notify_pulse(app: Flask) -> None:
+    """Tell the plugins that they may do what is due."""
     with app.app_context():
-        here.plugins.notify("yoq_pulse", app=app)
+        current_host(app).notify("yoq_pulse", app=app)
+
+
+def _run(owner: str, task: Task) -> None:
+    failing = current_failing()
+    try:
+        task()
+    except HOOK_ERRORS as error:
+        current_metrics().hook_failures.labels(owner, "pulse").inc()
+        if owner not in failing:
+            failing.add(owner)
+            log.error(  # noqa: TRY400 - rendered() leaves values out
+                "a pulse failed", domain=owner, error=type(error).__name__, exception=rendered(error)
+            )
+    else:
+        if owner in failing:
+            failing.discard(owner)
+            log.warning("a pulse works again", domain=owner)

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.jsontext import dumps
 from yoq_web.names import storable
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 
 READING = ("GET", "HEAD")
@@ -38,13 +38,14 @@ class Declaration:
     operation: Operation | None
     scope: str | None
     body: type[BaseModel] | None
+    raw: bool
     query: type[BaseModel] | None
     answer: Any
     status: int
     media_type: str
     errors: Mapping[int, str | type[BaseModel]]
     unaudited: str | None
-    join: bool
+    target: str | None
     hidden: bool
     summary: str
     description: str
@@ -68,7 +69,7 @@ def endpoint(
     media_type: str = "application/json",
     errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
     unaudited: str | None = None,
-    join: bool = False,
+    target: str | None = None,
     hidden: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
@@ -77,14 +78,15 @@ def endpoint(
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
     returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
     a problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
-    view returns a Response of one of them. With `raw` the view gets the body as the bytes that were
-    sent, checks them itself and may find none; the model only describes them. A route that writes without performing an
-    operation says why in `unaudited`. One that is the agents' own (`join`) is open to the join token and to no other.
-    Another spelling of a route is left out of the API's description (`hidden`). Raises TypeError if neither operation
-    nor scope is given and the route is not `public`.
+    view returns a Response of one of them. With `raw` the view gets the body as the bytes that were sent, checks them
+    itself and may find none; the model only describes them. A route that writes without performing an operation says
+    why in `unaudited`. `target` is the operation's target as the request tells it, written with the names of the path's
+    variables and the body's members, as `{source}->{target}`: a denied attempt is recorded with it. It need not be
+    given where it is the path's only variable. Another spelling of a route is left out of the API's description
+    (`hidden`). Raises TypeError unless exactly one is given of operation, scope and `public`.
     """
-    if (operation is None) == (scope is None) and not public:
-        raise TypeError("endpoint() needs the operation that the route performs or the scope that reading it needs")
+    if [operation is not None, scope is not None, public].count(True) != 1:
+        raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")
 
     def declare(view: Callable[P, object]) -> Callable[P, Response]:
         summary, _, description = (view.__doc__ or "").strip().partition("\n")
@@ -92,13 +94,14 @@ def endpoint(
             operation=operation,
             scope=operation.scope if operation else scope,
             body=body,
+            raw=raw,
             query=query,
             answer=answer,
             status=status,
             media_type=media_type,
             errors=errors,
             unaudited=unaudited,
-            join=join,
+            target=target,
             hidden=hidden,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),

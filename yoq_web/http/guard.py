@@ -12,24 +12,29 @@ from flask import Flask, Request, Response, current_app, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import MethodNotAllowed
+from werkzeug.routing import Map
 
 from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
-from yoq_web.hooks.notifier import HOOK_ERRORS, hook_failed
-from yoq_web.hookspecs import Rejected
-from yoq_web.http.endpoints import READING, Declaration, declaration_of
-from yoq_web.operations.door import ACCESS_DENIED, denied, new_event
+from yoq_web.app_local import AppLocal
+from yoq_web.http.authentication import authenticate
+from yoq_web.http.endpoints import READING, Declaration, declaration_of, read_body
+from yoq_web.http.login_throttle import current_throttle
+from yoq_web.metrics import current_metrics
+from yoq_web.operations.door import deny
+from yoq_web.operations.event import make_event
+from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.problems import Problem
-from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES
-from yoq_web.settings import Network
-from yoq_web.state import state
-from yoq_web.tokens.authentication import authenticate as by_token
-from yoq_web.tokens.authentication import authenticate_agent as by_join_token
+from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES, current_vocabulary
+from yoq_web.settings import Network, current_settings
 
 log = get_logger("yoq_web")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 MAX_TARGET = 2048
 """Characters of a request's path and query (yoq's limit)."""
+
+current_public_routes: AppLocal[Map] = AppLocal("public_routes", lambda _app: Map())
+"""The rules of the routes that need no credentials."""
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -50,7 +55,7 @@ def guard() -> None:
     g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     clear_contextvars()
     bind_contextvars(request_id=g.yoq_request_id)  # every log line of this request bears it
-    g.yoq_peer = peer_address(request, state().settings.trusted_proxies)
+    g.yoq_peer = peer_address(request, current_settings().trusted_proxies)
     path = path_sent(request)
     routed = request.url_rule is not None and path == request.path
     # Werkzeug makes methods upper case and several leading slashes one; yoq takes both as they are.
@@ -59,13 +64,12 @@ def guard() -> None:
         raise Problem(400, "malformed request", "the methods are GET, HEAD, POST, PUT and DELETE")
     if len(path) + len(request.query_string) > MAX_TARGET:
         raise Problem(400, "request uri too long")
-    if path in state().registry.public_paths:
+    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
+    if declaration.public if declaration else is_public(path):
         if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
-    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
-    agents_own = declaration is not None and declaration.join
-    actor = by_join_token(request.headers.get("Authorization")) if agents_own else authenticate()
+    actor = authenticate(declaration.scope if declaration else None)
     if actor is None:
         turn_away(path)
     set_actor(actor)
@@ -77,26 +81,9 @@ def guard() -> None:
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
 
 
-def authenticate() -> Actor | None:
-    """The request's actor, or None. An authenticator that fails lets nobody in: 503."""
-    for ask in state().plugins.implementations("yoq_authenticate"):
-        try:
-            actor = ask(request=request)
-            if actor is not None and not isinstance(actor, Actor):
-                raise TypeError(f"yoq_authenticate returned {type(actor).__name__}, not an Actor")
-        except Rejected:
-            return None
-        except HOOK_ERRORS as error:
-            hook_failed(ask.plugin, "yoq_authenticate", error)
-            raise Problem(503, "authentication unavailable", f"the plugin {ask.plugin} failed") from error
-        if isinstance(actor, Actor):
-            return actor
-    return by_token(request.headers.get("Authorization"))
-
-
 def turn_away(path: str) -> NoReturn:
     """Answer a request without valid credentials: 401, or 429 when its address has failed too often this minute."""
-    wait = state().attempts.failed(g.yoq_peer, request.method, path)
+    wait = current_throttle().failed(g.yoq_peer, request.method, path)
     if wait:
         raise Problem(429, "rate limit exceeded", "too many failed authentications", {"Retry-After": str(wait)})
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
@@ -109,19 +96,41 @@ def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> Non
         return
     if declaration and declaration.operation:
         target = "->".join(str(value) for value in (request.view_args or {}).values())
-        raise denied(new_event(declaration.operation, target or None, {}))
+        raise deny(make_event(declaration.operation, target or None, {}))
     line = f"{request.method} {path}"
-    raise denied(new_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
+    raise deny(make_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
+
+
+def target_of(declaration: Declaration) -> str | None:
+    """Return the target of an operation that is denied, the same that it would have had; None if it cannot be told."""
+    values: dict[str, object] = dict(request.view_args or {})
+    if declaration.target is None:
+        return str(next(iter(values.values()))) if len(values) == 1 else None
+    if declaration.body is not None and not declaration.raw:
+        try:
+            values.update(read_body(declaration.body))
+        except Problem:
+            return None
+    try:
+        return declaration.target.format_map(values)
+    except KeyError:
+        return None
+
+
+def is_public(path: str) -> bool:
+    """Tell whether a path needs no credentials, by whatever method it is asked for."""
+    # Werkzeug takes several leading slashes for one; yoq does not.
+    return not path.startswith("//") and current_public_routes().bind("").test(path)
 
 
 def scope_of_path(method: str, path: str) -> str:
     """The scope that yoq asks for at a path and method where no route is: by the resource that the path begins with."""
-    registry = state().registry
-    for resource in registry.resources:
+    vocabulary = current_vocabulary()
+    for resource in vocabulary.resources:
         if path.startswith(f"/v1/{resource}"):
             reads = method in READING or resource in READ_ONLY
             # A plugin that declares no scope for writing has nothing to write.
-            reads = reads or not (resource in RESOURCES or f"{resource}:write" in registry.scopes)
+            reads = reads or not (resource in RESOURCES or f"{resource}:write" in vocabulary.declared)
             return f"{resource}:{'read' if reads else 'write'}"
     return ANYTHING
 
@@ -162,8 +171,8 @@ def finish(response: Response) -> Response:
     endpoint = request.endpoint or "none"
     method = request.method if request.method in METHODS else "other"
     seconds = time.perf_counter() - g.yoq_started
-    state().metrics.requests.labels(method, endpoint, response.status_code).inc()
-    state().metrics.seconds.observe(seconds)
+    current_metrics().requests.labels(method, endpoint, response.status_code).inc()
+    current_metrics().seconds.observe(seconds)
     log.info(
         "request",
         method=request.method,

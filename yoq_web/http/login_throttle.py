@@ -9,8 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from yoq_web.actors import UNAUTHENTICATED
+from yoq_web.app_local import AppLocal
 from yoq_web.operations import recording
-from yoq_web.operations.door import ACCESS_DENIED, ended, new_event
+from yoq_web.operations.door import conclude
+from yoq_web.operations.event import make_event
+from yoq_web.operations.operation import ACCESS_DENIED
 
 PER_MINUTE = 10
 """Failed authentications of one address in a minute that are answered 401; further ones are answered 429."""
@@ -72,11 +75,14 @@ class Attempts:
                 _record(address, window.line, {"count": window.count - 1, "seconds": 60})
 
 
+current_throttle: AppLocal[Attempts] = AppLocal("throttle", lambda _app: Attempts())
+
+
 def _record(address: str, line: str, details: dict[str, int | str]) -> None:
-    event = new_event(ACCESS_DENIED, line, details, UNAUTHENTICATED)
+    event = make_event(ACCESS_DENIED, line, details, UNAUTHENTICATED)
     event = replace(event, peer=address, outcome="denied", reason="no valid credentials")
     recording.record_alone(event)
-    ended(event)
+    conclude(event)
 
 
 def _bucket(peer: str | None) -> str:

@@ -17,24 +17,17 @@ from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.hookspecs import Veto
+from yoq_web.hooks.errors import Veto
+from yoq_web.hooks.host import current_host
 from yoq_web.operations import recording
-from yoq_web.operations.door import (
-    Detail,
-    Event,
-    Operation,
-    Outcome,
-    begun,
-    ended,
-    ended_badly,
-    kept_detail,
-    reason_of,
-    vetoed,
-)
-from yoq_web.operations.intents import Intent
+from yoq_web.operations.door import begin, conclude, describe_error, record_failure, to_denied
+from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
+from yoq_web.operations.intents import Intent, current_intents
+from yoq_web.operations.operation import Operation, current_operations
+from yoq_web.operations.recorders import list_recorders
 from yoq_web.operations.recording import NotRecorded
+from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Denied
-from yoq_web.state import state
 
 log = get_logger("yoq_web")
 
@@ -60,7 +53,7 @@ class Undertaking:
         """
         if unknown := details.keys() - set(self.event.operation.details):
             raise TypeError(f"{self.event.operation.name} does not declare {', '.join(sorted(unknown))}")
-        kept = {name: kept_detail(value) for name, value in details.items()}
+        kept = {name: clean_detail(value) for name, value in details.items()}
         self.event = replace(self.event, details=MappingProxyType({**self.event.details, **kept}))
 
     def at_the_end(self, change: Callable[[Session], object]) -> None:
@@ -88,7 +81,7 @@ class Undertaking:
             recording.recorded()
             return event, True
         recording.settle(event, "committed")
-        return event, state().spool.writable
+        return event, current_spool().writable
 
     def fail(self, error: BaseException) -> bool:
         """Record that it did not succeed; returns whether that is kept."""
@@ -96,19 +89,19 @@ class Undertaking:
         answer_lost = self._spooled and isinstance(error, OperationalError)
         if self._recorded and (answer_lost or not isinstance(error, Exception)):
             outcome = "interrupted"  # nobody knows whether the outcome, and the change with it, was committed
-        event = self.event.ended(outcome, reason_of(error), doubtful=self._recorded)
-        kept = ended_badly(event, error)
+        event = self.event.ended(outcome, describe_error(error), doubtful=self._recorded)
+        kept = record_failure(event, error)
         if self._spooled:
             recording.settle(event, "rolled back")
         return kept
 
 
 @contextmanager
-def undertaken(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Iterator[Undertaking]:
+def undertake(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Iterator[Undertaking]:
     """What Operation.undertaken() promises."""
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
-    undertaking = Undertaking(begun(operation, target, details))
+    undertaking = Undertaking(begin(operation, target, details))
     g.yoq_performing = operation.name
     intent: Intent | None = None
     try:
@@ -117,7 +110,7 @@ def undertaken(operation: Operation, target: str | None, details: Mapping[str, D
         yield undertaking
         event, kept = undertaking.succeed()
     except Veto as veto:
-        error = vetoed(undertaking.event, veto)
+        error = to_denied(undertaking.event, veto)
         _end(intent, kept=undertaking.fail(error))
         raise error from veto
     except BaseException as error:
@@ -126,30 +119,29 @@ def undertaken(operation: Operation, target: str | None, details: Mapping[str, D
     finally:
         g.pop("yoq_performing", None)
     _end(intent, kept=kept)
-    ended(event)
-    state().plugins.notify("yoq_operation_committed", event=event)
+    conclude(event)
+    current_host().notify("yoq_operation_committed", event=event)
 
 
 def sweep() -> None:
     """Settle as `interrupted` what processes left open that are gone; what is under way is left alone."""
-    here = state()
-    for intent, document in here.intents.left():
+    for intent, document in current_intents().left():
         try:
-            event = Event.from_document(document, here.registry.operations)
+            event = Event.from_document(document, current_operations())
         except (ValueError, TypeError, KeyError, AttributeError):
             log.error("an intent cannot be read", audit_id=document["id"])  # noqa: TRY400 - it would show the document
             intent.set_aside()
             continue
         log.warning("an operation was interrupted", audit_id=event.id, action=event.operation.name)
         # It may have ended just before the crash.
-        if ended_badly(event.ended("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
+        if record_failure(event.ended("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
             intent.settled()
 
 
 def _begin(event: Event) -> Intent | None:
     """Have the intent on this machine's disk, so that a crash does not leave it open for ever."""
     try:
-        return state().intents.begin(event.ended("started").document())
+        return current_intents().begin(event.ended("started").document())
     except OSError as error:
         if recording.refusing(event):
             raise NotRecorded from error
@@ -166,13 +158,13 @@ def _record_intent(event: Event) -> None:
     started = event.ended("started")
     try:
         with unit_of_work() as session:
-            state().plugins.ask_before(event)
+            current_host().ask_before(event)
             asked = True
             recording.record_intent(started, session)
     except SQLAlchemyError as error:
         if not asked:
-            state().plugins.ask_before(event)
-        recording.keep_intent(started, [(recorder, error) for recorder in recording.recorders()])
+            current_host().ask_before(event)
+        recording.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
 
 
 def _end(intent: Intent | None, *, kept: bool) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from yoq_web import files
+from yoq_web.app_local import AppLocal
 from yoq_web.jsontext import dumps
+from yoq_web.settings import current_settings
 
 FOLDER = "intents"
 
@@ -78,6 +80,9 @@ class Intents:
                 continue
             finally:
                 os.close(handle)
+
+
+current_intents: AppLocal[Intents] = AppLocal("intents", lambda app: Intents(current_settings(app).data_dir))
 
 
 class Intent:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from flask import current_app
 from structlog.stdlib import get_logger
 
+from yoq_web.app_local import AppLocal
 from yoq_web.database.session import unit_of_work
-from yoq_web.hooks.host import Implementation
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.host import Implementation, current_host
 from yoq_web.jsontext import dumps
-from yoq_web.operations import recording
-from yoq_web.operations.door import Event
-from yoq_web.operations.spool import Waiting, key
-from yoq_web.state import state
+from yoq_web.metrics import current_metrics
+from yoq_web.operations.event import Event
+from yoq_web.operations.operation import current_operations
+from yoq_web.operations.recorders import current_outages, list_recorders, record
+from yoq_web.operations.spool import Waiting, current_spool, key
 
 log = get_logger("yoq_web")
 
@@ -28,25 +30,28 @@ BATCH_SECONDS = 1.0
 
 def replay() -> None:
     """Replay what waits, as far as the recorders take it. Nothing is raised: the next time may be better."""
-    here = state()
-    here.spool.due = False
-    if here.spool.empty:
-        _over(here.outages.copy(), {})
+    current_spool().due = False
+    if current_spool().empty:
+        _over(current_outages().copy(), {})
         return
     # A context of its own: the caller's session may hold what it still needs.
     with current_app.app_context():
         try:
-            here.spool.replay(_store)
+            current_spool().replay(_store)
         except OSError as error:
-            if "" not in here.outages:
-                here.outages.add("")
+            if "" not in current_outages():
+                current_outages().add("")
                 log.error("the spool cannot be replayed", error=str(error))  # noqa: TRY400 - its text says all
-            here.spool.due = here.spool.held > 0
+            current_spool().due = current_spool().held > 0
+
+
+current_replayer: AppLocal[Callable[[], object]] = AppLocal("replayer", lambda _app: replay)
+"""What is called when something may be replayed. While serving it wakes a thread, so that no request waits."""
 
 
 def store_held() -> None:
     """Store, before the process ends, what only its memory holds, whatever signals come; say so if that fails."""
-    spool = state().spool
+    spool = current_spool()
     if spool.held:
         with deaf():
             replay()
@@ -70,17 +75,16 @@ def deaf() -> Iterator[None]:
 
 def spooled(event_id: str) -> Event | None:
     """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
-    waiting = state().spool.waiting()
+    waiting = current_spool().waiting()
     found = waiting.get(event_id) or waiting.get(key({"id": event_id, "outcome": "started"}))
     return _event(found) if found else None
 
 
 def _store(waiting: list[Waiting]) -> list[Waiting]:
     """Give the recorders what they lack; returns what they lack still."""
-    here = state()
     events = {line.key: _event(line) for line in waiting}
-    here.spool.set_aside([_bytes(line) for line in waiting if events[line.key] is None])
-    by = {recorder.plugin: recorder for recorder in recording.recorders()}
+    current_spool().set_aside([_bytes(line) for line in waiting if events[line.key] is None])
+    by = {recorder.plugin: recorder for recorder in list_recorders()}
     lacking: dict[str, set[str]] = {}
     replayed: dict[str, int] = {}
     # Those that nobody takes come first: if they cannot be set aside, nothing was stored that would be again.
@@ -91,14 +95,14 @@ def _store(waiting: list[Waiting]) -> list[Waiting]:
         if name in by:
             taken = _replay_to(by[name], list(wanted.items()))
             replayed[name] = len(taken)
-            here.metrics.audit_replayed.inc(len(taken))
-        elif name in here.plugins.plugins and here.plugins.plugins[name].state != "active":
+            current_metrics().audit_replayed.inc(len(taken))
+        elif name in current_host().plugins and current_host().plugins[name].state != "active":
             taken = set()  # blocked or refused: it may come back
         else:
-            here.spool.set_aside([_bytes(line) for line in lines])
+            current_spool().set_aside([_bytes(line) for line in lines])
             taken = set(wanted)
         lacking[name] = wanted.keys() - taken
-    _over({name for name in here.outages.copy() if replayed.get(name) or not lacking.get(name)}, replayed)
+    _over({name for name in current_outages().copy() if replayed.get(name) or not lacking.get(name)}, replayed)
     kept = (
         Waiting(line.event, tuple(name for name in line.recorders if line.key in lacking[name])) for line in waiting
     )
@@ -119,12 +123,12 @@ def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) ->
             with unit_of_work() as session:
                 for key_of_event, event in events[:BATCH]:
                     tried += 1
-                    if not recording.record(event, session, (recorder,)):
+                    if not record(event, session, (recorder,)):
                         stored.add(key_of_event)
                     if time.monotonic() > until:
                         break
         except HOOK_ERRORS:
-            state().spool.due = True  # it was the database, not the event: again after the next success
+            current_spool().due = True  # it was the database, not the event: again after the next success
             break
         taken |= stored
         if not stored:
@@ -136,13 +140,13 @@ def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) ->
 def _over(names: Iterable[str], replayed: Mapping[str, int]) -> None:
     """Say of these outages that they are over."""
     for name in names:
-        state().outages.discard(name)
+        current_outages().discard(name)
         log.warning("operations are recorded again", plugin=name or None, replayed=replayed.get(name, 0))
 
 
 def _event(line: Waiting) -> Event | None:
     try:
-        return Event.from_document(line.event, state().registry.operations)
+        return Event.from_document(line.event, current_operations())
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

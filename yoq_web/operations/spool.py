@@ -21,7 +21,9 @@ from typing import Any, Literal
 from structlog.stdlib import get_logger
 
 from yoq_web import files
+from yoq_web.app_local import AppLocal
 from yoq_web.jsontext import dumps
+from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
@@ -224,6 +226,9 @@ class Spool:
                 yield True
         finally:
             os.close(handle)
+
+
+current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))
 
 
 def _append(path: Path, content: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.contribution import Contribution
 from yoq_web.policies import commands, operations, routes
 
 

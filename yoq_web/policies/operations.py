@@ -7,7 +7,8 @@ import time
 from sqlalchemy import delete, select
 
 from yoq_web.database.session import db, upsert
-from yoq_web.operations.door import TARGET_BYTES, Operation
+from yoq_web.operations.event import TARGET_BYTES
+from yoq_web.operations.operation import Operation
 from yoq_web.policies.models import Policy
 
 policy_add = Operation("policy_add", "Add a policy", "policies:write", details=("action",))

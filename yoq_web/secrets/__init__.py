@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.contribution import Contribution
 from yoq_web.secrets import commands, operations, routes
 from yoq_web.secrets.backup import SecretsKeeper
 from yoq_web.secrets.keys import key_commands, rotation

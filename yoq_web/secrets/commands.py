@@ -8,7 +8,8 @@ from typing import BinaryIO, TypeVar
 
 import click
 
-from yoq_web.commands.group import CommandGroup, Failure, as_json, checked, named, print_json, printable
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, checked, named, print_json, printable
 from yoq_web.problems import NotFound
 from yoq_web.secrets import operations
 from yoq_web.secrets.schemas import SecretIn

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
 from yoq_web.secrets.keys.keyring import keyring
 from yoq_web.secrets.models import Secret

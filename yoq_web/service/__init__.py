@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions.registry import Contribution
-from yoq_web.operations.door import ACCESS_DENIED
+from yoq_web.contributions.contribution import Contribution
+from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.service import routes
 
 

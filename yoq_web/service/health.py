@@ -5,8 +5,10 @@ from __future__ import annotations
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.database.migrations import standings
-from yoq_web.hooks.notifier import HOOK_ERRORS, hook_failed
-from yoq_web.state import state
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.host import current_host
+from yoq_web.hooks.notifier import hook_failed
+from yoq_web.operations.spool import current_spool
 
 
 def health() -> tuple[dict[str, object], int]:
@@ -16,7 +18,7 @@ def health() -> tuple[dict[str, object], int]:
         behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
     except SQLAlchemyError:
         return {"status": "unavailable", "database": "cannot be read", **spool}, 503
-    refused = sorted({plugin.name for plugin in state().plugins.all if plugin.state == "refused"})
+    refused = sorted({plugin.name for plugin in current_host().all if plugin.state == "refused"})
     concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": _plugins()}
     found = {name: concern for name, concern in concerns.items() if concern} | spool
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
@@ -25,7 +27,7 @@ def health() -> tuple[dict[str, object], int]:
 def _plugins() -> dict[str, str]:
     """What the plugins say that an operator should look at, by plugin."""
     found: dict[str, str] = {}
-    for ask in state().plugins.implementations("yoq_health"):
+    for ask in current_host().implementations("yoq_health"):
         try:
             concern = ask()
         except HOOK_ERRORS as error:
@@ -38,7 +40,7 @@ def _plugins() -> dict[str, str]:
 
 def _spool() -> dict[str, object]:
     """How many records wait in the spool, and whether it can be written, if there is something to say."""
-    spool = state().spool
+    spool = current_spool()
     waiting = len(spool.waiting())
     found: dict[str, object] = {"spool": waiting} if waiting else {}
     return found if spool.writable else found | {"spool_writable": False}

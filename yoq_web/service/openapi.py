@@ -10,9 +10,8 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
 from yoq_web.http.endpoints import Declaration, declaration_of
-from yoq_web.scopes import SCOPE
-from yoq_web.state import state
-from yoq_web.version import VERSION
+from yoq_web.scopes import JOINING, SCOPE, current_vocabulary
+from yoq_web.settings import VERSION
 
 REFERENCE = "#/components/schemas/{model}"
 
@@ -87,7 +86,7 @@ def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) ->
     if declaration.description:
         described["description"] = declaration.description
     if declaration.scope:
-        described["security"] = [{"join": []} if declaration.join else {"token": []}]
+        described["security"] = [{"join": []} if declaration.scope == JOINING else {"token": []}]
         described["x-scope"] = declaration.scope
     if declaration.operation:
         described["x-audited-as"] = declaration.operation.name
@@ -179,7 +178,7 @@ def _followed(part: Any, owner: str) -> Any:
     if isinstance(part, dict):
         moved = {key: _followed(value, owner) for key, value in part.items()}
         if part.get("format") == SCOPE:
-            moved["enum"] = list(state().registry.vocabulary)
+            moved["enum"] = list(current_vocabulary().words)
         if isinstance(reference := part.get("$ref"), str):
             moved["$ref"] = REFERENCE.format(model=f"{owner}.{reference.rpartition('/')[2]}")
         return moved

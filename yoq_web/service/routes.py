@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field
 
 from yoq_web.http.endpoints import endpoint
 from yoq_web.jsontext import dumps
+from yoq_web.metrics import current_metrics
 from yoq_web.service.health import health
 from yoq_web.service.openapi import described
-from yoq_web.state import state
-from yoq_web.version import VERSION
+from yoq_web.settings import VERSION
 
 blueprint = Blueprint("service", __name__, template_folder="templates")
 
@@ -58,7 +58,7 @@ def get_version() -> Version:
 @endpoint(scope="status:read", answer=str, media_type="text/plain")
 def get_metrics() -> Response:
     """Report the metrics of this process in Prometheus's text format."""
-    return Response(generate_latest(state().metrics.registry), content_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(current_metrics().registry), content_type=CONTENT_TYPE_LATEST)
 
 
 @blueprint.get("/openapi.json")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from yoq_web.contributions.registry import Contribution
+from yoq_web.contributions.contribution import Contribution
+from yoq_web.http.authentication import Authenticator
 from yoq_web.tokens import commands, operations, routes
+from yoq_web.tokens.authentication import authenticate
 from yoq_web.tokens.backup import RevocationKeeper
 
 
@@ -14,4 +16,5 @@ def contribution() -> Contribution:
         blueprints=(routes.blueprint,),
         commands=(commands.group,),
         keeper=RevocationKeeper(),
+        authenticators=(Authenticator(authenticate),),
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from yoq_web.commands.group import CommandGroup, Failure, as_json, checked, named, print_json, print_table
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, checked, named, print_json, print_table
 from yoq_web.problems import NotFound
-from yoq_web.state import state
+from yoq_web.scopes import current_vocabulary
 from yoq_web.tokens import operations
 from yoq_web.tokens.schemas import MAX_SCOPES, TokenIn, ttl_seconds
 
@@ -66,4 +67,4 @@ def revoke_command(name: str) -> None:
 @group.command("scopes")
 def scopes_command() -> None:
     """List every scope that a token may be given, plugins' included."""
-    click.echo("\n".join(state().registry.vocabulary))
+    click.echo("\n".join(current_vocabulary().words))

@@ -10,10 +10,9 @@ from sqlalchemy.exc import IntegrityError
 
 from yoq_web.actors import RESERVED_LABELS, label_of
 from yoq_web.database.session import db
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
-from yoq_web.scopes import ANYTHING
-from yoq_web.state import state
+from yoq_web.scopes import ANYTHING, current_vocabulary
 from yoq_web.tokens.authentication import hash_of
 from yoq_web.tokens.models import Token
 from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, ttl_seconds
@@ -31,7 +30,7 @@ def create_token(wanted: TokenIn) -> TokenCreated:
     Raises a Problem if a scope is unknown (400), the name cannot be borne (400) or was ever given before (409).
     """
     for scope in wanted.scopes:
-        if scope not in state().registry.vocabulary:
+        if scope not in current_vocabulary().words:
             raise Problem(400, f"invalid scope: {scope}", "`yoq-web token scopes` lists those there are")
     if not wanted.name.isprintable() or wanted.name.startswith("--"):
         raise Problem(400, "invalid name", "a token's name is printable text that does not begin with --")

@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 import click
 
-from yoq_audit.commands import group
 from yoq_audit.export.formats import NAMES, FormatName
 from yoq_audit.export.operations import begin
 from yoq_audit.export.verify import Verified, verify_export
@@ -20,14 +19,13 @@ from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, dumps
-from yoq_web.commands.group import printable
+from yoq_web import Failure, Progress, command, dumps, printable
 from yoq_web.files import sync_folder
 
 SHOWN_GAPS = 10
 
 
-@group.command("export")
+@command("export")
 @click.option("--format", "format_name", type=click.Choice(NAMES), default="ndjson", show_default=True)
 @click.option("--with-proofs", is_flag=True, help="Add what proves each entry offline; ndjson only.")
 @click.option("-o", "output", type=click.Path(), default="-", help="Where to write it; standard output unless told.")
@@ -76,7 +74,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
     sync_folder(path.parent)
 
 
-@click.command("verify-export")
+@command("verify-export", offline=True)
 @click.argument("file", type=click.File("rb"), metavar="FILE")
 @click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
 def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
@@ -103,6 +101,3 @@ def _print(found: Verified) -> None:
     shown = [str(first) if first == last else f"{first}-{last}" for first, last in found.gaps[:SHOWN_GAPS]]
     more = ", …" if len(found.gaps) > SHOWN_GAPS else ""
     click.echo(f"not in the file: {missing} of the log's entries, at the places {', '.join(shown)}{more}")
-
-
-group.add_command(verify_export_command)

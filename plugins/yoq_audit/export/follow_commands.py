@@ -7,7 +7,6 @@ import time
 import click
 from flask import current_app
 
-from yoq_audit.commands import group
 from yoq_audit.export.follow import begin
 from yoq_audit.export.ndjson import lines
 from yoq_audit.export.scan import Row, sealed_size
@@ -16,7 +15,7 @@ from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import sealer
 from yoq_audit.storage.log import STORED
-from yoq_web import as_json, print_table
+from yoq_web import as_json, command, print_table
 
 WAIT_SECONDS = 1.0
 
@@ -24,7 +23,7 @@ COLUMNS = tuple(1 + STORED.index(name) for name in ("recorded_at", "actor", "act
 WIDTHS = (12, 16, 16, 28)
 
 
-@group.command("follow")
+@command("follow")
 @click.option("--start", type=click.IntRange(0), metavar="PLACE", help="From this place of the log on; 0 is its first.")
 @filtered
 @as_json

@@ -16,8 +16,7 @@ from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import status
 from yoq_audit.tlog.encoding import decimal
-from yoq_web import Problem, endpoint
-from yoq_web.logs import rendered
+from yoq_web import Problem, endpoint, rendered
 
 log = get_logger("yoq_web")
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from yoq_audit.export.ndjson import MEDIA_TYPE, lines
 from yoq_audit.export.scan import Row
-from yoq_web import dumps
-from yoq_web.version import VERSION
+from yoq_web import VERSION, dumps
 
 __all__ = ["MEDIA_TYPE", "SCHEMA_VERSION", "encoded", "event", "head"]
 

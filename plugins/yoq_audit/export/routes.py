@@ -12,8 +12,7 @@ from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.operations import Export, audit_export, begin
 from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
-from yoq_web import endpoint
-from yoq_web.logs import rendered
+from yoq_web import endpoint, rendered
 
 log = get_logger("yoq_web")
 

@@ -20,10 +20,7 @@ from typing import Any
 from flask import Flask, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import Problem, current_actor
-from yoq_web.http.guard import authenticate
-from yoq_web.problems import of_database
-from yoq_web.state import state_of
+from yoq_web import Problem, authenticate, current_actor, current_shutdown, of_database
 
 MOST = {"exports": 4, "streams": 16}
 """Feeds of each kind that one process serves at once, of its 64 threads."""
@@ -105,7 +102,7 @@ class Term:
         if now - self._checked < CHECK_SECONDS:
             return
         self._checked = now
-        if state_of(self._app).stopping.is_set():
+        if current_shutdown(self._app).is_set():
             self._end = min(self._end, now + STOPPING_SECONDS)
         if now > self._end:
             raise Over("the time of this answer is over; ask again from where it ended")
@@ -114,7 +111,7 @@ class Term:
 
     def wait(self) -> None:
         """Wait for the next look. Raises Over if the server is about to end."""
-        if state_of(self._app).stopping.wait(CHECK_SECONDS):
+        if current_shutdown(self._app).wait(CHECK_SECONDS):
             raise Over("the server ends")
 
     def _refused(self) -> str | None:

@@ -6,18 +6,16 @@ from typing import BinaryIO
 
 import click
 
-from yoq_audit.commands import group
 from yoq_audit.proofs import prover
 from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
 from yoq_audit.storage.documents import documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, dumps, named
-from yoq_web.commands.group import printable
+from yoq_web import Failure, command, dumps, named, printable
 
 
-@group.command("prove")
+@command("prove")
 @named("entry")
 @click.option("-o", "output", type=click.File("wb"), required=True, help="Where to write it; - is standard output.")
 @click.option("--entry", "document", type=click.File("wb"), help="Where to write the entry as the proof covers it.")
@@ -29,7 +27,7 @@ def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> No
         document.write(f"{dumps(proved_part(documents([row])[0]))}\n".encode())
 
 
-@click.command("check-proof")
+@command("check-proof", offline=True)
 @click.argument("proof", type=click.File("rb"), metavar="FILE")
 @click.option("--entry", type=click.File("rb"), required=True, help="The entry, as the API or `audit prove` gave it.")
 @click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
@@ -47,6 +45,3 @@ def check_command(proof: BinaryIO, entry: BinaryIO, vkeys: tuple[str, ...]) -> N
     click.echo(f"proved: {name} is entry {index} of the {head.size} that {printable(head.origin)} signed")
     if further := [member for member in UNPROVED if member in document]:
         click.echo(f"not covered by the proof: {', '.join(further)}")
-
-
-group.add_command(check_command)

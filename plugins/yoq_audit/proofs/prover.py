@@ -26,8 +26,7 @@ from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.proof import Proof
 from yoq_audit.tlog.tiles import Bundle, Tile, encode_bundle, subtree_from
 from yoq_audit.tlog.tree import consistency_path, inclusion_path, verify_inclusion
-from yoq_web import NotFound, Problem, db, spooled
-from yoq_web.settings import SettingsError
+from yoq_web import NotFound, Problem, SettingsError, current_settings, db, spooled
 
 logger = get_logger("yoq_web")
 
@@ -50,7 +49,7 @@ def provable() -> Iterator[None]:
         raise _unprovable("this machine does not sign the log", str(error)) from error
     except SettingsError as error:
         # Named by its file alone: the caller need not learn where the data directory is.
-        reason = str(error).replace(f"{keys.settings().data_dir}/", "")
+        reason = str(error).replace(f"{current_settings().data_dir}/", "")
         raise _unprovable("the log's key cannot be used", reason) from error
     except LogError as error:
         raise _unprovable("the log is damaged", f"{error}; {VERIFY}") from error

@@ -8,13 +8,12 @@ from typing import Any, get_args
 
 import click
 
-from yoq_audit.commands import group
 from yoq_audit.query import pages, statistics
 from yoq_audit.query.filters import OUTCOMES, FilterQuery, Filters
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
 from yoq_audit.storage.documents import documents
-from yoq_web import as_json, checked, db, print_json, print_table
+from yoq_web import as_json, checked, command, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
 
@@ -49,7 +48,7 @@ def query(model: type[FilterQuery], **given: Any) -> Any:
     return checked(model, **values)
 
 
-@group.command("list")
+@command("list")
 @click.option("--limit", type=click.IntRange(0), default=DEFAULT_LIMIT, show_default=True, help="How many entries.")
 @click.option(
     "--order",
@@ -75,7 +74,7 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
         click.echo(f"there are more: --cursor {page.cursor}", err=True)
 
 
-@group.command("stats")
+@command("stats")
 @click.option("--bucket", type=click.Choice(get_args(Bucket)), help="The length of the counted periods.")
 @filtered
 @as_json

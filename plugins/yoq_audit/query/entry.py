@@ -11,8 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_audit.storage import log
 from yoq_audit.storage.documents import documents, waiting
 from yoq_audit.storage.tombstones import absent
-from yoq_web import db, endpoint, spooled
-from yoq_web.operations.door import Outcome
+from yoq_web import Outcome, db, endpoint, spooled
 
 blueprint = Blueprint("audit", __name__)
 

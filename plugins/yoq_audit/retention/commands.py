@@ -7,18 +7,28 @@ from typing import Any
 
 import click
 
-from yoq_audit.commands import group
-from yoq_audit.retention import ages, archive, archive_reader, eraser, pruner
+from yoq_audit.retention import archive, archive_reader, eraser, pruner
 from yoq_audit.retention.archive_reader import Archive
 from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan
 from yoq_audit.retention.pruner import Written
+from yoq_audit.settings import seconds_of
 from yoq_audit.storage.documents import rfc3339
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Problem, Progress, as_json, dumps, named, print_json
-from yoq_web.commands.group import printable
-from yoq_web.names import storable
+from yoq_web import (
+    CommandGroup,
+    Failure,
+    Problem,
+    Progress,
+    as_json,
+    command,
+    dumps,
+    named,
+    print_json,
+    printable,
+    storable,
+)
 
 REMAINS = """\
 It is gone from the trail. Copies may be left in: backups, archives, exports and copies of the database made before;
@@ -34,13 +44,13 @@ class Age(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """`value`, or a usage error that says how it is written."""
         try:
-            ages.seconds_of(str(value))
+            seconds_of(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return str(value)
 
 
-@group.command("prune")
+@command("prune")
 @click.option("--older-than", type=Age(), required=True, help="How old: a number and h, d or w, like 400d.")
 @click.option("--archive", "file", type=click.Path(path_type=Path, dir_okay=False), help="Keep what is pruned here.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be pruned.")
@@ -51,7 +61,7 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     What was signed still verifies. The archive is a tar file (compressed if its name ends in .gz) that proves itself
     with the log's key: `audit archive verify`.
     """
-    planned = pruner.plan(ages.seconds_of(older_than))
+    planned = pruner.plan(seconds_of(older_than))
     planned.go_on()
     written = None
     if planned.reached > planned.before and not dry_run:
@@ -88,7 +98,7 @@ def _archived(file: Path, planned: Plan, older_than: str, bar: Progress) -> Writ
             raise problem from None  # which the trail shows
 
 
-@group.command("erase")
+@command("erase")
 @named("entry")
 @click.option("--reason", required=True, help="Why, for the trail; without what is to be erased.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -112,12 +122,12 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
     click.echo(REMAINS)
 
 
-archives = click.Group("archive", help="Check and read the archives that pruning leaves; offline.")
+archives = CommandGroup("archive", help="Check and read the archives that pruning leaves; offline.")
 _file = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 _keys = click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
 
 
-@archives.command("verify")
+@archives.command("verify", offline=True)
 @_file
 @_keys
 @as_json
@@ -144,7 +154,7 @@ def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) ->
     click.echo(f"SHA-256 {found.sha256}")
 
 
-@archives.command("list")
+@archives.command("list", offline=True)
 @_file
 @_keys
 def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
@@ -164,6 +174,3 @@ def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reader.Tell = lambda
         raise Failure(f"the archive does not hold: {printable(str(error))}") from None
     except OSError as error:
         raise Failure(f"{printable(str(file))}: {error.strerror}") from None
-
-
-group.add_command(archives)

@@ -25,8 +25,7 @@ from yoq_audit.storage.retention_models import ERASED, MINIMUMS, PRUNED
 from yoq_audit.storage.tombstones import KEY_SIZE, key_of, minimum
 from yoq_audit.storage.tree import LEAVES
 from yoq_audit.tlog.tiles import TILE
-from yoq_web import Problem, db
-from yoq_web.database.session import unit_of_work
+from yoq_web import Problem, db, unit_of_work
 
 logger = get_logger("yoq_web")
 

@@ -8,10 +8,10 @@ from flask import Blueprint
 from pydantic import BaseModel, Field
 from sqlalchemy import select
 
-from yoq_audit.sealing import keys
+from yoq_audit.settings import RETENTION
 from yoq_audit.storage.retention_models import ERASED
 from yoq_audit.storage.tombstones import minimum
-from yoq_web import db, endpoint
+from yoq_web import current_settings, db, endpoint
 
 blueprint = Blueprint("audit_retention", __name__)
 
@@ -38,4 +38,4 @@ def get_retention() -> dict[str, Any]:
     erased = session.scalars(
         select(ERASED.c.leaf_index).where(ERASED.c.leaf_index >= first).order_by(ERASED.c.leaf_index)
     )
-    return {"minimum_index": first, "retention": keys.settings().audit_retention, "erased": list(erased)}
+    return {"minimum_index": first, "retention": current_settings()[RETENTION], "erased": list(erased)}

@@ -13,14 +13,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
 from yoq_audit.retention import pruner
-from yoq_audit.retention.ages import seconds_of
 from yoq_audit.retention.plan import Plan, begin
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import Rewound
+from yoq_audit.settings import RETENTION, seconds_of
 from yoq_audit.tlog.errors import LogError
-from yoq_web import NotFound, Problem, db
-from yoq_web.actors import as_system
-from yoq_web.settings import SettingsError
+from yoq_web import NotFound, Problem, SettingsError, act_as_system, current_settings, db
 
 logger = get_logger("yoq_web")
 
@@ -72,7 +70,7 @@ def pulse() -> None:
 
 def _beat(here: Chores, now: float) -> None:
     until = now + BEAT_SECONDS
-    age = keys.settings().audit_retention
+    age = current_settings()[RETENTION]
     if keys.signer() is None:  # the machine that has the log's key does it
         here.look_at = now + LOOK_SECONDS
         return
@@ -89,7 +87,7 @@ def _beat(here: Chores, now: float) -> None:
         return
     planned, here.plan = here.plan, None
     if planned.reached > planned.before:
-        with as_system():
+        with act_as_system():
             pruner.announce(planned, age, "YOQ_AUDIT_RETENTION")
     else:
         here.plan_at, here.look_at = now + PLAN_SECONDS, now + LOOK_SECONDS

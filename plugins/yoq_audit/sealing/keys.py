@@ -16,9 +16,7 @@ from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_web import files
-from yoq_web.settings import Settings, SettingsError
-from yoq_web.state import state
+from yoq_web import SettingsError, current_settings, files
 
 KEY_FILE = "log.key"
 NEXT_FILE = "log.key.next"
@@ -26,11 +24,6 @@ NEXT_FILE = "log.key.next"
 HEAD_FILE = "log.head"
 
 STORED = select(LogKey.vkey, LogKey.announcement).order_by(LogKey.added_at, LogKey.vkey)
-
-
-def settings() -> Settings:
-    """The current application's settings."""
-    return state().settings
 
 
 def signer() -> Signer | None:
@@ -46,25 +39,25 @@ def next_signer() -> Signer | None:
 @contextmanager
 def changing() -> Iterator[None]:
     """Be the only process of this machine that makes a key of the log."""
-    with files.locked(settings().data_dir / f"{KEY_FILE}.lock"):
+    with files.locked(current_settings().data_dir / f"{KEY_FILE}.lock"):
         yield
 
 
 def write_next(key: Signer) -> None:
     """Put a key where next_signer() finds it, in the place of one that never came to anything."""
-    files.replace(settings().data_dir / NEXT_FILE, key.encode().encode())
+    files.replace(current_settings().data_dir / NEXT_FILE, key.encode().encode())
 
 
 def drop_next() -> None:
     """Forget the key of next_signer()."""
-    (settings().data_dir / NEXT_FILE).unlink(missing_ok=True)
+    (current_settings().data_dir / NEXT_FILE).unlink(missing_ok=True)
 
 
 def promote_next() -> None:
     """Put the next key in the place of this machine's key, of which nothing is kept: it never signs again."""
     key = next_signer()
     if key is not None:
-        files.replace(settings().data_dir / KEY_FILE, key.encode().encode())
+        files.replace(current_settings().data_dir / KEY_FILE, key.encode().encode())
         drop_next()
 
 
@@ -75,7 +68,7 @@ def stored_chain(session: Session, own: Signer | None) -> Chain:
 
 
 def _read(name: str) -> Signer | None:
-    path = settings().data_dir / name
+    path = current_settings().data_dir / name
     content = files.existing(path)
     return None if content is None else _decoded(path, content)
 
@@ -89,7 +82,7 @@ def _decoded(path: Path, content: bytes) -> Signer:
 
 def read_head(known: Sequence[Verifier]) -> Checkpoint | None:
     """The newest checkpoint that this machine has signed, or None. Raises SettingsError for another log's."""
-    path = settings().data_dir / HEAD_FILE
+    path = current_settings().data_dir / HEAD_FILE
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -104,10 +97,10 @@ def read_head(known: Sequence[Verifier]) -> Checkpoint | None:
 
 def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:
     """Keep a signed checkpoint as the head, unless a newer one is kept already: the head never moves back."""
-    with files.locked(settings().data_dir / f"{HEAD_FILE}.lock"):
+    with files.locked(current_settings().data_dir / f"{HEAD_FILE}.lock"):
         kept = read_head(known)
         if kept is None or kept.size < size:
-            files.replace(settings().data_dir / HEAD_FILE, note.encode())
+            files.replace(current_settings().data_dir / HEAD_FILE, note.encode())
 
 
 def checkpoint_note(size: int, root: bytes, key: Signer) -> str:

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 from yoq_audit.sealing import keys
 from yoq_audit.storage.models import LogKey
 from yoq_audit.tlog.note import Signer
-from yoq_web import db
-from yoq_web.settings import SettingsError
+from yoq_web import SettingsError, current_settings, db
 
 SET_ASIDE = ".of-"
 """The key and the head of a log that ended are kept under their names, this and the key's id."""
@@ -22,7 +21,7 @@ def end_replaced_log() -> None:
         return
     if vkeys(db.session()) != [following.vkey] or (own is not None and own.vkey == following.vkey):
         return
-    folder = keys.settings().data_dir
+    folder = current_settings().data_dir
     suffix = f"{SET_ASIDE}{own.verifier.key_id.hex() if own else 'unknown'}"
     for name in (keys.HEAD_FILE, keys.KEY_FILE):
         path = folder / name

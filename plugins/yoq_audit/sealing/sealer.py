@@ -20,8 +20,7 @@ from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import leaf_hash
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.note import Signer
-from yoq_web import db
-from yoq_web.database.session import unit_of_work, upsert
+from yoq_web import db, unit_of_work, upsert
 
 BATCH = 1000
 """Entries sealed in one transaction, which holds SQLite's write lock."""

@@ -10,13 +10,13 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.key_chain import Chain
+from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.log import TABLE
 from yoq_audit.storage.models import LogKey
 from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, latest, root
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_web import db
-from yoq_web.database.session import unit_of_work
+from yoq_web import current_settings, db, unit_of_work
 
 LOCK = 0x796F72
 """PostgreSQL's advisory lock for sealing: one number for all nodes."""
@@ -81,7 +81,7 @@ def begin() -> None:
             return
         key = keys.signer() or keys.next_signer()
         if key is None:
-            key = Signer.generate(keys.settings().log_origin)
+            key = Signer.generate(current_settings()[LOG_ORIGIN])
             keys.write_next(key)
         with unit_of_work() as session:
             lock(session)

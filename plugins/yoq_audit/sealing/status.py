@@ -9,7 +9,7 @@ from structlog.stdlib import get_logger
 from yoq_audit.sealing import sealer, signer
 from yoq_audit.sealing.retired import end_replaced_log
 from yoq_audit.tlog.errors import LogError
-from yoq_web.settings import SettingsError
+from yoq_web import SettingsError
 
 log = get_logger("yoq_web")
 

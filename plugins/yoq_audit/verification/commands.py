@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import click
 
-from yoq_audit.commands import group
 from yoq_audit.sealing import keys, signer
 from yoq_audit.storage import tree
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import Report
-from yoq_web import Progress, as_json, db, print_json
-from yoq_web.commands.group import printable
-from yoq_web.settings import SettingsError
-from yoq_web.state import state
+from yoq_web import Progress, SettingsError, as_json, command, current_spool, db, print_json, printable
 
 
-@group.command("verify", read_only=True)
+@command("verify", read_only=True)
 @as_json
 def verify_command(as_json: bool) -> None:
     """Check the whole log: entries, tree, checkpoints and the head outside the database. Changes nothing."""
@@ -43,7 +39,7 @@ def check(bar: Progress | None = None) -> Report:
         connection.close()
     if complaint:
         report.add("head", complaint)
-    report.spool = len(state().spool.waiting())
+    report.spool = len(current_spool().waiting())
     return report
 
 

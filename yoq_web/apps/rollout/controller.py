@@ -9,7 +9,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_web.actors import as_system
+from yoq_web.actors import act_as_system
 from yoq_web.apps import store
 from yoq_web.apps.documents import rollout_state
 from yoq_web.apps.manifest.document import Manifest, read
@@ -17,9 +17,9 @@ from yoq_web.apps.models import Release, RolloutRow
 from yoq_web.apps.rollout.machine import Rollout
 from yoq_web.apps.rollout.reconcile import Row, Scene
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.hooks.notifier import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.logs import rendered
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
 
 log = get_logger("yoq_web")
@@ -125,7 +125,7 @@ def advance(number: int, at: int | None = None) -> None:
                     with unit_of_work() as session:
                         _take(session, step, now)
                 return
-            with as_system(), app_rollout_end.performed(step.app, **_details(step)) as session:
+            with act_as_system(), app_rollout_end.performed(step.app, **_details(step)) as session:
                 _take(session, step, now)
         except Changed:
             continue

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import exists, select, update
 from sqlalchemy.orm import Session
 
-from yoq_web.actors import as_system
+from yoq_web.actors import act_as_system
 from yoq_web.agents.models import DRAINING, OFFLINE, Agent
 from yoq_web.apps import store
 from yoq_web.apps.models import Assignment, RolloutRow
@@ -17,7 +17,7 @@ from yoq_web.apps.rollout.controller import Changed, advance_due
 from yoq_web.apps.rollout.reconcile import ALIVE, Row
 from yoq_web.apps.rollout.scheduler import Node, place, taken
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 
 app_move = Operation(
     "app_move",
@@ -78,7 +78,7 @@ def move(now: int) -> None:
         if not planned.changed:
             continue
         try:
-            with as_system(), app_move.performed(left, **_details(planned)) as session:
+            with act_as_system(), app_move.performed(left, **_details(planned)) as session:
                 store.lock_placing(session)
                 _carry_out(session, planned, now)
         except Changed:

@@ -7,7 +7,8 @@ from typing import cast
 
 import click
 
-from yoq_web.commands.group import CommandGroup, Failure, as_json, print_json, print_table, printable
+from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.output import Failure, as_json, print_json, print_table, printable
 from yoq_web.commands.progress import Progress
 from yoq_web.secrets.keys import rotation
 from yoq_web.secrets.keys.masters import Place

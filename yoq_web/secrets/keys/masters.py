@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from yoq_web import files
-from yoq_web.hooks.notifier import HOOK_ERRORS, hook_failed
+from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.host import current_host
+from yoq_web.hooks.notifier import hook_failed
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys.encryption import KEY_BYTES, WrongKey, id_of, unwrap, wrap
 from yoq_web.secrets.models import SecretKey
-from yoq_web.settings import SettingsError
-from yoq_web.state import state
+from yoq_web.settings import SettingsError, current_settings
 
 KEY_FILE = "secrets.key"
 VARIABLE = "YOQ_MASTER_KEY"
@@ -27,7 +28,7 @@ Place = Literal["plugin", "environment", "file", "new-file"]
 
 def key_file() -> Path:
     """Where the master key is kept unless the environment or a plugin has it."""
-    return state().settings.data_dir / KEY_FILE
+    return current_settings().data_dir / KEY_FILE
 
 
 def kept_file(master: str) -> Path:
@@ -62,7 +63,7 @@ def choose(current: str | None, place: Place | None = None) -> Wrapper:
         return Wrapper(wrapped[0])
     if place == "plugin":
         raise Problem(409, "no plugin wraps keys", "none of those in use answers yoq_wrap_key")
-    master = state().settings.master_key if place in (None, "environment") else None
+    master = current_settings().master_key if place in (None, "environment") else None
     if place == "environment" and master is None:
         raise Problem(409, "there is no master key in the environment", f"set {VARIABLE}")
     if master is None and place == "new-file":
@@ -130,7 +131,7 @@ def _candidates(master: str) -> Iterator[tuple[str, bytes]]:
     for path in (kept_file(master), key_file()):
         if path.exists():
             yield str(path), _read(path)
-    if (key := state().settings.master_key) is not None:
+    if (key := current_settings().master_key) is not None:
         yield VARIABLE, key
 
 
@@ -152,7 +153,7 @@ def _private(path: Path, key: bytes) -> None:
 
 
 def _wrapped_by_plugin(key: bytes) -> tuple[str, bytes] | None:
-    for ask in state().plugins.implementations("yoq_wrap_key"):
+    for ask in current_host().implementations("yoq_wrap_key"):
         try:
             wrapped = ask(key=key)
             if wrapped is None:
@@ -170,7 +171,7 @@ def _wrapped_by_plugin(key: bytes) -> tuple[str, bytes] | None:
 
 
 def _unwrapped_by_plugin(name: str, wrapped: bytes) -> bytes:
-    for ask in state().plugins.implementations("yoq_unwrap_key"):
+    for ask in current_host().implementations("yoq_unwrap_key"):
         if ask.plugin == name:
             try:
                 key = ask(wrapped=wrapped)

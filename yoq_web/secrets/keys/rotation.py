@@ -9,7 +9,7 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.operations.door import Operation
+from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys import masters
 from yoq_web.secrets.keys.keyring import alone, keyring

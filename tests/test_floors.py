@@ -1,0 +1,81 @@
+"""The floors: what may import what. Every import counts, those for types alone and those inside functions too."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+CORE = (
+    "app_local jsontext names times",
+    "scopes settings logs",
+    "actors files metrics problems",
+    "hooks",
+    "database",
+    "operations",
+    "http",
+    "commands",
+    "contributions",
+    "hookspecs secrets policies tokens agents service",
+    "apps backup",
+    "server",
+    "app",
+    "cli wsgi __init__",
+)
+"""The core's modules and packages, the lowest floor first: each imports from the floors below its own."""
+
+AUDIT = (
+    "tlog settings",
+    "storage",
+    "sealing",
+    "proofs query verification",
+    "export retention",
+    "backup in_doubt key_commands",
+    "commands",
+    "__init__",
+)
+"""The audit plugin's."""
+
+HOUSES = {"yoq_web": (ROOT / "yoq_web", CORE), "yoq_audit": (ROOT / "plugins" / "yoq_audit", AUDIT)}
+
+
+def imports(file: Path, package: str) -> Iterator[str]:
+    """The modules of `package` that a file imports, as the parts behind the package's name."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == package:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{package}."):
+            yield (node.module or "").removeprefix(f"{package}.")
+        elif isinstance(node, ast.Import):
+            found = (alias.name for alias in node.names if alias.name.startswith(f"{package}."))
+            yield from (name.removeprefix(f"{package}.") for name in found)
+
+
+@pytest.mark.parametrize("package", HOUSES)
+def test_imports_run_down(package: str) -> None:
+    """No module imports from its own floor, but for its own package, or from one above."""
+    folder, floors = HOUSES[package]
+    floor = {name: height for height, names in enumerate(floors) for name in names.split()}
+    wrong = []
+    for file in sorted(folder.rglob("*.py")):
+        own = file.relative_to(folder).with_suffix("").parts[0]
+        if own == "migrations":
+            continue
+        assert own in floor, f"{package}/{own} stands on no floor: give it one in this test"
+        for imported in imports(file, package):
+            name = imported.partition(".")[0]
+            if (folder / name).is_dir() or (folder / f"{name}.py").exists():
+                if name != own and floor[name] >= floor[own]:
+                    wrong.append(f"{file.relative_to(ROOT)} imports {package}.{imported}")
+            else:
+                wrong.append(f"{file.relative_to(ROOT)} imports {imported} from {package} itself, which is the top")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_top_is_a_table_of_contents() -> None:
+    """At the top of the core lie few modules, each of which a newcomer would look for there."""
+    assert len(list((ROOT / "yoq_web").glob("*.py"))) <= 17

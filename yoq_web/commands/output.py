@@ -1,0 +1,88 @@
+"""What commands take and print: checked arguments, failures as one line, JSON for programs and tables for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from yoq_web.http.endpoints import invalid
+from yoq_web.jsontext import dumps
+from yoq_web.names import storable
+from yoq_web.problems import of_database
+
+C = TypeVar("C", bound=Callable[..., Any])
+M = TypeVar("M", bound=BaseModel)
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+"""The option of every command that lists or makes something."""
+
+
+class Failure(click.ClickException):
+    """A command cannot do what it was asked: the text goes to standard error, the exit code is 1."""
+
+    def show(self, file: Any = None) -> None:
+        """Print the text alone, as yoq does."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+def explain(error: SQLAlchemyError) -> Failure | None:
+    """What an error of the database means to whoever runs a command, as one line; None if it is a defect."""
+    problem = of_database(error)
+    if problem is None:
+        return None
+    if problem.status == 503:
+        # The driver's words tell an operator more; they name a file, a host or a table.
+        reason = " ".join(str(getattr(error, "orig", None) or error).split())
+        return Failure(f"the database cannot be used: {reason}")
+    return Failure(f"{problem.error}: {problem.detail}")
+
+
+class Name(click.ParamType[str]):
+    """A name that both databases can store."""
+
+    name = "name"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """`value`, or a usage error that says what is wrong with it."""
+        try:
+            return storable(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def named(argument: str) -> Callable[[C], C]:
+    """An argument that names something."""
+    return click.argument(argument, type=Name())
+
+
+def checked(model: type[M], **values: object) -> M:
+    """`values` as `model`, held to the same rules as over HTTP. Raises a Problem."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(model, error) from None
+
+
+def print_json(value: object) -> None:
+    """Print a value the way the HTTP API would answer it."""
+    click.echo(dumps(value))
+
+
+def printable(text: str) -> str:
+    """`text` on one line, harmless to a terminal: a stored name must not draw rows of its own into a table."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def print_table(widths: tuple[int, ...], header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
+    """Print columns of these widths, the last one as wide as it wants, like yoq's tables."""
+    for row in [header, *rows]:
+        cells = [printable(str(cell)) for cell in row]
+        click.echo(
+            " ".join([f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)] + cells[len(widths) :])
+        )

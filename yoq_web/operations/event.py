@@ -1,0 +1,140 @@
+"""Event: one performance of an operation, before it is an entry of the trail, and as a JSON document."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from flask import g, has_request_context
+
+from yoq_web.actors import Actor, current_actor
+from yoq_web.operations.operation import Operation
+from yoq_web.settings import current_settings
+
+Outcome = Literal["ok", "failed", "denied", "interrupted", "started"]
+"""`started` is an external operation's intent; one of the others follows."""
+Detail = str | int | bool | Sequence[str] | None
+
+TARGET_BYTES = 256
+"""Longer targets are cut in the trail (yoq's limit)."""
+DETAIL_BYTES = 1024
+"""Longer texts among the details are cut, so that an entry stays small whatever a caller sends."""
+NAME_BYTES = 64
+"""Longer names of details are cut; only an authenticator's can be."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """One performance of an operation. `time` is in microseconds since 1970; `outcome` is None until it has ended.
+
+    A `doubtful` one may be stored already with another outcome, which is the right one: an answer was lost.
+    """
+
+    id: str
+    operation: Operation
+    actor: Actor
+    target: str | None
+    details: Mapping[str, Detail] = field(default_factory=lambda: MappingProxyType({}))
+    time: int
+    request_id: str | None = None
+    node: str
+    peer: str | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+    doubtful: bool = False
+
+    def ended(self, outcome: Outcome, reason: str | None = None, *, doubtful: bool = False) -> Event:
+        """This event with its outcome."""
+        # Spelt out: dataclasses.replace() takes three times as long, on the path of every operation.
+        return Event(
+            id=self.id,
+            operation=self.operation,
+            actor=self.actor,
+            target=self.target,
+            details=self.details,
+            time=self.time,
+            request_id=self.request_id,
+            node=self.node,
+            peer=self.peer,
+            outcome=outcome,
+            reason=reason,
+            doubtful=doubtful,
+        )
+
+    def document(self) -> dict[str, Any]:
+        """This event as JSON knows it. Of the actor only kind and label stay; its details are among the event's."""
+        own = {name: getattr(self, name) for name in PLAIN}
+        actor = {"kind": self.actor.kind, "label": self.actor.label}
+        doubt = {"doubtful": True} if self.doubtful else {}
+        return own | {"operation": self.operation.name, "actor": actor, "details": dict(self.details)} | doubt
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], operations: Mapping[str, Operation]) -> Event:
+        """The event of a document. Its operation may be unknown by now. Raises ValueError and the like for nonsense."""
+        name = document["operation"]
+        details = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in document["details"].items()
+        }
+        if document["outcome"] not in get_args(Outcome):
+            raise ValueError(f"{document['outcome']!r} is no outcome")
+        return cls(
+            operation=operations.get(name) or Operation(name, "", "*"),
+            actor=Actor(document["actor"]["kind"], document["actor"]["label"]),
+            details=MappingProxyType(details),
+            doubtful=document.get("doubtful") is True,
+            **{key: document[key] for key in PLAIN},
+        )
+
+
+PLAIN = ("id", "target", "time", "request_id", "node", "peer", "outcome", "reason")
+"""The members of an event that are the same in JSON."""
+
+
+def make_event(
+    operation: Operation, target: str | None, details: Mapping[str, Detail], actor: Actor | None = None
+) -> Event:
+    """An Event that begins now, by the current actor, with the declared details and nothing else."""
+    actor = actor or current_actor()
+    kept = {clean_text(name, NAME_BYTES): clean_detail(value) for name, value in actor.details.items()}
+    kept.update({name: clean_detail(details[name]) for name in operation.details if name in details})
+    now = time.time_ns()
+    asked = has_request_context()
+    return Event(
+        id=make_uuid7(now),
+        operation=operation,
+        actor=actor,
+        target=None if target is None else clean_text(target, TARGET_BYTES),
+        details=MappingProxyType(kept),
+        time=now // 1000,
+        request_id=g.get("yoq_request_id") if asked else None,
+        node=current_settings().node,
+        peer=g.get("yoq_peer") if asked else None,
+    )
+
+
+def clean_text(text: str, limit: int) -> str:
+    """`text` as both databases can store it: valid UTF-8 without NUL, at most `limit` bytes."""
+    encoded = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
+    return encoded[:limit].decode(errors="ignore")
+
+
+def clean_detail(value: Any) -> Detail:
+    """A detail as the trail keeps it: short, and of a type that JSON has."""
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, list | tuple):
+        return tuple(clean_text(str(item), DETAIL_BYTES) for item in value[:64])
+    return clean_text(str(value), DETAIL_BYTES)
+
+
+def make_uuid7(time_ns: int) -> str:
+    """Make a UUIDv7 (RFC 9562) for a time in nanoseconds since 1970: 48 bits of milliseconds, then random ones."""
+    milliseconds = time_ns // 1_000_000
+    random = int.from_bytes(os.urandom(10)) >> 6
+    value = milliseconds << 80 | 0x7 << 76 | (random >> 62) << 64 | 0b10 << 62 | random & (1 << 62) - 1
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
