@@ -93,8 +93,15 @@ def _build(
     """Build an application; also return the plugins that spoilt it, with the reason: it must be built without them."""
     logs.configure()
     app = _flask(config)
-    host = PluginHost(app, hookspecs, required=REQUIRED_PLUGINS, blocked=settings.blocked_plugins, refused=refused)
     registry = Registry()
+    host = PluginHost(
+        app,
+        hookspecs,
+        required=REQUIRED_PLUGINS,
+        blocked=settings.blocked_plugins,
+        refused=refused,
+        check_name=registry.check_owner,
+    )
     current_settings.put(app, settings)
     current_host.put(app, host)
     current_registry.put(app, registry)

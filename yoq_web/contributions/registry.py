@@ -51,7 +51,7 @@ class Registry:
         if not isinstance(contribution, Contribution):
             raise PluginError(f"yoq_contribute returned {type(contribution).__name__}, not a Contribution")
         if not core:
-            self._check_owner(owner)
+            self.check_owner(owner)
         self._check_operations(owner, contribution.operations, core)
         self._check_commands(owner, contribution.commands, core)
         self._check_others(owner, contribution)
@@ -80,8 +80,8 @@ class Registry:
         """Return those that `owner` contributed."""
         return self.contributions[owner].authenticators if owner in self.contributions else ()
 
-    def _check_owner(self, owner: str) -> None:
-        """A plugin's one word may be nothing that the core goes by."""
+    def check_owner(self, owner: str) -> None:
+        """Raise PluginError for a name that is the core's: a plugin's one word may be nothing that the core goes by."""
         if owner in {*RESERVED, *self.contributions, *self.commands, *RESOURCES}:
             raise PluginError(f"the name {owner!r} is the core's")
         for other, contribution in self.contributions.items():

@@ -95,13 +95,18 @@ class PluginHost:
         required: Iterable[str],
         blocked: Iterable[str],
         refused: Mapping[str, str],
+        check_name: Callable[[str], object],
     ) -> None:
-        """Take the hooks from `hookspecs`; load no plugin that is `blocked` or that `refused` names, with a reason."""
+        """Take the hooks from `hookspecs`; load no plugin that is `blocked` or that `refused` names, with a reason.
+
+        `check_name` raises PluginError for a name that no plugin may bear: it is asked before anything is imported.
+        """
         self.plugins: dict[str, Plugin] = {}
         self.duplicates: list[Plugin] = []
         self.required = tuple(required)
         self._blocked = frozenset(blocked)
         self._refused = refused
+        self._check_foreign_name = check_name
         self._manager = pluggy.PluginManager("yoq_web")
         self._hooks = [name for name in vars(hookspecs) if name.startswith("yoq_")]
         self._manager.add_hookspecs(hookspecs)
@@ -205,6 +210,7 @@ class PluginHost:
     def _check_name(self, name: str) -> None:
         if not NAME.fullmatch(name) or len(name) > 32:
             raise PluginError("a plugin's name is at most 32 lower-case letters, digits and single underscores")
+        self._check_foreign_name(name)
         for other in self.plugins:
             if other != name and (name.startswith(f"{other}_") or other.startswith(f"{name}_")):
                 raise PluginError(f"its tables and operations could not be told from those of the plugin {other!r}")
