@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from tests import postgres as postgres_server
+from tests.support import postgres as postgres_server
 from yoq_audit.retention import pruner
 from yoq_audit.storage.retention_models import PRUNED
 from yoq_audit.tlog.tiles import TILE

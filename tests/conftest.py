@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import gc
-import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
 import pytest
@@ -16,9 +14,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from tests import postgres as postgres_server
-from tests.postgres import Postgres
-from tests.served import Served, serve
+from tests.support import postgres as postgres_server
+from tests.support import served as served_program
+from tests.support.postgres import Postgres
+from tests.support.served import Served, serve
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
 
@@ -27,9 +26,6 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ADMIN = "a" * 64
 """The admin token of every application under test."""
-
-STARTERS = {"serve", "command", "PROGRAM"}
-"""What a test that starts the program uses of tests.served."""
 
 MakeApp = Callable[..., Flask]
 
@@ -66,7 +62,7 @@ class Api:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker that the tests below get by themselves."""
+    """Declare the marker of tests that are slow."""
     config.addinivalue_line("markers", "program: starts the program as a process of its own")
 
 
@@ -77,19 +73,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 50, 50)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that starts the program, itself or by a fixture: `-m "not program"` runs the quick ones."""
-    for item in items:
-        if isinstance(item, pytest.Function):
-            fixtures = [found for defined in item._fixtureinfo.name2fixturedefs.values() for found in defined]
-            functions = [item.function, *(found.func for found in fixtures)]
-            if any(STARTERS & _names(inspect.unwrap(function).__code__) for function in functions):
-                item.add_marker("program")
-
-
-def _names(code: CodeType) -> set[str]:
-    inner = [_names(found) for found in code.co_consts if isinstance(found, CodeType)]
-    return set(code.co_names).union(*inner)
+@pytest.fixture(autouse=True)
+def may_start_the_program(request: pytest.FixtureRequest) -> None:
+    """Hold the tests to their marker: `-m "not program"` runs the quick ones."""
+    served_program.allowed = request.node.get_closest_marker("program") is not None
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import ADMIN
-from tests.served import Served
+from tests.support.served import Served
 from yoq_audit.settings import SETTINGS
 from yoq_web.settings import TABLE
 
@@ -64,6 +64,7 @@ def test_the_tree_names_files_that_exist() -> None:
         assert any((ROOT / folder / name).exists() for folder in ("", "yoq_web", "plugins", "plugins/yoq_audit")), name
 
 
+@pytest.mark.program
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_the_tour_can_be_walked(served: Served) -> None:
     """Each line of the tour works as it stands, and answers what its comment says."""

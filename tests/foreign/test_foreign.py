@@ -14,13 +14,13 @@ from threading import Thread
 import pytest
 from flask import Flask
 
-from tests.commandline import output
+from tests.audit.sealing.test_log_key import rotate
 from tests.conftest import ADMIN, Api
-from tests.door import acting
-from tests.keyring.test_log_key import rotate
-from tests.retention.kit import key_of, old_log, prune
-from tests.served import Served
-from tests.tampering import attack, entry_at, fill
+from tests.support.commandline import output
+from tests.support.door import acting
+from tests.support.retention import key_of, old_log, prune
+from tests.support.served import Served
+from tests.support.tampering import attack, entry_at, fill
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer, sign
 from yoq_web.policies.operations import add_policy
@@ -113,6 +113,7 @@ def test_the_program_is_in_order(program: Path) -> None:
     assert formatted.stdout == ""
 
 
+@pytest.mark.program
 @sqlite
 def test_the_log_verifies_as_it_grows(auditor: Auditor, app: Flask, api: Api, served: Served, tmp_path: Path) -> None:
     """At each size about a full tile, under a new key and with entries gone: with what was known and kept before."""
@@ -159,6 +160,7 @@ def test_a_proof_is_checked_offline(auditor: Auditor, app: Flask, api: Api, tmp_
         file.write_text(whole)
 
 
+@pytest.mark.program
 @sqlite
 def test_what_was_changed_is_noticed(auditor: Auditor, app: Flask, api: Api, served: Served, tmp_path: Path) -> None:
     """One bit of any answer, an entry changed in the database, or a log cut back: each time it says NOT verified."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.agents.kit import Cluster
 from tests.conftest import MakeApp
+from tests.support.agents import Cluster
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 

@@ -13,8 +13,8 @@ from sqlalchemy import insert
 from sqlalchemy.orm import Session
 from werkzeug.test import TestResponse
 
-from tests.agents.kit import Cluster, registration
 from tests.conftest import MakeApp
+from tests.support.agents import Cluster, registration
 from yoq_web.agents.models import Agent, WireguardPeer
 from yoq_web.apps.models import Assignment
 from yoq_web.database.session import unit_of_work

@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from tests.agents.kit import registration
-from tests.apps.kit import Shop
 from tests.conftest import MakeApp
+from tests.support.agents import registration
+from tests.support.apps import Shop
 from yoq_wire import answers
 
 LONG = 8

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from werkzeug.test import TestResponse
 
-from tests.agents.kit import Cluster
-from tests.apps.kit import Shop
 from tests.conftest import MakeApp
+from tests.support.agents import Cluster
+from tests.support.apps import Shop
 
 # The domains have tests on both databases; here the translation is looked at.
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])

@@ -8,11 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.agents.kit import JOIN
+import pytest
+
 from tests.conftest import ADMIN
-from tests.served import Served, serve
-from tests.wire.agent import Agent, working
-from tests.wire.yoq import Client, Reply
+from tests.support.agents import JOIN
+from tests.support.served import Served, serve
+from tests.support.wire_agent import Agent, working
+from tests.support.wire_client import Client, Reply
+
+pytestmark = pytest.mark.program
 
 TIMEOUT = "5"
 """Seconds of silence that make an agent offline."""

@@ -1,0 +1,1 @@
+"""Tests of the audit plugin, folder by folder as it is built."""

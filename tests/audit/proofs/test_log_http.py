@@ -1,0 +1,243 @@
+"""The log over HTTP: what an auditor with the log's key and the public specifications checks from outside."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from tests.conftest import Api, MakeApp
+from tests.support.door import acting
+from tests.support.outsider import Log, check_proof, consistent, leaf_hash, node, open_checkpoint, root_of
+from tests.support.tampering import attack
+from yoq_web.policies.operations import delete_policy
+
+LOG = "/v1/audit/log"
+SIZE = 256 + 44
+MALFORMED = [
+    *("64/000", "-1/000", "abc/000", "00/000", "0/x001", "0/x001/", "0/x001/x234", "0/x001/x234/", "0/001/002"),
+    *("0/x001/0002", "0/x001/-002", "0/067.p", "0/067.p/", "0/000.p/abc", "0/000.p/256", "0/000.p/0", "0/.p/1"),
+    *("0/x111/x222/x333/x444/x555/x666/777", "0/x000/001", "0/0", "0/0000", "0/000.p/01", "0/000/", "0/..%2f..", "0"),
+    *("entries/x001", "entries/001/002", "entries/000.p/0", "entries/000.p/256", "entries/", "entries", "0/\u0663"),
+]
+BEYOND = ["0/001", "0/001.p/45", "0/002.p/1", "1/000", "1/000.p/2", "2/000.p/1", "63/000", "0/x999/x999/x999/999"]
+
+
+def fill(app: Flask, count: int, name: str = "a") -> None:
+    """Leave so many entries."""
+    with acting(app):
+        for number in range(count):
+            delete_policy(name, str(number))
+
+
+def good(api: Api, path: str) -> TestResponse:
+    """The answer at a path of the log, which is there."""
+    answer = api("GET", f"{LOG}/{path}")
+    assert answer.status_code == 200, (path, answer.text)
+    return answer
+
+
+def log_of(api: Api) -> tuple[Log, str]:
+    """The log as an outsider reads it, and its key."""
+    return Log(lambda path: good(api, path).data), good(api, "key").text.removesuffix("\n")
+
+
+def test_an_outsider_finds_every_entry_in_the_signed_tree(app: Flask, api: Api) -> None:
+    """Checkpoint, tiles and bundles agree with each other and with the trail, beyond a full tile."""
+    fill(app, SIZE)
+    note = good(api, "checkpoint").text
+    log, vkey = log_of(api)
+    head = open_checkpoint(note, vkey)
+    assert (head.origin, head.size) == ("yoq-web/node-1", SIZE)
+    leaves = log.leaves(SIZE)
+    assert root_of([leaf_hash(leaf) for leaf in leaves]) == head.root
+    assert log.hashes(0, SIZE) == [leaf_hash(leaf) for leaf in leaves]
+    assert log.root(SIZE) == head.root
+    trail = {entry["event_id"]: entry for entry in api.entries()}
+    for leaf in leaves:
+        entry = json.loads(leaf)
+        shown = trail.pop(entry["event_id"])
+        assert {name: shown[name] for name in entry.keys() - {"time"}} == {
+            name: value for name, value in entry.items() if name != "time"
+        }
+    assert not trail
+
+
+def test_an_older_size_is_the_beginning_of_a_newer(app: Flask, api: Api) -> None:
+    """Consistency holds between any two sizes, also those of partial tiles that are full by now."""
+    fill(app, 200)
+    old = good(api, "checkpoint").text
+    partial = good(api, "tile/0/000.p/200").data
+    fill(app, SIZE - 200)
+    log, vkey = log_of(api)
+    new = open_checkpoint(good(api, "checkpoint").text, vkey)
+    older = open_checkpoint(old, vkey)
+    assert (older.size, new.size) == (200, SIZE)
+    assert good(api, "tile/0/000.p/200").data == partial
+    leaves = [leaf_hash(leaf) for leaf in log.leaves(SIZE)]
+    for size, root in ((200, older.root), (1, leaves[0]), (256, root_of(leaves[:256])), (299, root_of(leaves[:299]))):
+        answer = good(api, f"consistency?from={size}").json
+        assert answer is not None
+        assert list(answer) == ["from", "to", "hashes"]
+        assert (answer["from"], answer["to"]) == (size, SIZE)
+        hashes = [base64.b64decode(text, validate=True) for text in answer["hashes"]]
+        assert consistent(size, SIZE, root, new.root, hashes)
+        assert not consistent(size, SIZE, node(root, root), new.root, hashes)
+    between = good(api, "consistency?from=3&to=200").json
+    assert between is not None
+    hashes = [base64.b64decode(text, validate=True) for text in between["hashes"]]
+    assert consistent(3, 200, root_of(leaves[:3]), older.root, hashes)
+    for sizes in ("from=0&to=7", "from=7&to=7", f"from={SIZE}"):
+        assert good(api, f"consistency?{sizes}").json["hashes"] == []  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("", "to=3", "from=", "from=x", "from=-1", "from=01", "from=1.0", "from=%2B1", "from=1_0", "from=1&to="),
+        *("from=3&to=2", "from=6", "from=1&to=6", f"from=1&to={2**63}", f"from={10**30}", "from=\u0663"),
+    ],
+)
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_sizes_that_there_are_not(app: Flask, api: Api, query: str) -> None:
+    """Consistency between sizes that are malformed, the wrong way round or beyond the log is refused with 400."""
+    fill(app, 5)
+    answer = api("GET", f"{LOG}/consistency?{query}")
+    assert (answer.status_code, answer.content_type) == (400, "application/problem+json"), answer.text
+
+
+def test_what_is_answered_says_what_it_is_and_how_long_it_holds(app: Flask, api: Api) -> None:
+    """Text is UTF-8 text and soon stale; tiles and bundles, full or partial, are bytes and never change."""
+    fill(app, SIZE)
+    entry = api.entries(1)[0]["event_id"]
+    for path in (f"{LOG}/checkpoint", f"{LOG}/key", f"/v1/audit/entries/{entry}/proof"):
+        answer = api("GET", path)
+        assert (answer.status_code, answer.content_type) == (200, "text/plain; charset=utf-8")
+        assert answer.cache_control.max_age in range(6)
+        assert answer.cache_control.private
+    for path, length in (("0/000", 8192), ("0/001.p/44", 44 * 32), ("0/001.p/1", 32), ("1/000.p/1", 32)):
+        answer = good(api, f"tile/{path}")
+        assert len(answer.data) == length
+        assert answer.content_type == "application/octet-stream"
+    for path in ("0/000", "0/000.p/255", "0/001.p/44", "entries/000", "entries/000.p/9", "entries/001.p/44"):
+        answer = good(api, f"tile/{path}")
+        assert answer.content_type == "application/octet-stream"
+        assert (answer.cache_control.max_age or 0) > 7 * 24 * 3600
+        assert answer.cache_control.immutable
+        assert answer.cache_control.private
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_bundles_are_compressed_for_those_who_say_so(app: Flask, api: Api) -> None:
+    """An entry bundle comes as gzip to a client that takes it and as it is to others; hashes are never compressed."""
+    fill(app, 9)
+    good(api, "checkpoint")
+    path = f"{LOG}/tile/entries/000.p/9"
+    plain = api("GET", path)
+    assert "Content-Encoding" not in plain.headers
+    for accepted in ("gzip", "gzip, identity", "deflate, gzip;q=0.5", "*"):
+        answer = api("GET", path, headers={"Accept-Encoding": accepted})
+        assert (answer.status_code, answer.headers["Content-Encoding"]) == (200, "gzip"), accepted
+        assert gzip.decompress(answer.data) == plain.data
+        assert len(answer.data) < len(plain.data) / 2
+        assert answer.content_type == "application/octet-stream"
+        assert answer.cache_control.immutable
+        assert "Accept-Encoding" in answer.headers["Vary"]
+        assert api("GET", path, headers={"Accept-Encoding": accepted}).data == answer.data
+    for accepted in ("", "identity", "br", "gzip;q=0", "gzip;q=0, identity"):
+        answer = api("GET", path, headers={"Accept-Encoding": accepted})
+        assert "Content-Encoding" not in answer.headers, accepted
+        assert answer.data == plain.data
+        assert "Accept-Encoding" in answer.headers["Vary"]
+    assert "Content-Encoding" not in api("GET", f"{LOG}/tile/0/000.p/9", headers={"Accept-Encoding": "gzip"}).headers
+
+
+def test_only_the_signed_tree_is_served(app: Flask, api: Api) -> None:
+    """Malformed paths, and tiles and bundles that the signed tree does not have, are 404; nothing is a 500."""
+    fill(app, SIZE)
+    good(api, "checkpoint")
+    for place in (*MALFORMED, *BEYOND, "entries/001", "entries/001.p/45", "entries/x999/000"):
+        answer = api("GET", f"{LOG}/tile/{place}")
+        assert (answer.status_code, answer.content_type) == (404, "application/problem+json"), place
+    fill(app, 1)
+    assert api("GET", f"{LOG}/tile/0/001.p/45").status_code == 404
+    assert api("GET", f"{LOG}/tile/entries/001.p/45").status_code == 404
+    good(api, "checkpoint")
+    good(api, "tile/0/001.p/45")
+    good(api, "tile/entries/001.p/45")
+
+
+def test_an_empty_log_has_nothing_to_show(api: Api) -> None:
+    """Before the first entry there is no key and nothing signed: 404, and no key is made by looking."""
+    for path in ("checkpoint", "key", "consistency?from=0", "tile/0/000", "tile/entries/000.p/1"):
+        assert api("GET", f"{LOG}/{path}").status_code == 404, path
+
+
+def test_who_may_read_it(app: Flask, api: Api) -> None:
+    """The log is part of the trail: it needs `audit:read`."""
+    reader, stranger = api.token("audit:read"), api.token("secrets:read", name="other")
+    entry = api.entries(1)[0]["event_id"]
+    proof = f"/v1/audit/entries/{entry}/proof"
+    for path in (*(f"{LOG}/{name}" for name in ("checkpoint", "key", "tile/0/000.p/1", "tile/entries/000.p/1")), proof):
+        assert api.with_token(None)("GET", path).status_code == 401, path
+        assert stranger("GET", path).status_code == 403, path
+    for path in (proof, f"{LOG}/checkpoint", f"{LOG}/tile/0/000.p/1", f"{LOG}/consistency?from=1"):
+        assert reader("GET", path).status_code == 200, path
+
+
+def test_a_rewound_log_signs_and_proves_nothing(app: Flask, api: Api, database_url: str) -> None:
+    """When the database was cut back behind the head, checkpoint, proof and consistency say so with 503."""
+    fill(app, 9)
+    entry = api.entries(1)[0]["event_id"]
+    good(api, "checkpoint")
+    attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
+    for path in (f"{LOG}/checkpoint", f"/v1/audit/entries/{entry}/proof", f"{LOG}/consistency?from=1"):
+        answer = api("GET", path)
+        assert answer.status_code == 503, answer.text
+        assert answer.json is not None
+        assert answer.json["error"] == "the log was rewound"
+        assert "log.head" in answer.json["detail"]
+
+
+def test_a_machine_without_the_key_shows_what_is_signed(
+    app: Flask, api: Api, make_app: MakeApp, tmp_path: Path
+) -> None:
+    """Another machine serves the signed log and its proofs, and says of an entry that is not sealed yet why not."""
+    fill(app, 3)
+    note = good(api, "checkpoint").text
+    (tmp_path / "other").mkdir()
+    other = Api(make_app(YOQ_DATA_DIR=str(tmp_path / "other"), YOQ_NODE="node-2"))
+    assert good(other, "checkpoint").text == note
+    first = api.entries()[-1]["event_id"]
+    log, vkey = log_of(other)
+    leaf = log.leaves(3)[0]
+    assert check_proof(other("GET", f"/v1/audit/entries/{first}/proof").text, leaf, vkey).size == 3
+    assert other("DELETE", "/v1/policies/x/y").status_code == 200
+    newest = api.entries(1)[0]["event_id"]
+    answer = other("GET", f"/v1/audit/entries/{newest}/proof")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "does not have the log's key" in answer.text
+    assert not (tmp_path / "other" / "log.key").exists()
+    assert api("GET", f"/v1/audit/entries/{newest}/proof").status_code == 200
+    assert other("GET", f"/v1/audit/entries/{newest}/proof").status_code == 200
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_key_file_of_no_use_is_told(app: Flask, api: Api, tmp_path: Path) -> None:
+    """A damaged key file is a 503 that names the file without its folder, not a traceback."""
+    fill(app, 2)
+    good(api, "checkpoint")
+    (tmp_path / "log.key").write_text("PRIVATE+KEY+nonsense\n")
+    fill(app, 1)
+    answer = api("GET", f"{LOG}/checkpoint")
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["error"] == "the log's key cannot be used"
+    assert "log.key" in answer.text
+    assert str(tmp_path) not in answer.text
+    assert "nonsense" not in answer.text

@@ -1,0 +1,135 @@
+"""How entries are found: an index for every query, and the better way whether a filter selects much or little."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy import event, text
+from sqlalchemy.orm import Session
+
+from tests.support.trail import START, entry, store
+from yoq_audit.query import pages, snapshot
+from yoq_audit.query.filters import FilterQuery
+from yoq_audit.query.search import Finder
+from yoq_audit.query.statistics import StatsQuery, count
+from yoq_audit.storage.documents import rfc3339
+from yoq_web import db
+
+SINGLE: list[dict[str, Any]] = [
+    {},
+    {"actor": ["ci"]},
+    {"action": ["secret_set"]},
+    {"target": ["target-7"]},
+    {"target": ["target-7*"]},
+    {"outcome": ["ok"]},
+    {"outcome": ["failed"]},
+    {"outcome": ["started"]},
+    {"node": ["node-1"]},
+    {"request_id": ["request-7"]},
+    {"since": rfc3339(START)},
+    {"until": rfc3339(START)},
+]
+COMBINED: list[dict[str, Any]] = [
+    {"actor": ["ci", "local"], "since": rfc3339(START), "until": rfc3339(START + 10**9)},
+    {"target": ["target-7*", "other", "x*"], "outcome": ["failed", "denied"]},
+]
+
+
+@contextmanager
+def reading(app: Flask) -> Iterator[Session]:
+    """A session of the application."""
+    with app.app_context():
+        session = db.session()
+        if session.get_bind().dialect.name != "sqlite":
+            session.execute(text("ANALYZE audit_log"))
+        yield session
+        db.session.remove()
+
+
+def plans(session: Session, run: Callable[[], object]) -> list[str]:
+    """The plan of every statement on the trail that `run` executes, for the values it executes it with."""
+    connection = session.connection()
+    on_sqlite = connection.dialect.name == "sqlite"
+    explain = "EXPLAIN QUERY PLAN " if on_sqlite else "EXPLAIN "
+    heard: list[tuple[str, Any]] = []
+    driver: Any = session.get_bind()
+
+    def hear(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        if "FROM audit_log" in statement and not statement.startswith("EXPLAIN"):
+            heard.append((statement, values))
+
+    event.listen(driver, "before_cursor_execute", hear)
+    try:
+        run()
+    finally:
+        event.remove(driver, "before_cursor_execute", hear)
+    assert heard
+    found = []
+    if not on_sqlite:
+        # A table of a few pages is read whole whatever indexes there are.
+        session.execute(text("SET enable_seqscan = off"))
+    for statement, values in heard:
+        rows = session.connection().exec_driver_sql(explain + statement, values).all()
+        found.append("\n".join(str(row[-1]) for row in rows))
+    return found
+
+
+@pytest.mark.parametrize("order", ["desc", "asc"])
+def test_every_query_has_an_index(app: Flask, database_url: str, order: pages.Order) -> None:
+    """Each filter in each order, on the first page and a later one: the table is never read whole, nor sorted."""
+    store(database_url, [entry(number) for number in range(3000)])
+    with reading(app) as session:
+        for parameters in [*SINGLE, *COMBINED]:
+            filters = FilterQuery(**parameters).filters()
+            first = pages.read(session, filters, limit=5, order=order)
+            read = functools.partial(pages.read, session, filters, limit=5, order=order)
+            following = functools.partial(read, cursor=first.cursor)
+            for plan in [*plans(session, read), *plans(session, following)]:
+                assert "Seq Scan" not in plan, (parameters, plan)
+                # On SQLite the table is the index of ids: to scan it is to walk, unless the order is another.
+                assert "SCAN audit_log" not in plan.splitlines() or not filters.timed, (parameters, plan)
+                assert "SCAN ended" not in plan, (parameters, plan)
+                assert "TEMP B-TREE" not in plan, (parameters, plan)
+
+
+def test_counting_has_an_index(app: Flask, database_url: str) -> None:
+    """The statistics of a day are read over the index of times."""
+    store(database_url, [entry(number) for number in range(3000)])
+    with reading(app) as session:
+        [plan] = plans(session, lambda: count(session, StatsQuery(), START + 10**9))
+        assert "ix_audit_log_time" in plan
+        assert "Seq Scan" not in plan
+
+
+def tried(session: Session, **parameters: Any) -> list[str]:
+    """The ways that were tried to find a page."""
+    finder = Finder(session, FilterQuery(**parameters).filters())
+    snapshot.begin(session)
+    assert finder.find(10)
+    return finder.tried
+
+
+def test_a_frequent_prefix_is_walked_and_a_rare_one_looked_up(app: Flask, database_url: str) -> None:
+    """A prefix that most targets have is found on the way, one that few old ones have by its index; with times too."""
+    store(database_url, [entry(number, target="rare-1" if number < 20 else f"app-{number}") for number in range(5000)])
+    since = rfc3339(START)
+    with reading(app) as session:
+        assert tried(session, target=["app-*"]) == ["walk"]
+        assert tried(session, target=["app-*"], since=since) == ["walk"]
+        assert tried(session, target=["rare-*"]) == ["walk", "look up target"]
+        assert tried(session, target=["rare-*"], since=since, actor=["api-token"]) == ["walk", "look up target"]
+        assert tried(session, target=["rare-*"], until=rfc3339(START + 10**11)) == ["walk", "look up target"]
+
+
+def test_a_value_is_found_in_the_order_of_its_index(app: Flask, database_url: str) -> None:
+    """One value, or several, of one filter need neither a walk nor a sort."""
+    store(database_url, [entry(number, actor="ci" if number % 100 == 0 else "api-token") for number in range(3000)])
+    with reading(app) as session:
+        assert tried(session, actor=["ci"]) == ["index actor"]
+        assert tried(session, actor=["ci", "api-token"]) == ["index actor"] * 2
+        assert tried(session, outcome=["ok"]) == ["walk"]

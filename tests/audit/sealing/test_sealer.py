@@ -1,0 +1,307 @@
+"""The sealer: every committed entry gets its place, whatever fails in between, and no size two roots."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from sqlalchemy import Connection, event
+from sqlalchemy.engine.interfaces import DBAPICursor
+
+from tests.conftest import MakeApp
+from tests.support.door import acting, behind
+from tests.support.served import Served, command
+from tests.support.tampering import attack
+from yoq_audit.sealing import keys, sealer, signer, status
+from yoq_audit.tlog.leaf import FIELDS, encode_leaf
+from yoq_audit.tlog.note import Signer
+from yoq_web import db
+from yoq_web.policies.operations import delete_policy
+
+PLACES = "SELECT leaf_index, entry_id FROM audit_leaf ORDER BY leaf_index"
+CHECKPOINTS = "SELECT size, root, note FROM audit_checkpoint ORDER BY size"
+
+
+class Injected(Exception):
+    """A fault of the test's making."""
+
+
+def fill(app: Flask, count: int) -> None:
+    """Leave so many entries."""
+    with acting(app):
+        for number in range(count):
+            delete_policy("a", str(number))
+
+
+def seal(app: Flask) -> int:
+    """Seal what there is."""
+    with app.app_context():
+        return sealer.seal()
+
+
+def naive_root(leaves: list[bytes]) -> bytes:
+    """The root by RFC 6962's definition."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\0" + leaves[0]).digest()
+    half = 1 << (len(leaves) - 1).bit_length() - 1
+    return hashlib.sha256(b"\1" + naive_root(leaves[:half]) + naive_root(leaves[half:])).digest()
+
+
+def stored_leaves(url: str) -> list[bytes]:
+    """The leaves of the sealed entries in their order, from the stored columns."""
+    columns = ", ".join(f"e.{name}" for name in FIELDS)
+    joined = "audit_leaf l JOIN audit_log e ON e.id = l.entry_id ORDER BY l.leaf_index"
+    rows = behind(url, f"SELECT l.leaf_index, {columns} FROM {joined}")
+    assert [row["leaf_index"] for row in rows] == list(range(len(rows)))
+    return [encode_leaf([row[name] for name in FIELDS]) for row in rows]
+
+
+def assert_sealed(url: str, count: int) -> None:
+    """All entries are sealed, once, and every checkpoint's root is that of the leaves."""
+    leaves = stored_leaves(url)
+    assert len(leaves) == count == behind(url, "SELECT count(*) AS n FROM audit_log")[0]["n"]
+    for row in behind(url, CHECKPOINTS):
+        assert bytes(row["root"]) == naive_root(leaves[: row["size"]])
+
+
+@contextmanager
+def failing_at(app: Flask, number: int) -> Iterator[list[int]]:
+    """Make the numbered statement of the block fail; yields how many were executed."""
+    executed: list[int] = []
+
+    def count(_c: Connection, _cursor: DBAPICursor, statement: str, *_rest: object) -> None:
+        executed.append(len(executed))
+        if len(executed) == number:
+            raise Injected(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+
+
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[bytes]]:
+    """Every root that is signed, by size."""
+    roots: dict[int, set[bytes]] = {}
+    sign = keys.checkpoint_note
+
+    def note(size: int, root: bytes, key: Signer) -> str:
+        roots.setdefault(size, set()).add(root)
+        return sign(size, root, key)
+
+    monkeypatch.setattr(keys, "checkpoint_note", note)
+    return roots
+
+
+@pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 600])
+def test_every_committed_entry_gets_its_place(app: Flask, database_url: str, count: int) -> None:
+    """Indexes are consecutive, the root is that of the leaves, and sealing again adds nothing."""
+    fill(app, count)
+    assert seal(app) == count
+    assert seal(app) == 0
+    assert_sealed(database_url, count)
+
+
+def test_a_backlog_is_sealed_in_bounded_batches(app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No transaction seals more than a batch, so that none holds the write lock for long."""
+    monkeypatch.setattr(sealer, "BATCH", 10)
+    fill(app, 35)
+    assert seal(app) == 35
+    assert [row["size"] for row in behind(database_url, CHECKPOINTS)] == [10, 20, 30, 35]
+    assert_sealed(database_url, 35)
+
+
+def test_a_fault_at_any_statement_costs_nothing(app: Flask, database_url: str, signed: dict[int, set[bytes]]) -> None:
+    """Whatever statement fails, the next sealing goes on from there, and no size was signed with two roots."""
+    count = 0
+    for number in range(1, 100):
+        fill(app, 3)
+        count += 3
+        with failing_at(app, number) as executed:
+            try:
+                seal(app)
+            except Injected:
+                continue
+        assert len(executed) < number
+        break
+    else:
+        pytest.fail("sealing never ended")
+    seal(app)
+    assert_sealed(database_url, count)
+    assert all(len(roots) == 1 for roots in signed.values())
+
+
+@pytest.mark.parametrize("step", ["commit", "keep_head"])
+def test_a_crash_around_the_commit_costs_nothing(
+    app: Flask, database_url: str, signed: dict[int, set[bytes]], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """A commit that fails leaves nothing signed for its size; one whose head was not kept is signed the same again."""
+
+    def fail(*_arguments: object) -> None:
+        raise Injected(step)
+
+    fill(app, 5)
+    with monkeypatch.context() as patch:
+        if step == "keep_head":
+            patch.setattr(keys, "keep_head", fail)
+        else:
+            with app.app_context():
+                event.listen(db.engine, "commit", fail)
+        with pytest.raises(Injected):
+            seal(app)
+        if step == "commit":
+            with app.app_context():
+                event.remove(db.engine, "commit", fail)
+    fill(app, 4)
+    seal(app)
+    assert_sealed(database_url, 9)
+    assert all(len(roots) == 1 for roots in signed.values())
+
+
+def test_many_sealers_take_turns(make_app: MakeApp, database_url: str) -> None:
+    """Sealers of several applications, while others write, give each entry one place."""
+    apps = [make_app() for _ in range(3)]
+    seal(apps[0])
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def work(app: Flask) -> None:
+        try:
+            while not stop.is_set():
+                seal(app)
+        except BaseException as error:  # noqa: BLE001 - told below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(app,)) for app in apps]
+    for thread in threads:
+        thread.start()
+    for app in apps:
+        fill(app, 40)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    seal(apps[0])
+    assert_sealed(database_url, 120)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> None:
+    """On PostgreSQL an entry may commit after others with higher ids are sealed already; it is not overlooked."""
+    fill(app, 2)
+    with app.app_context():
+        late = db.engine.raw_connection()
+        columns = ", ".join(name for name in FIELDS if name != "event_id")
+        late.cursor().execute(
+            f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
+            f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
+        )
+    fill(app, 2)
+    assert seal(app) == 4
+    late.commit()
+    late.close()
+    fill(app, 1)
+    assert seal(app) == 2
+    assert_sealed(database_url, 6)
+
+
+def test_a_database_that_was_cut_back_is_not_signed(
+    app: Flask, database_url: str, signed: dict[int, set[bytes]]
+) -> None:
+    """Where the database is no extension of the head kept outside, nothing is signed."""
+    fill(app, 5)
+    seal(app)
+    attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
+    fill(app, 5)
+    with pytest.raises(signer.Rewound, match="5 were sealed"):
+        seal(app)
+    assert signed.keys() == {0, 5}
+
+
+def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> None:
+    """A rewound database is noticed at the first beat, though nothing is due, told in /health, and mended in time."""
+    fill(app, 5)
+    seal(app)
+    kept = behind(database_url, CHECKPOINTS)
+    behind(database_url, "UPDATE audit_checkpoint SET size = 4")
+    with app.app_context():
+        status.seal()
+    health = app.test_client().get("/health").json
+    assert health is not None
+    assert health["status"] == "degraded"
+    assert health["plugins"]["audit"].startswith("nothing is sealed: the log has 4 sealed entries, but 5")
+    behind(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
+    with app.app_context():
+        status.seal()
+    assert app.test_client().get("/health").json == {"status": "ok"}
+
+
+def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: str) -> None:
+    """A tree that is as long but another one is no extension either."""
+    fill(app, 5)
+    seal(app)
+    zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
+    behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
+    fill(app, 1)
+    with pytest.raises(signer.Rewound, match="not those"):
+        seal(app)
+
+
+def test_a_machine_without_the_key_does_not_seal(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """Of several machines only those that hold the log's key sign it; the others leave it alone and make none."""
+    here = make_app()
+    fill(here, 2)
+    seal(here)
+    (tmp_path / "elsewhere").mkdir()
+    elsewhere = make_app(YOQ_DATA_DIR=str(tmp_path / "elsewhere"))
+    fill(elsewhere, 3)
+    assert seal(elsewhere) == 0
+    assert not (tmp_path / "elsewhere" / keys.KEY_FILE).exists()
+    assert seal(here) == 3
+    assert_sealed(database_url, 5)
+
+
+def test_the_head_never_moves_back(app: Flask, tmp_path: Path) -> None:
+    """An older checkpoint does not take a newer one's place, and the files are private."""
+    fill(app, 3)
+    seal(app)
+    head = (tmp_path / keys.HEAD_FILE).read_text()
+    with app.app_context():
+        key = keys.signer()
+        assert key is not None
+        keys.keep_head(keys.checkpoint_note(1, b"x" * 32, key), 1, [key.verifier])
+    assert (tmp_path / keys.HEAD_FILE).read_text() == head
+    for name in (keys.HEAD_FILE, keys.KEY_FILE):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.program
+def test_a_served_program_seals_by_itself(served: Served, database_url: str) -> None:
+    """What was answered is sealed and signed soon after, without being asked."""
+    assert served("POST", "/v1/secrets", json={"name": "db", "value": "hunter2"}).status_code == 200
+    deadline = time.monotonic() + 20
+    while not any(row["note"] for row in behind(database_url, CHECKPOINTS)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert_sealed(database_url, 1)
+
+
+@pytest.mark.program
+def test_a_command_seals_at_its_end(database_url: str, tmp_path: Path) -> None:
+    """What a command recorded is sealed when it ends."""
+    done = command(tmp_path, "policy", "deny", "web", "db", YOQ_DATABASE_URL=database_url)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["size"] for row in behind(database_url, CHECKPOINTS) if row["note"]] == [1]
+    assert_sealed(database_url, 1)

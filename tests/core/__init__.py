@@ -1,0 +1,1 @@
+"""Tests of the core, folder by folder as it is built."""

@@ -1,0 +1,102 @@
+"""Backups over HTTP: in a directory of the server's own, each action with its scope and its entry."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pyrage
+import pytest
+from flask import Flask
+
+from tests.conftest import Api
+from tests.support.backup import backup
+from tests.support.commandline import output
+from yoq_web.backup import age, snapshot
+
+
+def test_taken_listed_read_and_deleted(app: Flask, api: Api, tmp_path: Path) -> None:
+    """A backup that was asked for is kept, listed, sent as it is, and deleted; each but listing leaves an entry."""
+    assert api("GET", "/v1/backups").get_json() == []
+    made = api("POST", "/v1/backups", json={})
+    assert made.status_code == 201, made.text
+    name = made.get_json()["name"]
+    path = tmp_path / "backups" / name
+    assert (path.stat().st_mode & 0o777, path.stat().st_size) == (0o600, made.get_json()["size"])
+    assert api("GET", "/v1/backups").get_json() == [made.get_json()]
+    sent = api("GET", f"/v1/backups/{name}", buffered=True)
+    assert (sent.status_code, sent.data) == (200, path.read_bytes())
+    (tmp_path / "sent").write_bytes(sent.data)
+    assert "can be restored" in output(app, "restore", str(tmp_path / "sent"), "--verify")
+    assert output(app, "backup", "list") == f"{name}  {path.stat().st_size}\n"
+    assert api("DELETE", f"/v1/backups/{name}").get_json() == {"status": "removed"}
+    assert not path.exists()
+    found = [(entry["action"], entry["target"], entry["outcome"]) for entry in api.entries()]
+    assert found == [("backup_delete", name, "ok"), ("backup_read", name, "ok"), ("backup", name, "ok")]
+    assert made.headers["Audit-Id"] == api.entries()[2]["event_id"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_recipients(api: Api) -> None:
+    """A backup for a recipient opens with his identity; what is no recipient is refused."""
+    identity = age.new_identity()
+    made = api("POST", "/v1/backups", json={"recipients": [age.recipient_of(identity)]})
+    data = api("GET", f"/v1/backups/{made.get_json()['name']}", buffered=True).data
+    opened = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(identity.splitlines()[-1])])
+    assert opened[257:262] == b"ustar"
+    for wrong in ("age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq", "/etc/passwd"):
+        assert api("POST", "/v1/backups", json={"recipients": [wrong]}).status_code == 400
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_scopes_and_names(api: Api, tmp_path: Path) -> None:
+    """Reading the list, taking and sending need scopes of their own; a name cannot lead out of the directory."""
+    name = api("POST", "/v1/backups", json={}).get_json()["name"]
+    asked = {
+        "backups:read": ("GET", "/v1/backups"),
+        "backups:write": ("POST", "/v1/backups"),
+        "backups:download": ("GET", f"/v1/backups/{name}"),
+    }
+    for number, scope in enumerate(asked):
+        token = api.token(scope, name=f"t{number}")
+        for needed, (method, path) in asked.items():
+            status = token(method, path, json={} if method == "POST" else None, buffered=True).status_code
+            allowed = scope == needed or (scope, needed) == ("backups:write", "backups:read")
+            assert (status < 300) == allowed, (scope, needed, status)
+    (tmp_path / "backups" / "stray").write_text("x")
+    for wrong in ("..%2Fbackup.key", "backup.key", "stray", "20200101-000000.yoqbackup", "%2e%2e"):
+        for method in ("GET", "DELETE"):
+            assert api(method, f"/v1/backups/{wrong}").status_code == 404
+    assert (tmp_path / "backup.key").exists()
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_one_at_a_time_while_others_write(
+    app: Flask, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup is of one moment, however much is written while it is taken; a second one meanwhile is refused."""
+    monkeypatch.setattr(snapshot, "PAGES", 5)
+    api("POST", "/v1/secrets", json={"name": "first", "value": "v"})
+    written: list[int] = []
+    original = snapshot.copy_sqlite
+
+    def write() -> None:
+        written.append(Api(app)("POST", "/v1/secrets", json={"name": f"n{len(written)}", "value": "v"}).status_code)
+        if len(written) == 1:
+            written.append(Api(app)("POST", "/v1/backups", json={}).status_code)
+
+    def copy(source: Path, target: Path, steps: snapshot.Steps) -> None:
+        def write_between(done: int, of: int) -> None:
+            if len(written) < 6:
+                other = threading.Thread(target=write)
+                other.start()
+                other.join()
+            steps(done, of)
+
+        original(source, target, write_between)
+
+    monkeypatch.setattr(snapshot, "copy_sqlite", copy)
+    backup(app, tmp_path / "b")
+    assert written == [200, 409, 200, 200, 200, 200]
+    monkeypatch.undo()
+    assert "can be restored" in output(app, "restore", str(tmp_path / "b"), "--verify")

@@ -1,0 +1,162 @@
+"""The spool when the process, the disk or the power fails: at any step, nothing that counts as kept is lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.core.operations.test_spool import drained, event, ids
+from yoq_web.operations.spool import FILE, SET_ASIDE, Spool, Waiting
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    """An empty spool."""
+    return Spool(tmp_path)
+
+
+class Crash(BaseException):
+    """The process is gone at this point."""
+
+
+STEPS = ("open", "write", "fsync", "replace", "unlink")
+
+
+def crashing(monkeypatch: pytest.MonkeyPatch, at: int, action: Callable[[], object]) -> bool:
+    """Do something that crashes at its call number `at` of the operating system; returns whether it came that far."""
+    calls = 0
+    with monkeypatch.context() as patched:
+
+        def step(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*arguments: Any, **options: Any) -> Any:
+                nonlocal calls
+                calls += 1
+                if calls == at:
+                    if name == "write":  # half of it is on disk
+                        real(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+                    raise Crash
+                return real(*arguments, **options)
+
+            return call
+
+        for name in STEPS:
+            patched.setattr(os, name, step(name, getattr(os, name)))
+        try:
+            action()
+        except Crash:
+            return True
+    return False
+
+
+def test_a_crash_at_any_step_of_keeping_loses_nothing_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it crashes, the lines before and after are there, in order, and the one under way is there or not."""
+    for at in range(1, 50):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        Spool(folder).keep(event("a"), ["audit"])
+        crashed = crashing(monkeypatch, at, lambda: Spool(folder).keep(event("b"), ["audit"]))  # noqa: B023 - at once
+        Spool(folder).keep(event("c"), ["audit"])
+        assert [name for name in ids(Spool(folder)) if name != "b"] == ["a", "c"]
+        if not crashed:
+            break
+    assert at > 3
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_crash_at_any_step_of_a_replay_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool
+) -> None:
+    """Wherever it crashes, the next process hands over what was not taken, and perhaps again what was."""
+    for at in range(1, 50):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        first = Spool(folder)
+        for name in ("a", "b"):
+            first.keep(event(name), ["audit"])
+        with (folder / FILE).open("ab") as file:
+            file.write(b"torn")
+        taken: list[str] = []
+
+        def store(waiting: list[Waiting], taken: list[str] = taken) -> list[Waiting]:
+            taken.append(waiting[0].event["id"])
+            if not keep:
+                taken.append(waiting[1].event["id"])
+                return []
+            return waiting[1:]
+
+        crashed = crashing(monkeypatch, at, lambda: first.replay(store))  # noqa: B023 - at once
+        later = [name for name, _, _ in drained(Spool(folder))]
+        assert later in (["a", "b"], ["b"], [])
+        assert {"a", "b"} == {*taken, *later}
+        assert b"torn" in (folder / SET_ASIDE).read_bytes()
+        if not crashed:
+            break
+    assert at > 8
+
+
+def test_a_disk_that_takes_nothing_is_said_and_nothing_is_forgotten(spool: Spool, tmp_path: Path) -> None:
+    """What the disk does not take raises, is held in memory and written, in order, as soon as it takes it."""
+    (tmp_path / FILE).mkdir()
+    assert _fails(lambda: spool.keep(event("a"), ["audit"]))
+    assert _fails(lambda: spool.prepare(event("b"), ["audit"]))
+    assert _fails(lambda: spool.settle("b", "committed"))
+    health = (spool.writable, spool.empty)
+    assert health == (False, False)
+    assert ids(spool) == ["a", "b"]
+    assert ids(Spool(tmp_path)) == []
+    (tmp_path / FILE).rmdir()
+    spool.keep(event("c"), ["audit"])
+    assert spool.writable
+    assert ids(Spool(tmp_path)) == ["a", "b", "c"]
+
+
+def _fails(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_disk_full_in_the_middle_of_a_line_keeps_the_lines_before(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line that goes on the disk only in part is taken off again."""
+    spool.keep(event("a"), ["audit"])
+    before = (tmp_path / FILE).read_bytes()
+    write = os.write
+
+    def half(handle: int, content: bytes) -> int:
+        if len(content) < 20:
+            raise OSError(28, "No space left on device")
+        return write(handle, bytes(content)[: len(content) // 2])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(OSError, match="No space"):
+        spool.keep(event("b"), ["audit"])
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_a_replay_that_cannot_shorten_the_file_hands_nothing_over_twice(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the file stays as it was; the process remembers what was taken until it can be written down."""
+    spool.keep(event("a"), ["audit"])
+    spool.keep(event("b"), ["audit"])
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refuse)
+        with pytest.raises(OSError, match="No space"):
+            spool.replay(lambda waiting: waiting[1:])
+    assert ids(spool) == ["b"]
+    assert drained(spool) == [("b", "ok", "audit")]
+    assert spool.empty

@@ -1,1 +1,0 @@
-"""Tests of operations whose effect is outside the database, and of what goes on beside requests."""

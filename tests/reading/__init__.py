@@ -1,1 +1,0 @@
-"""Tests of reading the trail: filters, pages, cursors, statistics and the plans behind them."""

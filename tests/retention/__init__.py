@@ -1,1 +1,0 @@
-"""Tests of retention: pruning, archives and erasing."""

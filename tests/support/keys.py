@@ -1,0 +1,75 @@
+"""What the tests of keys share: many secrets, what is stored of them, and faults at a numbered statement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import Connection, event, insert, select
+
+from tests.support.door import acting, behind
+from yoq_web import db
+from yoq_web.database.session import unit_of_work
+from yoq_web.secrets.keys.keyring import keyring
+from yoq_web.secrets.models import Secret
+from yoq_web.secrets.operations import set_secret
+
+
+class Injected(Exception):
+    """A fault of the test's making."""
+
+
+def fill(app: Flask, count: int) -> dict[str, str]:
+    """Store so many secrets, all but the first behind the door; returns their values."""
+    values = {f"s{number:05}": f"value {number}" for number in range(count)}
+    with acting(app):
+        set_secret("s00000", values["s00000"])
+        with unit_of_work() as session:
+            cipher = keyring().newest(session)
+            rows = []
+            for name, value in list(values.items())[1:]:
+                nonce, ciphertext = cipher.encrypt(name, value)
+                row = {"name": name, "key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext}
+                rows.append(row | {"created_at": 1, "updated_at": 1})
+            if rows:
+                session.execute(insert(Secret), rows)
+    return values
+
+
+def stored(app: Flask) -> dict[str, str]:
+    """The values of all secrets, as a process that has just started decrypts them."""
+    app.extensions.pop("yoq_keyring", None)
+    found = {}
+    with app.app_context():
+        for secret in db.session.scalars(select(Secret)):
+            cipher = keyring().cipher(db.session(), secret.key_id)
+            assert cipher is not None
+            found[secret.name] = cipher.decrypt(secret)
+        db.session.rollback()
+    return found
+
+
+def keys_of(url: str) -> list[dict[str, Any]]:
+    """The data keys as stored, the newest last."""
+    return behind(url, "SELECT * FROM secret_keys ORDER BY number")
+
+
+@contextmanager
+def failing_at(app: Flask, number: int) -> Iterator[list[int]]:
+    """Make the numbered statement of the block fail; yields how many were executed."""
+    executed: list[int] = []
+
+    def count(_c: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        executed.append(len(executed))
+        if len(executed) == number:
+            raise Injected(statement)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", count)

@@ -1,0 +1,96 @@
+"""What the tests of retention share: a log whose entries are old, made fast, and what an auditor keeps of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import insert
+
+from tests.conftest import Api
+from tests.support.commandline import output
+from tests.support.door import acting, behind
+from tests.support.tampering import seal
+from yoq_audit.proofs.entry_leaf import document_leaf
+from yoq_audit.storage.log import STORED, TABLE, append, values
+from yoq_web import Actor, Event, Operation
+from yoq_web.database.session import unit_of_work
+from yoq_web.operations.event import make_uuid7
+
+DAY = 86400
+WEEK_OLD = 7 * DAY
+
+act = Operation("retention_test", "Leave an old entry", "*", ("word",))
+
+
+def old_event(age: int, number: int = 0, word: str = "plain") -> Event:
+    """An event that ended well so many seconds ago."""
+    now = time.time_ns() - age * 1_000_000_000 + number * 1_000_000
+    actor = Actor("token", "tester")
+    event = Event(id=make_uuid7(now), operation=act, actor=actor, target=f"t{number}", time=now // 1000, node="node-1")
+    return Event(
+        id=event.id,
+        operation=act,
+        actor=actor,
+        target=event.target,
+        details={"word": word},
+        time=event.time,
+        node="node-1",
+        outcome="ok",
+    )
+
+
+def store(app: Flask, events: Sequence[Event]) -> list[str]:
+    """Store and seal events, each once; returns their ids."""
+    with acting(app), unit_of_work() as session:
+        rows = [dict(zip(STORED, values(event), strict=True)) for event in events]
+        session.execute(insert(TABLE), rows)
+    seal(app)
+    return [event.id for event in events]
+
+
+def hand_over(app: Flask, *events: Event) -> None:
+    """Have the plugin store and seal events as a spool that was away for long would."""
+    with acting(app), unit_of_work() as session:
+        for event in events:
+            append(event, session)
+    seal(app)
+
+
+def old_log(app: Flask, count: int, age: int = WEEK_OLD) -> list[str]:
+    """A log of so many old entries, sealed."""
+    return store(app, [old_event(age, number) for number in range(count)])
+
+
+def stored(url: str) -> int:
+    """How many entries the table has."""
+    return int(behind(url, "SELECT count(*) AS n FROM audit_log")[0]["n"])
+
+
+def minimum(api: Api) -> int:
+    """The published minimum index."""
+    answer = api("GET", "/v1/audit/log/retention")
+    assert answer.status_code == 200, answer.text
+    assert answer.json is not None
+    found: int = answer.json["minimum_index"]
+    return found
+
+
+def prune(app: Flask, *arguments: str) -> int:
+    """Prune what is older than a day; returns how many entries went."""
+    said = json.loads(output(app, "audit", "prune", "--older-than", "1d", "--json", *arguments))
+    entries: int = said["entries"]
+    return entries
+
+
+def key_of(api: Api) -> str:
+    """The log's public key."""
+    return api("GET", "/v1/audit/log/key").text.strip()
+
+
+def leaf_of(entry: dict[str, Any]) -> bytes:
+    """The leaf of an entry as the API showed it."""
+    return document_leaf(entry)

@@ -1,0 +1,90 @@
+"""What the tests of verification share: a log of some length, an attacker with the database, and the findings."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from flask import Flask
+
+from tests.support.commandline import run
+from tests.support.door import acting, behind
+from yoq_audit.sealing import sealer
+from yoq_web.policies.operations import delete_policy
+
+RECORDED = (
+    "id",
+    "event_id",
+    "recorded_at",
+    "time",
+    "actor",
+    "actor_kind",
+    "action",
+    "target",
+    "outcome",
+    "reason",
+    "request_id",
+    "node",
+    "peer",
+    "details",
+    "version",
+    "nonce",
+)
+"""The columns of an entry."""
+
+
+def fill(app: Flask, count: int) -> None:
+    """Leave so many entries."""
+    with acting(app):
+        for number in range(count):
+            delete_policy("a", str(number % 5))
+
+
+def seal(app: Flask) -> None:
+    """Seal what there is."""
+    with app.app_context():
+        sealer.seal()
+
+
+def log_of(app: Flask, *counts: int) -> None:
+    """A log of these many entries, sealed after each."""
+    for count in counts:
+        fill(app, count)
+        seal(app)
+
+
+def attack(url: str, *statements: str) -> None:
+    """Do this in the database behind the application's back, after taking the triggers away."""
+    if url.startswith("sqlite"):
+        triggers = behind(url, "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
+        drop = [f"DROP TRIGGER {found['name']}" for found in triggers]
+    else:
+        listed = "SELECT tgname AS name, tgrelid::regclass::text AS tbl_name FROM pg_trigger WHERE NOT tgisinternal"
+        drop = [f"DROP TRIGGER {found['name']} ON {found['tbl_name']}" for found in behind(url, listed)]
+    behind(url, *drop, *statements)
+
+
+def binary(url: str, data: bytes) -> str:
+    """These bytes as a literal of this database's SQL."""
+    return f"x'{data.hex()}'" if url.startswith("sqlite") else f"'\\x{data.hex()}'::bytea"
+
+
+def verified(app: Flask) -> dict[str, Any]:
+    """What `audit verify --json` prints; its exit code says the same."""
+    done = run(app, "audit", "verify", "--json")
+    assert done.stderr == "", done.output
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert done.exit_code == (0 if report["ok"] else 1), done.output
+    assert report["ok"] == (report["findings"] == []) == (report["found"] == 0)
+    return report
+
+
+def found(app: Flask, *members: str) -> list[tuple[Any, ...]]:
+    """These members of each finding."""
+    return [tuple(finding.get(name) for name in members) for finding in verified(app)["findings"]]
+
+
+def entry_at(url: str, index: int) -> int:
+    """The id of the entry at a place of the log."""
+    entry: int = behind(url, f"SELECT entry_id FROM audit_leaf WHERE leaf_index = {index}")[0]["entry_id"]
+    return entry
