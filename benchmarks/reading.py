@@ -17,10 +17,10 @@ from flask.testing import FlaskClient
 from yoq_audit.query.cursor import Cursor
 from yoq_audit.query.filters import Filters
 from yoq_audit.query.snapshot import Frozen
-from yoq_audit.storage.documents import rfc3339
 from yoq_audit.storage.log import STORED
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
+from yoq_web.times import format_time
 
 ENTRIES = int(os.environ.get("BENCH_TRAIL", "1_000_000"))
 FEW = 1000
@@ -78,7 +78,7 @@ def deep(size: int, chance: random.Random) -> str:
 
 def at(size: int, part: float) -> str:
     """A time when this part of the trail had been stored."""
-    return rfc3339(START + int(size * part) * STEP)
+    return format_time(START + int(size * part) * STEP)
 
 
 QUERIES: dict[str, Query] = {

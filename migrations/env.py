@@ -7,13 +7,13 @@ from typing import Any
 from alembic import context
 from alembic.util import CommandError
 from flask import current_app
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
+from yoq_web.database.locks import advisory_lock
 from yoq_web.database.migrations import CORE, Lineage
 from yoq_web.database.session import Model, db, may_commit
 
 lineage: Lineage = context.config.attributes["lineage"]
-LOCK = 0x796F71  # one number for all processes of all nodes: "yoq"
 
 DEFINITIONS = {
     "sqlite": "SELECT tbl_name, name || coalesce(sql, '') FROM sqlite_master WHERE tbl_name <> 'sqlite_sequence'",
@@ -66,8 +66,7 @@ def options() -> dict[str, Any]:
 def migrate(connection: Connection) -> None:
     """Run the migrations in the connection's transaction; a failing one leaves nothing behind."""
     sqlite = connection.dialect.name == "sqlite"
-    if not sqlite:
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    advisory_lock(connection, "migrations")
     before = definitions(connection)
     context.configure(connection=connection, **options())
     with context.begin_transaction():

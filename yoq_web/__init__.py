@@ -13,6 +13,7 @@ from yoq_web.commands.progress import Progress
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
+from yoq_web.database.locks import advisory_lock
 from yoq_web.database.session import Model, db, hurry, metadata, unit_of_work, upsert
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import describe_actor, hookimpl
@@ -30,6 +31,7 @@ from yoq_web.problems import Denied, NotFound, Problem, of_database
 from yoq_web.scopes import JOINING
 from yoq_web.server import current_shutdown
 from yoq_web.settings import VERSION, Setting, Settings, SettingsError, current_settings
+from yoq_web.times import format_time, parse_duration, parse_time
 
 __all__ = [
     "HOOK_ERRORS",
@@ -63,6 +65,7 @@ __all__ = [
     "Veto",
     "act_as_system",
     "act_ready",
+    "advisory_lock",
     "as_json",
     "authenticate",
     "checked",
@@ -79,11 +82,14 @@ __all__ = [
     "dumps",
     "endpoint",
     "files",
+    "format_time",
     "hookimpl",
     "hurry",
     "metadata",
     "named",
     "of_database",
+    "parse_duration",
+    "parse_time",
     "plain_text",
     "print_json",
     "print_table",

@@ -1,4 +1,4 @@
-"""Private files of the data directory: keys and tokens, mode 0600, made once even if two processes start together."""
+"""Private files: written whole or not at all, locked, and readable by their owner only."""
 
 from __future__ import annotations
 
@@ -8,56 +8,118 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from yoq_web.settings import SettingsError
 
 
-def private(path: Path, make: Callable[[], bytes]) -> bytes:
-    """The content of a private file; one that is missing is made with what `make` returns.
+def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
+    """Read a private file; one that is missing is made with what `make` returns, once even if two processes start.
 
     Raises SettingsError if others may read the file, or if it cannot be read or written.
     """
     try:
         if not path.exists():
-            _create(path, make())
-        return _content(path)
+            with suppress(FileExistsError):
+                create(path, make())
+        return _read(path)
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
 
 
-def existing(path: Path) -> bytes | None:
-    """The content of a private file, or None if there is none. Raises SettingsError as private() does."""
+def read_if_there(path: Path) -> bytes | None:
+    """Read a private file; None if there is none. Raises SettingsError as read_or_create() does."""
     try:
-        return _content(path)
+        return _read(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
 
 
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     if path.stat().st_mode & 0o077:
         raise SettingsError(f"{path} is open to other users; close it with: chmod 600 {path}")
     return path.read_bytes()
 
 
+def create(path: Path, content: bytes) -> None:
+    """Write a private file that is not there yet. Raises FileExistsError if it is, and other OSErrors."""
+    with open_atomic(path, replace=False) as file:
+        file.write(content)
+
+
 def replace(path: Path, content: bytes) -> None:
     """Put `content` in the place of a private file: after a crash it is the old or the new, never half of one."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    _write_new(draft, content)
-    draft.replace(path)
-    sync_folder(path.parent)
+    with open_atomic(path, replace=True) as file:
+        file.write(content)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file, alone among all processes of this machine."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def open_atomic(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+    """Open a private file under another name, which gets its own when the block has ended and all of it is on disk.
+
+    If the block raises, or the process dies, the file is as it was. Without `replace` a file that is there by then is
+    left alone. Raises FileExistsError for that, and other OSErrors.
+    """
+    if not replace and path.exists():
+        raise FileExistsError(f"{path} is there already")
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)  # which, unlike a renaming, replaces nothing
     finally:
-        os.close(handle)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have the names of a folder's files on disk, as fsync has a file's content."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def open_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | None:
+    """Hold a lock file of this machine, alone or `shared`; returns a handle that holds it until it is closed.
+
+    None if somebody else has it and there is no `wait`. It goes with its process, however that ends.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if lock_handle(handle, shared=shared, wait=wait):
+        return handle
+    os.close(handle)
+    return None
+
+
+def lock_handle(handle: int, *, shared: bool = False, wait: bool = True) -> bool:
+    """Lock an open file; returns whether it was to be had."""
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(handle, how if wait else how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock file for as long as the block lasts; yields whether it was to be had."""
+    handle = open_lock(path, shared=shared, wait=wait)
+    try:
+        yield handle is not None
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def make_data_dir(path: Path) -> None:
@@ -75,31 +137,3 @@ def make_private(path: str | None) -> None:
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
         except OSError as error:
             raise SettingsError(f"the database {path} cannot be made: {error.strerror}") from error
-
-
-def _create(path: Path, content: bytes) -> None:
-    # Written whole and synced under another name, then linked: nobody ever reads half a key, and the first one wins.
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        _write_new(draft, content)
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def _write_new(path: Path, content: bytes) -> None:
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def sync_folder(path: Path) -> None:
-    """Have the names of a folder's files on disk, as fsync has a file's content."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

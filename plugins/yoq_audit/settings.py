@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yoq_web import Setting, SettingsError
-
-UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
+from yoq_web import Setting, SettingsError, parse_duration
 
 
 def seconds_of(text: str) -> int:
@@ -14,10 +12,9 @@ def seconds_of(text: str) -> int:
 
     The least is an hour: of younger entries a spool may still be handing over a second copy.
     """
-    found = re.fullmatch(r"([1-9][0-9]{0,5})([hdw])", text, re.ASCII)
-    if found is None:
+    if not re.fullmatch(r"[1-9][0-9]{0,5}[hdw]", text, re.ASCII):
         raise ValueError("how long entries are kept is a number and h, d or w, like 400d")
-    return int(found[1]) * UNITS[found[2]]
+    return parse_duration(text, "hdw")
 
 
 def _parse_retention(text: str) -> str:

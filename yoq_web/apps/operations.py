@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from yoq_web.apps import store
 from yoq_web.apps.documents import Document, Snapshot, apply_document
-from yoq_web.apps.locks import alone, applying
+from yoq_web.apps.locks import applying, try_lock
 from yoq_web.apps.manifest import document
 from yoq_web.apps.manifest.document import Manifest, Refused
 from yoq_web.apps.models import App, Assignment, Release, RolloutRow
@@ -111,7 +111,7 @@ def _release(
     """Make a release and take its first steps."""
     app = storable_name(wanted)
     rolling = select(RolloutRow.number).where(RolloutRow.app == app, RolloutRow.status == "in_progress").limit(1)
-    if not first or not alone(session, app):
+    if not first or not try_lock(session, app):
         raise Problem(409, "apply already in progress", "another request applies this app right now")
     if session.scalar(rolling) is not None:
         raise Problem(409, "apply already in progress", "the newest release still rolls out: wait, or cancel it")

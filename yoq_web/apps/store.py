@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Row as Result
-from sqlalchemy import Select, delete, func, insert, select, text, update
+from sqlalchemy import Select, delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from yoq_web.agents.models import Agent
@@ -19,10 +19,8 @@ from yoq_web.apps.rollout import machine
 from yoq_web.apps.rollout.machine import Rollout
 from yoq_web.apps.rollout.reconcile import ALIVE, Row
 from yoq_web.apps.rollout.scheduler import Node, Usage
+from yoq_web.database.locks import advisory_lock
 from yoq_web.jsontext import dumps
-
-PLACING = 0x796F71_61707073
-"""The advisory lock of PostgreSQL that everybody holds who gives out room on agents."""
 
 
 def new_id() -> str:
@@ -40,8 +38,7 @@ def lock_placing(session: Session) -> None:
 
     Taken before any row's lock, by everybody. SQLite has but one writer.
     """
-    if on_postgresql(session):
-        session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PLACING})
+    advisory_lock(session, "placing")
 
 
 def nodes(session: Session, *, without: str | None = None) -> list[Node]:

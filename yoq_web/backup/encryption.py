@@ -20,7 +20,7 @@ def own_identity(settings: Settings) -> str:
     """The identity of the data directory, made at the first backup. Raises a Problem."""
     path = settings.data_dir / KEY_FILE
     try:
-        return files.private(path, lambda: age.new_identity().encode()).decode("utf-8", "replace")
+        return files.read_or_create(path, lambda: age.new_identity().encode()).decode("utf-8", "replace")
     except SettingsError as error:
         raise Problem(500, "the backup key cannot be used", str(error)) from None
 

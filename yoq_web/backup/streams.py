@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import secrets
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,27 +25,17 @@ def as_it_is(reader: Reader, writer: Writer) -> None:
 
 def write_file(path: Path, container: Iterator[bytes], seal: Transform) -> int:
     """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(handle, "wb", buffering=PIECE) as file:
-            kept = _Keeping(file)
-            try:
-                seal(Stream(container), kept)
-                file.flush()
-            except Exception:
-                # The library hands an error of the disk on as one of its own.
-                if kept.error is not None:
-                    raise kept.error from None
-                raise
-            os.fsync(file.fileno())
-            size = file.tell()
-        draft.replace(path)
-        files.sync_folder(path.parent)
-    finally:
-        with suppress(OSError):
-            draft.unlink(missing_ok=True)
-    return size
+    with files.open_atomic(path, replace=True) as file:
+        kept = _Keeping(file)
+        try:
+            seal(Stream(container), kept)
+            kept.flush()
+        except Exception:
+            # The library hands an error of the disk on as one of its own.
+            if kept.error is not None:
+                raise kept.error from None
+            raise
+        return file.tell()
 
 
 def read_file(path: Path, opened: Transform, folder: Path, progress: Progress) -> Content:

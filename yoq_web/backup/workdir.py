@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
@@ -29,12 +28,9 @@ def working(settings: Settings) -> Iterator[Path]:
     """
     file = database_file(settings)
     base = file.parent if file else settings.data_dir
-    handle = os.open(base / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InUse("another backup or restore is at work", "try again when that has ended") from None
+    with files.lock(base / LOCK, wait=False) as held:
+        if not held:
+            raise InUse("another backup or restore is at work", "try again when that has ended")
         for left in base.glob(f"{PREFIX}*"):
             shutil.rmtree(left, ignore_errors=True)
         folder = base / f"{PREFIX}{secrets.token_hex(4)}"
@@ -49,8 +45,6 @@ def working(settings: Settings) -> Iterator[Path]:
             raise Problem(503, "the database cannot be copied", str(error)) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(handle)
 
 
 def of_disk(error: OSError) -> Problem:

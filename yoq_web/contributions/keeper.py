@@ -57,7 +57,7 @@ class Keeper:
     def put_back(self, name: str, content: bytes) -> bool:
         """Put back a key file that was in a backup; returns whether it was. One that is there is left alone."""
         path = current_settings().data_dir / name
-        return not path.exists() and files.private(path, lambda: content) == content
+        return not path.exists() and files.read_or_create(path, lambda: content) == content
 
     def prepare(self, choice: Choice, new: Engine) -> None:
         """Called when the tables are as was chosen, just before the new database takes its place."""

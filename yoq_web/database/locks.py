@@ -1,19 +1,21 @@
-"""Exclusion: who uses a database holds its lock file with others; a restore holds it alone.
+"""Locks: who uses a database holds its lock file with others, a restore holds it alone; advisory locks by name.
 
 On PostgreSQL there is no file: a restore asks the server who is connected.
 """
 
 from __future__ import annotations
 
-import fcntl
+import hashlib
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.orm import Session
 
+from yoq_web import files
 from yoq_web.problems import Problem
 from yoq_web.settings import Settings
 
@@ -40,7 +42,7 @@ def hold(settings: Settings, wait: float = 0.0) -> int | None:
     if path is None or not path.parent.is_dir():
         return None
     until = time.monotonic() + wait
-    while (handle := _taken(path, fcntl.LOCK_SH)) is None:
+    while (handle := files.open_lock(_lock_file(path), shared=True, wait=False)) is None:
         if time.monotonic() >= until:
             raise InUse("the database is being restored", "try again when that has ended")
         time.sleep(0.05)
@@ -65,20 +67,24 @@ def alone(settings: Settings) -> Iterator[None]:
     if path is None:
         yield
         return
-    handle = _taken(path, fcntl.LOCK_EX)
-    if handle is None:
-        raise InUse("the database is in use", f"a server or a command of yoq-web has {path} open; stop it first")
-    try:
+    with files.lock(_lock_file(path), wait=False) as held:
+        if not held:
+            raise InUse("the database is in use", f"a server or a command of yoq-web has {path} open; stop it first")
         yield
-    finally:
-        os.close(handle)
 
 
-def _taken(path: Path, how: int) -> int | None:
-    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        return None
-    return handle
+def _lock_file(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
+
+
+def advisory_lock(owner: Session | Connection, name: str, *, wait: bool = True) -> bool:
+    """Hold the lock of this name until the transaction ends, alone among all who share the database.
+
+    Returns whether it was to be had: without `wait` it may not be. On SQLite a transaction that writes is alone anyway.
+    """
+    dialect = owner.dialect if isinstance(owner, Connection) else owner.get_bind().dialect
+    if dialect.name == "sqlite":
+        return True
+    key = int.from_bytes(hashlib.sha256(b"yoq-web lock\0" + name.encode()).digest()[:8], signed=True)
+    function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
+    return owner.scalar(text(f"SELECT {function}(:key)"), {"key": key}) is not False

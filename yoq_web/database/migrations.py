@@ -236,7 +236,7 @@ def prepare_database(app: Flask, *, may_write: bool = True) -> None:
         settings = current_settings(app)
         if may_write and settings.on_sqlite and not all(standing.up_to_date for standing in found):
             # One process at a time: between two lineages another would take the database for one of an older version.
-            with files.locked(settings.data_dir / "migrating.lock"):
+            with files.lock(settings.data_dir / "migrating.lock"):
                 found = standings()
                 if all(standing.current is None for standing in found):
                     try:

@@ -5,7 +5,6 @@ One file an operation, in the data directory, locked by the process that runs it
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -36,7 +35,7 @@ class Intents:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                files.lock_handle(handle)
                 if _is(path, handle):  # else it was taken for a dead process's before it was locked
                     with open(handle, "wb", closefd=False) as file:
                         file.write(dumps(event).encode())
@@ -68,15 +67,14 @@ class Intents:
             except OSError:
                 continue
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if not _is(path, handle):
-                    continue
+                if not files.lock_handle(handle, wait=False) or not _is(path, handle):
+                    continue  # it is under way, or somebody else settles it
                 document = _document(path)
                 if document is None:  # the crash came before the intent was on disk: nothing was begun
                     path.unlink()
                     continue
                 yield Intent(path, handle), document
-            except OSError:  # it is under way, or somebody else settles it
+            except OSError:
                 continue
             finally:
                 os.close(handle)

@@ -6,14 +6,13 @@ first and *settled* afterwards, so that what a crash between the two leaves is k
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -134,11 +133,11 @@ class Spool:
             raise
 
     def _replay(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
-        with self._locked(REPLAY_LOCK, wait=False) as mine:
+        with files.lock(self._folder / REPLAY_LOCK, wait=False) as mine:
             if not mine:
                 return
             self._flush()
-            with self._locked(LOCK):
+            with files.lock(self._folder / LOCK):
                 old = self._read()
             found = _sorted_out(old, self._taken)
             self.set_aside(found.unreadable)
@@ -148,7 +147,7 @@ class Spool:
             # Should the file not be replaced, what was stored is at least not handed over again by this process.
             self._taken |= _pairs(waiting) - _pairs(kept)
             if len(lines) < old.count(b"\n") or found.unreadable or _pairs(waiting) != _pairs(kept):
-                with self._locked(LOCK):
+                with files.lock(self._folder / LOCK):
                     self._replace(_encoded(lines) + self._read()[len(old) :])
                 self._taken.clear()
 
@@ -189,7 +188,7 @@ class Spool:
             if not self._held:
                 return
             try:
-                with self._locked(LOCK):
+                with files.lock(self._folder / LOCK):
                     _append(self._file, _encoded(self._held))
             except OSError:
                 self.writable = False
@@ -207,25 +206,7 @@ class Spool:
         if not content:
             self._file.unlink(missing_ok=True)
             return
-        draft = self._file.with_suffix(".draft")
-        draft.unlink(missing_ok=True)
-        _append(draft, content)
-        os.replace(draft, self._file)  # noqa: PTH105 - beside the other calls of os
-        files.sync_folder(self._folder)
-
-    @contextmanager
-    def _locked(self, name: str, *, wait: bool = True) -> Iterator[bool]:
-        """Hold a lock over all threads and processes; yields whether it was to be had."""
-        handle = os.open(self._folder / name, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-            else:
-                yield True
-        finally:
-            os.close(handle)
+        files.replace(self._file, content)
 
 
 current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))

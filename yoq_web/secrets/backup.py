@@ -18,4 +18,4 @@ class SecretsKeeper(Keeper):
         if name != KEY_FILE or not key_file().exists() or key_file().read_bytes() == content:
             return super().put_back(name, content)
         path = kept_file(id_of(content))
-        return not path.exists() and files.private(path, lambda: content) == content
+        return not path.exists() and files.read_or_create(path, lambda: content) == content

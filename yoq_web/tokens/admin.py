@@ -25,7 +25,7 @@ def is_new(settings: Settings) -> bool:
 @functools.cache
 def _kept(path: Path) -> str:
     # yoq's CLI reads the first 64 bytes and so do we; an editor's trailing newline does no harm.
-    text = files.private(path, lambda: secrets.token_hex(32).encode())[:64].decode("ascii", "replace")
+    text = files.read_or_create(path, lambda: secrets.token_hex(32).encode())[:64].decode("ascii", "replace")
     if not TOKEN_FORM.fullmatch(text):
         raise SettingsError(f"{path} must begin with 64 lower-case hexadecimal characters; remove it to have one made")
     return text

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
 from yoq_web.names import Name
 from yoq_web.scopes import SCOPE
+from yoq_web.times import parse_duration
 
 MAX_SCOPES = 16
-SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def ttl_seconds(ttl: str) -> int:
     """Seconds in a time to live like `45s`, `30m`, `12h` or `7d`; raises ValueError for any other text."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", ttl)
-    if found is None or int(found[1]) == 0:
-        raise ValueError("a time to live is a positive number and s, m, h or d, like 12h")
-    return int(found[1]) * SECONDS[found[2]]
+    with suppress(ValueError):
+        if seconds := parse_duration(ttl, "smhd"):
+            return seconds
+    raise ValueError("a time to live is a positive number and s, m, h or d, like 12h")
 
 
 def _ttl(ttl: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,7 @@ from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, command, dumps, printable
-from yoq_web.files import sync_folder
+from yoq_web import Failure, Progress, command, dumps, files, printable
 
 SHOWN_GAPS = 10
 
@@ -50,7 +48,7 @@ def _file(output: str) -> Iterator[BinaryIO]:
             with path.open("wb") as file:
                 yield file
         else:
-            with _replacing(path) as file:
+            with files.open_atomic(path, replace=True) as file:
                 yield file
     except BrokenPipeError:
         # Whoever read it has gone; Python would complain again at its end.
@@ -58,20 +56,6 @@ def _file(output: str) -> Iterator[BinaryIO]:
         raise click.exceptions.Exit(1) from None
     except OSError as error:
         raise Failure(f"{printable(output)} cannot be written: {error.strerror}") from None
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 @command("verify-export", offline=True)

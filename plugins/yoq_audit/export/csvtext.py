@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from yoq_audit.export.ndjson import timestamp
 from yoq_audit.export.scan import Row
 from yoq_audit.storage.log import STORED
+from yoq_web import format_time
 
 MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
 
@@ -37,7 +37,7 @@ def head() -> bytes:
 
 def encoded(rows: Iterable[Row]) -> bytes:
     """The entries as lines. What is null is an empty cell."""
-    return _lines([row[0], timestamp(row[_TIME]), *[guarded(row[at]) for at in _OTHERS]] for row in rows)
+    return _lines([row[0], format_time(row[_TIME]), *[guarded(row[at]) for at in _OTHERS]] for row in rows)
 
 
 def broken_off(reason: str) -> bytes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from json.encoder import encode_basestring as quoted
 
 from yoq_audit.export.scan import Row
-from yoq_audit.storage.documents import rfc3339
-from yoq_web import dumps
+from yoq_web import dumps, format_time
 
 MEDIA_TYPE = "application/x-ndjson"
 
@@ -29,7 +27,7 @@ def lines(rows: Iterable[Row]) -> list[str]:
     text = _Texts()
     return [
         f'{{"recorded_at":{recorded_at},"actor":{text[actor]},"action":{text[action]},"target":{text[target]},'
-        f'"outcome":{text[outcome]},"event_id":{quoted(event_id)},"time":"{timestamp(time)}",'
+        f'"outcome":{text[outcome]},"event_id":{quoted(event_id)},"time":"{format_time(time)}",'
         f'"actor_kind":{text[kind]},"reason":{text[reason]},'
         f'"request_id":{"null" if request_id is None else quoted(request_id)},"node":{text[node]},'
         f'"peer":{text[peer]},"details":{details},"version":{version},"nonce":{quoted(nonce)}}}\n'
@@ -65,13 +63,3 @@ class _Texts(dict[str | None, str]):
 def broken_off(reason: str) -> bytes:
     """The last line of an export that could not be finished: no entry has such a member."""
     return f"{dumps({'error': reason})}\n".encode()
-
-
-def timestamp(microseconds: int) -> str:
-    """A time in microseconds since 1970 as `rfc3339` writes it."""
-    return f"{_second(microseconds // 1_000_000)}{microseconds % 1_000_000:06d}Z"
-
-
-@functools.lru_cache(maxsize=64)  # neighbours in the log happened in the same second or almost
-def _second(seconds: int) -> str:
-    return rfc3339(seconds * 1_000_000)[:-7]

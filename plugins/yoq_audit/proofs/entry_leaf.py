@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from yoq_audit.tlog.leaf import FIELDS, LeafError, encode_leaf
-from yoq_web import dumps
+from yoq_web import dumps, parse_time
 
 UNPROVED = ("id", "actor_description")
 """Members that a document may have beside those of its leaf: a number of the database, and a plugin's words."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
@@ -58,5 +55,5 @@ def proved_part(document: dict[str, Any]) -> dict[str, Any]:
 def _microseconds(text: object) -> int:
     if isinstance(text, str) and TIME.fullmatch(text):
         with suppress(ValueError):  # for a day or an hour that there is not
-            return (datetime.fromisoformat(text) - EPOCH) // MICROSECOND
+            return parse_time(text)
     raise LeafError("the entry's time is not RFC 3339 in UTC with microseconds")

@@ -8,14 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, literal_column, or_
 
 from yoq_audit.storage.log import TABLE
-from yoq_web import Name, dumps
+from yoq_web import Name, dumps, parse_duration, parse_time
 
 Outcome = Literal["ok", "failed", "denied", "interrupted", "started"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
@@ -24,10 +23,7 @@ COLUMNS = ("actor", "action", "target", "outcome", "node", "request_id")
 MOST_VALUES = 20
 """So many values of one filter may be given."""
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-RELATIVE = re.compile(r"(\d{1,9})([smhdw])", re.ASCII)
-ABSOLUTE = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+RELATIVE = re.compile(r"\d{1,9}[smhdw]", re.ASCII)
 
 
 def moment(text: str, now: int | None = None) -> int:
@@ -35,14 +31,12 @@ def moment(text: str, now: int | None = None) -> int:
 
     Raises ValueError for anything else.
     """
-    if found := RELATIVE.fullmatch(text):
+    if RELATIVE.fullmatch(text):
         now = time.time_ns() // 1000 if now is None else now
-        return max(0, now - int(found[1]) * UNITS[found[2]] * 1_000_000)
-    # In a query, a plus sign that was not escaped arrives as a space.
-    if found := ABSOLUTE.fullmatch(text.replace(" ", "+")):
-        with suppress(ValueError, OverflowError):  # for a day or an hour that there is not
-            given = datetime.fromisoformat(found[0].upper())
-            return max(0, (given.astimezone(UTC) - EPOCH) // timedelta(microseconds=1))
+        return max(0, now - parse_duration(text, "smhdw") * 1_000_000)
+    with suppress(ValueError):
+        # In a query, a plus sign that was not escaped arrives as a space.
+        return max(0, parse_time(text.replace(" ", "+")))
     raise ValueError("neither RFC 3339, as 2026-11-24T10:00:00Z, nor relative to now, as 30m, 2h or 7d")
 
 

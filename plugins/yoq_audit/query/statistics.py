@@ -17,9 +17,8 @@ from sqlalchemy.orm import Session
 from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.search import showable
-from yoq_audit.storage.documents import rfc3339
 from yoq_audit.storage.log import TABLE
-from yoq_web import Problem
+from yoq_web import Problem, format_time
 
 Bucket = Literal["1m", "5m", "15m", "1h", "6h", "1d", "7d"]
 MINUTES: dict[str, int] = dict(zip(get_args(Bucket), (1, 5, 15, 60, 360, 1440, 10_080), strict=True))
@@ -92,11 +91,11 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
         session.rollback()
     actors, actions, outcomes = (dict(sorted(each.items(), key=lambda one: (-one[1], one[0]))) for each in by)
     return {
-        "since": rfc3339(since),
-        "until": rfc3339(until),
+        "since": format_time(since),
+        "until": format_time(until),
         "bucket": bucket,
         "total": buckets.total(),
-        "buckets": [{"start": rfc3339(start), "count": number} for start, number in sorted(buckets.items())],
+        "buckets": [{"start": format_time(start), "count": number} for start, number in sorted(buckets.items())],
         "actors": actors,
         "actions": actions,
         "outcomes": outcomes,

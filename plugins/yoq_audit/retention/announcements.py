@@ -15,10 +15,7 @@ from yoq_audit.sealing.announcement import Erasure, Pruning, signed, statement_o
 from yoq_audit.sealing.signer import CannotSign
 from yoq_audit.storage.models import ANNOUNCING
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_web import Problem
-
-LOCK = 0x796F73
-"""PostgreSQL's advisory lock for retention: one number for all nodes."""
+from yoq_web import Problem, advisory_lock
 
 _SEALED = "JOIN audit_leaf l ON l.entry_id = e.id"
 _COLUMNS = "SELECT e.event_id, e.action, e.target, e.details, e.id FROM audit_log e"
@@ -81,9 +78,6 @@ def sealed_erasures(session: Session) -> list[tuple[str, Erasure]]:
     return found
 
 
-def alone(session: Session, *, wait: bool = True) -> bool:
+def lock_retention(session: Session, *, wait: bool = True) -> bool:
     """Hold retention to one node for this transaction; without `wait`, return whether no other node is at it."""
-    if session.get_bind().dialect.name == "sqlite":
-        return True  # the write lock does
-    name = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
-    return session.scalar(text(f"SELECT {name}(:lock)"), {"lock": LOCK}) is not False
+    return advisory_lock(session, "log retention", wait=wait)

@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import secrets
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,8 +25,7 @@ from yoq_audit.storage.log import TABLE
 from yoq_audit.storage.retention_models import ERASED
 from yoq_audit.tlog import tiles
 from yoq_audit.tlog.tiles import Tile, encode_bundle, tiles_of
-from yoq_web import Problem, db, dumps
-from yoq_web.files import sync_folder
+from yoq_web import Problem, db, dumps, files
 
 VERSION = 1
 DESCRIPTION = "archive.json"
@@ -44,7 +40,7 @@ def write(path: Path, planned: Plan, progress: Progress = lambda _done, _size: N
     Raises a Problem if the file is there already or cannot be written.
     """
     try:
-        with _draft(path) as file:
+        with files.open_atomic(path, replace=False) as file:
             digest = _Digest(file)
             compressed = path.suffix in (".gz", ".tgz")
             with tarfile.open(fileobj=digest, mode="w|gz" if compressed else "w|") as tar:  # type: ignore[call-overload]  # it only writes
@@ -55,23 +51,6 @@ def write(path: Path, planned: Plan, progress: Progress = lambda _done, _size: N
         reason = f"{error.strerror or type(error).__name__}; nothing was pruned"
         raise Problem(503, "the archive cannot be written", reason) from error
     return Written(path.name, digest.hexdigest(), digest.size)
-
-
-@contextmanager
-def _draft(path: Path) -> Iterator[IO[bytes]]:
-    """A private file under another name that gets its own when the block has ended and all of it is on disk."""
-    if path.exists():
-        raise FileExistsError
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(draft, path)  # which, unlike a renaming, replaces nothing
-    finally:
-        draft.unlink(missing_ok=True)
-    sync_folder(path.parent)
 
 
 class _Digest:

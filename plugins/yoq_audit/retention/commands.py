@@ -13,7 +13,6 @@ from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan
 from yoq_audit.retention.pruner import Written
 from yoq_audit.settings import seconds_of
-from yoq_audit.storage.documents import rfc3339
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_web import (
@@ -24,6 +23,7 @@ from yoq_web import (
     as_json,
     command,
     dumps,
+    format_time,
     named,
     print_json,
     printable,
@@ -161,7 +161,7 @@ def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
     """Print the entries of FILE, one JSON document a line, the oldest first. Exits with 1 if FILE does not hold."""
 
     def tell(index: int, entry: dict[str, Any]) -> None:
-        click.echo(dumps({"index": index} | entry | {"time": rfc3339(entry["time"])}))
+        click.echo(dumps({"index": index} | entry | {"time": format_time(entry["time"])}))
 
     _read(file, vkeys, tell)
 

@@ -59,7 +59,7 @@ def erase(found: Erasable, reason: str) -> None:
     places = dict(zip(("started_index", "index"), found.places, strict=True)) if len(found.places) > 1 else {}
     details: dict[str, str | int] = {"index": found.places[-1], **places, "reason": reason, "signature": signature}
     with audit_erase.performed(found.event_id, **details) as session:
-        announcements.alone(session)
+        announcements.lock_retention(session)
         if _find(session, found.event_id) != found:
             raise Problem(409, "the entry is not what it was", "nothing was erased")
     announcements.seal()

@@ -70,7 +70,7 @@ def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | N
     if archive is not None:
         details |= {"archive": archive.name, "archive_sha256": archive.sha256, "archive_bytes": archive.size}
     with audit_prune.performed(planned.target, **details) as session:
-        announcements.alone(session)
+        announcements.lock_retention(session)
         if first_kept(session) != planned.before:
             raise Problem(409, "pruned meanwhile", "somebody else announced it first; nothing was pruned by this")
     announcements.seal()
@@ -92,7 +92,7 @@ def finish(until: float | None = None, progress: Progress = lambda _done, _size:
         if until is not None and began > until:
             return False
         with unit_of_work() as session:
-            if not announcements.alone(session, wait=False):
+            if not announcements.lock_retention(session, wait=False):
                 return False
             number = _next_bundle(session)
             if number * TILE < end:
@@ -109,7 +109,7 @@ def _raise_minimum(found: tuple[str, Pruning] | None) -> None:
         return
     event_id, pruning = found
     with unit_of_work() as session:
-        announcements.alone(session)
+        announcements.lock_retention(session)
         if pruning.minimum > minimum(session):
             values = {"minimum": pruning.minimum, "event_id": event_id, "cutoff": pruning.cutoff}
             session.execute(insert(MINIMUMS).values(values))
@@ -151,7 +151,7 @@ def _erase(event_id: str, erasure: Erasure) -> None:
         .where(LEAVES.c.leaf_index.in_(erasure.places), TABLE.c.event_id == erasure.event_id)
     )
     with unit_of_work() as session:
-        announcements.alone(session)
+        announcements.lock_retention(session)
         rows = session.execute(standing).all()
         if len(rows) != len(erasure.places):
             logger.error("what is announced as erased is not there", audit_id=erasure.event_id, found=len(rows))

@@ -39,7 +39,7 @@ def next_signer() -> Signer | None:
 @contextmanager
 def changing() -> Iterator[None]:
     """Be the only process of this machine that makes a key of the log."""
-    with files.locked(current_settings().data_dir / f"{KEY_FILE}.lock"):
+    with files.lock(current_settings().data_dir / f"{KEY_FILE}.lock"):
         yield
 
 
@@ -69,7 +69,7 @@ def stored_chain(session: Session, own: Signer | None) -> Chain:
 
 def _read(name: str) -> Signer | None:
     path = current_settings().data_dir / name
-    content = files.existing(path)
+    content = files.read_if_there(path)
     return None if content is None else _decoded(path, content)
 
 
@@ -97,7 +97,7 @@ def read_head(known: Sequence[Verifier]) -> Checkpoint | None:
 
 def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:
     """Keep a signed checkpoint as the head, unless a newer one is kept already: the head never moves back."""
-    with files.locked(current_settings().data_dir / f"{HEAD_FILE}.lock"):
+    with files.lock(current_settings().data_dir / f"{HEAD_FILE}.lock"):
         kept = read_head(known)
         if kept is None or kept.size < size:
             files.replace(current_settings().data_dir / HEAD_FILE, note.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
@@ -16,10 +16,7 @@ from yoq_audit.storage.models import LogKey
 from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, latest, root
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_web import current_settings, db, unit_of_work
-
-LOCK = 0x796F72
-"""PostgreSQL's advisory lock for sealing: one number for all nodes."""
+from yoq_web import advisory_lock, current_settings, db, unit_of_work
 
 ROTATION = "audit_key_rotate"
 """The action of the entry that announces a key; its target is the key."""
@@ -166,5 +163,4 @@ def announced_in_signed(session: Session, key: Verifier) -> bool:
 
 def lock(session: Session) -> None:
     """Be the only one of all machines that seals, or changes a key, until the transaction ends."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    advisory_lock(session, "log sealing")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from yoq_audit.storage.log import SHOWN, values
-from yoq_web import Actor, Event, describe_actor
+from yoq_web import Actor, Event, describe_actor, format_time
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BRIEF = SHOWN[:5]
 
 
@@ -27,7 +25,7 @@ def documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]
     for row in rows:
         document = dict(zip(SHOWN, row, strict=True))
         with suppress(OverflowError, TypeError):
-            document["time"] = rfc3339(document["time"])
+            document["time"] = format_time(document["time"])
         with suppress(ValueError, TypeError, RecursionError):
             document["details"] = json.loads(document["details"])
         who = (document["actor_kind"], document["actor"])
@@ -56,8 +54,3 @@ def waiting(event: Event) -> dict[str, Any]:
 def brief(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """The documents cut down to yoq's five members."""
     return [{name: document[name] for name in BRIEF} for document in documents]
-
-
-def rfc3339(microseconds: int) -> str:
-    """A time in microseconds since 1970 as RFC 3339 text in UTC, always with six digits of a second."""
-    return (EPOCH + timedelta(microseconds=microseconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -10,7 +10,7 @@ from flask import Flask
 from tests.conftest import Api
 from tests.support.commandline import failure, output, run
 from tests.support.trail import SECOND, START, entry, path, store
-from yoq_audit.storage.documents import rfc3339
+from yoq_web.times import format_time
 
 
 def test_the_options_are_the_routes_parameters(api: Api, app: Flask, database_url: str) -> None:
@@ -24,7 +24,7 @@ def test_the_options_are_the_routes_parameters(api: Api, app: Flask, database_ur
         {"action": ["secret_set"], "node": ["n1"], "order": "asc"},
         {"target": ["target-1*", "target-2"], "outcome": ["ok", "failed"]},
         {"request_id": ["request-3", "request-4"]},
-        {"since": rfc3339(START + 5 * SECOND), "until": rfc3339(START + 9 * SECOND)},
+        {"since": format_time(START + 5 * SECOND), "until": format_time(START + 9 * SECOND)},
     ):
         options = []
         for name, values in parameters.items():

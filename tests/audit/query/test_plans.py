@@ -17,8 +17,8 @@ from yoq_audit.query import pages, snapshot
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.search import Finder
 from yoq_audit.query.statistics import StatsQuery, count
-from yoq_audit.storage.documents import rfc3339
 from yoq_web import db
+from yoq_web.times import format_time
 
 SINGLE: list[dict[str, Any]] = [
     {},
@@ -31,11 +31,11 @@ SINGLE: list[dict[str, Any]] = [
     {"outcome": ["started"]},
     {"node": ["node-1"]},
     {"request_id": ["request-7"]},
-    {"since": rfc3339(START)},
-    {"until": rfc3339(START)},
+    {"since": format_time(START)},
+    {"until": format_time(START)},
 ]
 COMBINED: list[dict[str, Any]] = [
-    {"actor": ["ci", "local"], "since": rfc3339(START), "until": rfc3339(START + 10**9)},
+    {"actor": ["ci", "local"], "since": format_time(START), "until": format_time(START + 10**9)},
     {"target": ["target-7*", "other", "x*"], "outcome": ["failed", "denied"]},
 ]
 
@@ -117,13 +117,13 @@ def tried(session: Session, **parameters: Any) -> list[str]:
 def test_a_frequent_prefix_is_walked_and_a_rare_one_looked_up(app: Flask, database_url: str) -> None:
     """A prefix that most targets have is found on the way, one that few old ones have by its index; with times too."""
     store(database_url, [entry(number, target="rare-1" if number < 20 else f"app-{number}") for number in range(5000)])
-    since = rfc3339(START)
+    since = format_time(START)
     with reading(app) as session:
         assert tried(session, target=["app-*"]) == ["walk"]
         assert tried(session, target=["app-*"], since=since) == ["walk"]
         assert tried(session, target=["rare-*"]) == ["walk", "look up target"]
         assert tried(session, target=["rare-*"], since=since, actor=["api-token"]) == ["walk", "look up target"]
-        assert tried(session, target=["rare-*"], until=rfc3339(START + 10**11)) == ["walk", "look up target"]
+        assert tried(session, target=["rare-*"], until=format_time(START + 10**11)) == ["walk", "look up target"]
 
 
 def test_a_value_is_found_in_the_order_of_its_index(app: Flask, database_url: str) -> None:

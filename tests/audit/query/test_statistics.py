@@ -11,7 +11,7 @@ from flask import Flask
 from tests.conftest import Api
 from tests.support.commandline import failure, output
 from tests.support.trail import SECOND, START, entry, path, store
-from yoq_audit.storage.documents import rfc3339
+from yoq_web.times import format_time
 
 ROWS = [
     entry(
@@ -26,7 +26,7 @@ ROWS = [
 BEGUN = [entry(200, time=START, outcome="started"), entry(201, time=START, outcome="started", actor="ci")]
 ENDED = [{**BEGUN[0], "outcome": "interrupted", "nonce": "e" * 32}]
 SHOWN = [*ROWS, BEGUN[1], *ENDED]
-ALL = {"since": rfc3339(START - SECOND), "until": rfc3339(START + 10**12)}
+ALL = {"since": format_time(START - SECOND), "until": format_time(START + 10**12)}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_the_counts_are_those_of_the_list(filled: Api) -> None:
         assert answer[f"{name}s"] == counts
         assert list(answer[f"{name}s"].values()) == sorted(counts.values(), reverse=True)
     periods = Counter(row["time"] - row["time"] % (6 * 3600 * SECOND) for row in SHOWN)
-    expected = [{"start": rfc3339(start), "count": number} for start, number in sorted(periods.items())]
+    expected = [{"start": format_time(start), "count": number} for start, number in sorted(periods.items())]
     assert answer["buckets"] == expected
 
 
@@ -59,7 +59,7 @@ def test_filters_and_times(filled: Api) -> None:
     assert listed is not None
     assert counted["total"] == len(listed) > 0
     assert counted["outcomes"] == {"failed": len(listed)}
-    hour = {"since": rfc3339(START + 600 * SECOND), "until": rfc3339(START + 4200 * SECOND)}
+    hour = {"since": format_time(START + 600 * SECOND), "until": format_time(START + 4200 * SECOND)}
     counted = filled("GET", path(hour, "/v1/audit/stats")).json
     assert counted is not None
     assert (counted["total"], counted["bucket"]) == (6, "1m")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-Table = Mapping[str, Any]
+from yoq_web.times import parse_duration
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
+Table = Mapping[str, Any]
 
 
 class ManifestError(ValueError):
@@ -38,10 +38,10 @@ def durations(table: Table, key: str, complaint: str) -> int | None:
     value = text(table, key)
     if value is None:
         return None
-    found = re.fullmatch(r"([0-9]{1,9})([smh])", value)
-    if found is None:
-        raise ManifestError(f"{complaint} '{value}' (expected e.g. '30s', '5m', '1h')")
-    return int(found[1]) * SECONDS[found[2]]
+    try:
+        return parse_duration(value, "smh")
+    except ValueError:
+        raise ManifestError(f"{complaint} '{value}' (expected e.g. '30s', '5m', '1h')") from None
 
 
 def ports(table: Table) -> list[dict[str, int]]:

@@ -8,17 +8,15 @@ import time
 from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import Executable, Table, bindparam, insert, select, text, update
+from sqlalchemy import Executable, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from yoq_web.database.locks import advisory_lock
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys.encryption import KEY_BYTES, Cipher
 from yoq_web.secrets.keys.masters import choose, unwrap_key
 from yoq_web.secrets.models import Secret, SecretKey
-
-LOCK = 0x796F73
-"""PostgreSQL's advisory lock for making a key: one number for all nodes."""
 
 SECRETS = cast("Table", Secret.__table__)
 STORED = ("name", "key_id", "nonce", "ciphertext", "created_at", "updated_at")
@@ -71,11 +69,11 @@ class Keyring:
     def add(self, session: Session) -> str:
         """Make a new data key, from now on the newest. Returns its id. Raises a Problem."""
         self.newest(session)  # under a master key that does not open what is there none is made
-        alone(session)
+        lock_keys(session)
         return self._add(session, session.scalar(_newest().with_only_columns(SecretKey.master)))
 
     def _make_first(self, session: Session) -> None:
-        alone(session)
+        lock_keys(session)
         # Another machine may have made it meanwhile.
         if session.scalar(_newest().with_only_columns(SecretKey.id)) is None:
             self._add(session, None)
@@ -103,10 +101,9 @@ def keyring() -> Keyring:
     return ring
 
 
-def alone(session: Session) -> None:
+def lock_keys(session: Session) -> None:
     """Make no key, and wrap none anew, while another machine does, until the transaction ends."""
-    if session.get_bind().dialect.name != "sqlite":
-        session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+    advisory_lock(session, "secrets keys")
 
 
 def _newest() -> Any:

@@ -137,7 +137,7 @@ def _candidates(master: str) -> Iterator[tuple[str, bytes]]:
 
 def _read(path: Path) -> bytes:
     try:
-        key = files.private(path, lambda: os.urandom(KEY_BYTES))
+        key = files.read_or_create(path, lambda: os.urandom(KEY_BYTES))
     except SettingsError as error:
         raise Problem(500, "the secrets key cannot be used", str(error)) from None
     if len(key) != KEY_BYTES:
@@ -147,7 +147,7 @@ def _read(path: Path) -> bytes:
 
 def _private(path: Path, key: bytes) -> None:
     try:
-        files.private(path, lambda: key)
+        files.read_or_create(path, lambda: key)
     except SettingsError as error:
         raise Problem(500, "the secrets key cannot be used", str(error)) from None
 

@@ -12,7 +12,7 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys import masters
-from yoq_web.secrets.keys.keyring import alone, keyring
+from yoq_web.secrets.keys.keyring import keyring, lock_keys
 from yoq_web.secrets.keys.masters import Place
 from yoq_web.secrets.models import Secret, SecretKey
 
@@ -67,7 +67,7 @@ def rewrap_keys(place: Place | None = None) -> tuple[set[str], str]:
     db.session.rollback()
     after = masters.choose(before[-1] if before else None, place)
     with key_rewrap.performed(before=sorted(set(before)), after=after.name) as session:
-        alone(session)
+        lock_keys(session)
         for row in session.scalars(select(SecretKey).with_for_update()).all():
             change = {"master": after.name, "wrapped": after.wrap(masters.unwrap_key(row))}
             session.execute(update(SecretKey).where(SecretKey.id == row.id).values(change))

@@ -1,0 +1,42 @@
+"""Times as text: moments in microseconds since 1970 as RFC 3339, lengths of time as a number and a unit."""
+
+from __future__ import annotations
+
+import functools
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+"""The units of lengths of time, in seconds."""
+
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII | re.IGNORECASE)
+
+
+def format_time(microseconds: int) -> str:
+    """Write a moment as RFC 3339 in UTC, always with six digits of a second. Raises OverflowError beyond year 9999."""
+    return f"{_format_second(microseconds // 1_000_000)}.{microseconds % 1_000_000:06d}Z"
+
+
+@functools.lru_cache(maxsize=256)  # neighbours in the log happened in the same second or almost
+def _format_second(seconds: int) -> str:
+    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def parse_time(text: str) -> int:
+    """Read RFC 3339, with any offset from UTC; further digits than six of a second are cut. Raises ValueError."""
+    if RFC3339.fullmatch(text):
+        with suppress(OverflowError):
+            return (datetime.fromisoformat(text.upper()).astimezone(UTC) - EPOCH) // MICROSECOND
+    raise ValueError(f"{text!r} is no RFC 3339 time")
+
+
+def parse_duration(text: str, units: str) -> int:
+    """Read a length of time as `12h`: at most nine digits, one of these units. Returns seconds, raises ValueError."""
+    found = re.fullmatch(rf"([0-9]{{1,9}})([{units}])", text, re.ASCII)
+    if found is None:
+        raise ValueError(f"{text!r} is no number and one of {', '.join(units)}")
+    return int(found[1]) * SECONDS[found[2]]
