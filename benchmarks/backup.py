@@ -12,8 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 from yoq_web import create_app, db
-from yoq_web.actors import local_actor, set_actor
-from yoq_web.backup.operations import take
+from yoq_web.actors import make_local_actor, set_actor
+from yoq_web.backup.operations import take_backup
 from yoq_web.backup.restoration import Restore
 from yoq_web.database.migrations import upgrade
 
@@ -65,9 +65,9 @@ def _timed(folder: Path, work: Callable[[Path], None]) -> tuple[float, int, int]
     best = float("inf")
     app = create_app({"YOQ_DATA_DIR": str(folder)})
     with app.app_context():
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        take(folder / "backup")
+        take_backup(folder / "backup")
         for _ in range(ROUNDS):
             started = time.perf_counter()
             work(folder)
@@ -77,11 +77,11 @@ def _timed(folder: Path, work: Callable[[Path], None]) -> tuple[float, int, int]
 
 
 def _take(folder: Path) -> None:
-    take(folder / "backup")
+    take_backup(folder / "backup")
 
 
 def _restore(folder: Path) -> None:
-    with Restore(folder / "backup", keep=False).ready():
+    with Restore(folder / "backup", keep=False).prepare():
         pass
 
 

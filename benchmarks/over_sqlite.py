@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import plugin
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.database.migrations import upgrade
 from yoq_web.database.session import upsert
 
@@ -34,7 +34,7 @@ def measure(folder: Path) -> float:
     app = create_app({"YOQ_DATA_DIR": str(folder)}, plugins=(plugin,))
     with app.app_context():
         upgrade()
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         bare = sqlite3.connect(folder / "yoq.db", isolation_level=None)
         bare.execute("PRAGMA synchronous=FULL")
         bare.execute(TABLE)

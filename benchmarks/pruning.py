@@ -21,7 +21,7 @@ from yoq_audit.storage.retention_models import PRUNED
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 
 COLUMNS = (
     "id, event_id, recorded_at, time, actor, actor_kind, action, target, outcome, reason, request_id, node, peer, "
@@ -89,7 +89,7 @@ def _run(*statements: str) -> None:
 
 
 def _size(table: str) -> int:
-    with db.engine.connect() as connection, may_commit():
+    with db.engine.connect() as connection, allow_commits():
         return int(connection.scalar(text(f"SELECT pg_total_relation_size('{table}')")) or 0)
 
 

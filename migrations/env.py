@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.migrations import CORE, Lineage
-from yoq_web.database.session import Model, db, may_commit
+from yoq_web.database.session import Model, allow_commits, db
 
 lineage: Lineage = context.config.attributes["lineage"]
 
@@ -92,7 +92,7 @@ else:
             # does nothing inside a transaction, so it comes before BEGIN, on the driver's connection.
             driver.execute("PRAGMA foreign_keys=OFF")
         try:
-            with may_commit(), connection.begin():
+            with allow_commits(), connection.begin():
                 migrate(connection)
         finally:
             if connection.dialect.name == "sqlite":

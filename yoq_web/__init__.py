@@ -8,26 +8,26 @@ from yoq_web.app import create_app
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.command import Command, act_ready, command
 from yoq_web.commands.group import CommandGroup
-from yoq_web.commands.output import Failure, as_json, checked, named, print_json, print_table, printable
+from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json, print_table
 from yoq_web.commands.progress import Progress
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
 from yoq_web.database.locks import advisory_lock
-from yoq_web.database.session import Model, db, hurry, metadata, unit_of_work, upsert
+from yoq_web.database.session import Model, db, metadata, set_deadline, unit_of_work, upsert
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import describe_actor, hookimpl
 from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.jsontext import dumps
-from yoq_web.logs import rendered
-from yoq_web.names import Name, plain_text, storable
+from yoq_web.logs import render_exception
+from yoq_web.names import Name, check_storable, is_plain_text
 from yoq_web.operations.event import Event, Outcome
 from yoq_web.operations.intents import current_intents
 from yoq_web.operations.operation import Operation, current_operations
-from yoq_web.operations.replay import spooled
+from yoq_web.operations.replay import find_spooled as spooled
 from yoq_web.operations.spool import current_spool
-from yoq_web.problems import Denied, NotFound, Problem, of_database
+from yoq_web.problems import Denied, NotFound, Problem, translate_database_error
 from yoq_web.scopes import JOINING
 from yoq_web.server import current_shutdown
 from yoq_web.settings import VERSION, Setting, Settings, SettingsError, current_settings
@@ -68,6 +68,7 @@ __all__ = [
     "advisory_lock",
     "as_json",
     "authenticate",
+    "check_storable",
     "checked",
     "command",
     "create_app",
@@ -81,22 +82,21 @@ __all__ = [
     "describe_actor",
     "dumps",
     "endpoint",
+    "escape_text",
     "files",
     "format_time",
     "hookimpl",
-    "hurry",
+    "is_plain_text",
     "metadata",
     "named",
-    "of_database",
     "parse_duration",
     "parse_time",
-    "plain_text",
     "print_json",
     "print_table",
-    "printable",
-    "rendered",
+    "render_exception",
+    "set_deadline",
     "spooled",
-    "storable",
+    "translate_database_error",
     "unit_of_work",
     "upsert",
 ]

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from flask import g
 
-from yoq_web.scopes import ANYTHING, JOINING, grants
+from yoq_web.scopes import ANYTHING, JOINING, is_granted
 
 ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticated"]
 
@@ -35,7 +35,7 @@ class Actor:
         if self.kind not in get_args(ActorKind):
             raise ValueError(f"{self.kind!r} is no kind of actor")
         # A label that cannot be stored would leave its actor's deeds unrecorded.
-        if not storable_label(self.label):
+        if not is_storable_label(self.label):
             raise ValueError(f"an actor's label is 1 to {LABEL_BYTES} bytes of UTF-8 without NUL")
         # Of a text every character would count as a scope, and `secrets:*` holds the administrator's.
         scopes: object = self.scopes
@@ -47,10 +47,10 @@ class Actor:
 
     def allows(self, scope: str) -> bool:
         """Whether the actor holds `scope`."""
-        return grants(self.scopes, scope)
+        return is_granted(self.scopes, scope)
 
 
-def storable_label(label: object) -> bool:
+def is_storable_label(label: object) -> bool:
     """Whether both databases can store `label` as an actor's."""
     if not isinstance(label, str) or "\0" in label:
         return False
@@ -68,7 +68,7 @@ SYSTEM = Actor("system", "system", (ANYTHING,))
 UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
 
 
-def local_actor() -> Actor:
+def make_local_actor() -> Actor:
     """The person at the command line: may do anything; the operating system's user goes into the details."""
     try:
         user = getpass.getuser()
@@ -77,7 +77,7 @@ def local_actor() -> Actor:
     return Actor("local", "local", (ANYTHING,), {"os_user": user})
 
 
-def label_of(token_name: str) -> str:
+def make_label(token_name: str) -> str:
     """The label that the trail shows for a named token: the name, cut to 64 bytes without splitting a character."""
     return token_name.encode()[:LABEL_BYTES].decode(errors="ignore")
 

@@ -14,10 +14,10 @@ from yoq_web import agents, apps, backup, hookspecs, logs, policies, problems, s
 from yoq_web.commands import db as db_commands
 from yoq_web.commands import plugins as plugin_commands
 from yoq_web.contributions.contribution import Contribution
-from yoq_web.contributions.registry import Registry, current_registry, reach
+from yoq_web.contributions.registry import Registry, current_registry, take_fingerprint
 from yoq_web.database import migrations, session
 from yoq_web.hooks.errors import HOOK_ERRORS
-from yoq_web.hooks.host import PluginHost, current_host, described, plugin_name
+from yoq_web.hooks.host import PluginHost, current_host, derive_name, summarize_error
 from yoq_web.hooks.periodic import current_tasks
 from yoq_web.http import guard
 from yoq_web.http.authentication import current_authenticators
@@ -32,20 +32,20 @@ from yoq_web.settings import REQUIRED_PLUGINS, Settings, current_settings
 log = get_logger("yoq_web")
 
 
-def core_contribution() -> Contribution:
+def contribute_core() -> Contribution:
     """Return the commands that belong to no domain."""
     return Contribution(commands=(plugin_commands.group, db_commands.group, server.serve_command))
 
 
 DOMAINS: dict[str, Callable[[], Contribution]] = {
-    "core": core_contribution,
-    "secrets": secrets.contribution,
-    "policies": policies.contribution,
-    "tokens": tokens.contribution,
-    "agents": agents.contribution,
-    "apps": apps.contribution,
-    "backup": backup.contribution,
-    "service": service.contribution,
+    "core": contribute_core,
+    "secrets": secrets.contribute,
+    "policies": policies.contribute,
+    "tokens": tokens.contribute,
+    "agents": agents.contribute,
+    "apps": apps.contribute,
+    "backup": backup.contribute,
+    "service": service.contribute,
 }
 """The core's own domains: what each contributes has the same shape as a plugin's."""
 
@@ -70,16 +70,16 @@ def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[o
     refused: dict[str, str] = {}
     while True:
         app, failed = _build(settings, config, given, refused)
-        failed = failed or _ready(app)
+        failed = failed or _announce_ready(app)
         if not failed:
-            _warn(app)
+            _warn_of_settings(app)
             return app
         with app.app_context():
             session.db.engine.dispose()
         refused |= failed
 
 
-def _warn(app: Flask) -> None:
+def _warn_of_settings(app: Flask) -> None:
     """Tell of settings that have no effect: once, not again in each of a server's workers."""
     if multiprocessing.parent_process() is None:
         declared = current_registry(app).settings
@@ -92,7 +92,7 @@ def _build(
 ) -> tuple[Flask, dict[str, str]]:
     """Build an application; also return the plugins that spoilt it, with the reason: it must be built without them."""
     logs.configure()
-    app = _flask(config)
+    app = _make_flask(config)
     registry = Registry()
     host = PluginHost(
         app,
@@ -116,7 +116,7 @@ def _build(
             registry.add(name, contribute(), core=True)
         host.discover()
         for plugin in plugins:
-            host.add(plugin_name(plugin), plugin)
+            host.add(derive_name(plugin), plugin)
         host.require()
         failed = _collect(app, host, registry) or _mount(app, host, registry)
     for setting in registry.settings if settings.error is None else ():
@@ -125,7 +125,7 @@ def _build(
     return app, failed
 
 
-def _flask(config: Mapping[str, Any]) -> Flask:
+def _make_flask(config: Mapping[str, Any]) -> Flask:
     app = Flask("yoq_web", static_folder=None)
     app.config.from_mapping({name: value for name, value in config.items() if not name.startswith("YOQ_")})
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
@@ -144,15 +144,15 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]
     """
     failed: dict[str, str] = {}
     for plugin in host.active:
-        before = _shape(app)
+        before = _take_fingerprint(app)
         try:
             contributions = [
-                ask(app=app) for ask in host.implementations("yoq_contribute") if ask.plugin == plugin.name
+                ask(app=app) for ask in host.find_implementations("yoq_contribute") if ask.plugin == plugin.name
             ]
             registry.add(plugin.name, contributions[0] if contributions else Contribution())
         except HOOK_ERRORS as error:
             host.refuse(plugin.name, error)
-        if _shape(app) != before:
+        if _take_fingerprint(app) != before:
             failed[plugin.name] = CHANGED_APP
     return failed
 
@@ -169,34 +169,34 @@ def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
         except HOOK_ERRORS as error:
             if owner not in host.plugins:
                 raise
-            failed[owner] = described(error)
+            failed[owner] = summarize_error(error)
         if contribution.migrations is not None:
             migrations.current_lineages(app).append(migrations.Lineage(owner, Path(contribution.migrations)))
         current_tasks(app).extend((owner, task) for task in contribution.periodic)
     # Plugins' authenticators are asked before the core's, so that one of them can reject a token that is still good.
     for owner in (*host.plugins, *DOMAINS):
-        for authenticator in registry.authenticators(owner):
+        for authenticator in registry.list_authenticators(owner):
             current_authenticators(app).append((owner, authenticator))
     return failed
 
 
-def _shape(app: Flask) -> tuple[object, ...]:
+def _take_fingerprint(app: Flask) -> tuple[object, ...]:
     """What only contributions may change."""
-    return (tuple(app.url_map.iter_rules()), dict(app.view_functions), tuple(app.blueprints), reach(app))
+    return (tuple(app.url_map.iter_rules()), dict(app.view_functions), tuple(app.blueprints), take_fingerprint(app))
 
 
-def _ready(app: Flask) -> dict[str, str]:
+def _announce_ready(app: Flask) -> dict[str, str]:
     """Tell every plugin that the app is ready; returns those that failed, with the reason."""
     host = current_host(app)
     failed: dict[str, str] = {}
     with app.app_context():
-        for tell in host.implementations("yoq_ready"):
-            before = _shape(app)
+        for tell in host.find_implementations("yoq_ready"):
+            before = _take_fingerprint(app)
             try:
                 tell(app=app)
             except HOOK_ERRORS as error:
-                failed[tell.plugin] = f"yoq_ready raised {described(error)}"
+                failed[tell.plugin] = f"yoq_ready raised {summarize_error(error)}"
             else:
-                if _shape(app) != before:
+                if _take_fingerprint(app) != before:
                     failed[tell.plugin] = CHANGED_APP
     return failed

@@ -11,7 +11,7 @@ from flask.cli import FlaskGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app import build_app
-from yoq_web.commands.output import explain
+from yoq_web.commands.output import explain_database_error
 from yoq_web.hooks.host import RequiredPluginMissing
 from yoq_web.settings import Settings, SettingsError
 
@@ -24,7 +24,7 @@ def make_app() -> Flask:
     try:
         settings = Settings.load({})
     except SettingsError as error:
-        settings = Settings.unusable(error)
+        settings = Settings.make_unusable(error)
     try:
         return build_app(settings, {})
     except (SettingsError, RequiredPluginMissing) as error:
@@ -48,7 +48,7 @@ class Root(FlaskGroup):
             sys.exit(1)
         except SQLAlchemyError as error:
             # Also from commands that are in no CommandGroup. What remains is a defect of ours or a plugin's.
-            failure = explain(error)
+            failure = explain_database_error(error)
             if failure is None:
                 raise
             failure.show()

@@ -16,25 +16,25 @@ TELLING = (exc.OperationalError, exc.ProgrammingError, exc.InternalError, exc.Ti
 """Errors of the database whose text names statements and tables. The others' quotes values: of a row, of a key."""
 
 
-def rendered(error: BaseException) -> str:
+def render_exception(error: BaseException) -> str:
     """An exception for the log: where and of what types, with its causes; messages may hold secret values."""
-    return "\n".join(_chain(error, set()))
+    return "\n".join(_render_chain(error, set()))
 
 
-def _chain(error: BaseException, seen: set[int]) -> list[str]:
+def _render_chain(error: BaseException, seen: set[int]) -> list[str]:
     lines: list[str] = []
     found: BaseException | None = error
     while found is not None and id(found) not in seen:
         seen.add(id(found))
-        lines += [f"{'caused by ' if lines else ''}{_headline(found)}", *_frames(found)]
+        lines += [f"{'caused by ' if lines else ''}{_render_headline(found)}", *_render_frames(found)]
         if isinstance(found, BaseExceptionGroup):
             for member in found.exceptions:
-                lines += [f"  | {line}" for line in _chain(member, seen)]
+                lines += [f"  | {line}" for line in _render_chain(member, seen)]
         found = found.__cause__ or (None if found.__suppress_context__ else found.__context__)
     return lines
 
 
-def _headline(error: BaseException) -> str:
+def _render_headline(error: BaseException) -> str:
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     # Exactly what the system says; a library's OSError without a number may say anything.
@@ -42,7 +42,7 @@ def _headline(error: BaseException) -> str:
     return f"{name}: {' '.join(str(error).split())}" if from_system or isinstance(error, TELLING) else name
 
 
-def _frames(error: BaseException) -> list[str]:
+def _render_frames(error: BaseException) -> list[str]:
     # Without the lines of source: those may hold the message.
     walked = list(traceback.walk_tb(error.__traceback__))[-DEPTH:]
     return [f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}' for frame, line in walked]
@@ -64,11 +64,11 @@ def configure() -> None:
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer()
     )
-    # Who logs to `yoq_web` without rendered(), as Flask and plugins may, shows no message either.
+    # Who logs to `yoq_web` without render_exception(), as Flask and plugins may, shows no message either.
     finish: list[structlog.typing.Processor] = [
         structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-        _ordered,
-        structlog.processors.ExceptionRenderer(_rendered_info),
+        _order_members,
+        structlog.processors.ExceptionRenderer(_render_info),
     ]
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -81,10 +81,10 @@ def configure() -> None:
     logger.setLevel(logging.WARNING)
 
 
-def _rendered_info(exc_info: structlog.typing.ExcInfo) -> str:
-    return rendered(exc_info[1])
+def _render_info(exc_info: structlog.typing.ExcInfo) -> str:
+    return render_exception(exc_info[1])
 
 
-def _ordered(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+def _order_members(_logger: object, _method: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
     first = {name: line.pop(name) for name in ("timestamp", "level", "event") if name in line}
     return {**first, **line}

@@ -10,7 +10,7 @@ MAX_NAME = 256
 """Bytes of UTF-8 in the name of anything."""
 
 
-def storable(text: str) -> str:
+def check_storable(text: str) -> str:
     """`text`, if both databases can store it and it is short enough; raises ValueError otherwise."""
     if "\0" in text:
         raise ValueError("a NUL character is not allowed")
@@ -23,7 +23,7 @@ def storable(text: str) -> str:
     return text
 
 
-def plain_text(text: str) -> bool:
+def is_plain_text(text: str) -> bool:
     """Whether yoq takes `text` for an address or a key: 1 to 256 bytes, no quote, semicolon, backslash or control."""
     harmless = all(character >= " " and character not in "'\";\\" for character in text)
     return harmless and 1 <= len(text.encode(errors="replace")) <= MAX_NAME
@@ -37,6 +37,6 @@ Name = Annotated[
         description=f"At most {MAX_NAME} bytes of UTF-8",
         json_schema_extra={"pattern": "^[^\\u0000]*$"},
     ),
-    AfterValidator(storable),
+    AfterValidator(check_storable),
 ]
 """The name of a thing: not empty, at most 256 bytes, without NUL."""

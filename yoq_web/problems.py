@@ -11,7 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 
 log = get_logger("yoq_web")
 
@@ -52,7 +52,7 @@ class Denied(Problem):
         super().__init__(403, error, detail)
 
 
-def problem_response(problem: Problem) -> Response:
+def render_problem(problem: Problem) -> Response:
     """The problem as a response. The status phrase is the title; `request_id` finds the log lines."""
     document: dict[str, object] = {
         "error": problem.error,
@@ -68,7 +68,7 @@ def problem_response(problem: Problem) -> Response:
     return Response(body, problem.status, problem.headers, mimetype="application/problem+json")
 
 
-def of_database(error: SQLAlchemyError) -> Problem | None:
+def translate_database_error(error: SQLAlchemyError) -> Problem | None:
     """What an error of the database means to whoever caused it, or None if it is a defect of ours or a plugin's."""
     if isinstance(error, IntegrityError):
         return Problem(
@@ -89,7 +89,7 @@ def init_app(app: Flask) -> None:
 
     @app.errorhandler(Problem)
     def known(problem: Problem) -> Response:
-        return problem_response(problem)
+        return render_problem(problem)
 
     @app.errorhandler(HTTPException)
     def from_werkzeug(error: HTTPException) -> Response:
@@ -99,18 +99,18 @@ def init_app(app: Flask) -> None:
         if isinstance(error, MethodNotAllowed):
             # Flask adds HEAD to every GET; no route of ours answers it.
             headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"HEAD"}))
-        return problem_response(Problem(status, text, headers=headers))
+        return render_problem(Problem(status, text, headers=headers))
 
     @app.errorhandler(SQLAlchemyError)
     def from_database(error: SQLAlchemyError) -> Response:
-        problem = of_database(error)
+        problem = translate_database_error(error)
         if problem is None:
             return defect(error)
         said = "the database does not answer" if problem.status == 503 else "the database refused a change"
-        log.error(said, path=request.path, error=type(error).__name__, exception=rendered(error))
-        return problem_response(problem)
+        log.error(said, path=request.path, error=type(error).__name__, exception=render_exception(error))
+        return render_problem(problem)
 
     @app.errorhandler(Exception)
     def defect(error: Exception) -> Response:
-        log.error("request failed", path=request.path, error=type(error).__name__, exception=rendered(error))
-        return problem_response(Problem(500, "internal error"))
+        log.error("request failed", path=request.path, error=type(error).__name__, exception=render_exception(error))
+        return render_problem(Problem(500, "internal error"))

@@ -42,7 +42,7 @@ SCOPE = "scope"
 """The format of a scope in a JSON schema; the description of the API lists there those that a token may be given."""
 
 
-def grants(held: Iterable[str], required: str) -> bool:
+def is_granted(held: Iterable[str], required: str) -> bool:
     """Whether one of the scopes in `held` covers `required`; `write` covers `read`, no other verb covers another."""
     resource, _, verb = required.partition(":")
     covering = {ANYTHING, required, f"{resource}:*"} if verb else {ANYTHING}
@@ -66,15 +66,17 @@ class Vocabulary:
     @property
     def words(self) -> tuple[str, ...]:
         """Every scope that a token may be given."""
-        return self._words_of(self.resources, self.declared)
+        return self._list_words(self.resources, self.declared)
 
     @property
     def core_words(self) -> tuple[str, ...]:
         """Those that are no plugin's."""
-        return self._words_of(RESOURCES, {word for word in self.declared if word.partition(":")[0] not in self.plugins})
+        return self._list_words(
+            RESOURCES, {word for word in self.declared if word.partition(":")[0] not in self.plugins}
+        )
 
     @staticmethod
-    def _words_of(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
+    def _list_words(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
         """Three for each resource, and those that operations and routes declare."""
         words = {ANYTHING, "cluster:admin", *declared}
         words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))

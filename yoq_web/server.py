@@ -12,11 +12,11 @@ from flask.cli import ScriptInfo
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
-from yoq_web.database.migrations import prepare_database, standings
+from yoq_web.database.migrations import list_standings, prepare_database
 from yoq_web.database.session import db, make_files
 from yoq_web.problems import Problem
 from yoq_web.settings import VERSION, SettingsError, current_settings
-from yoq_web.tokens.admin import FILE, admin_token, is_new
+from yoq_web.tokens.admin import FILE, is_first_start, load_admin_token
 
 THREADS = 64
 """Requests served at once by one process; on SQLite one process with threads beats several processes."""
@@ -40,7 +40,7 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     app = ctx.ensure_object(ScriptInfo).load_app()
     try:
         make_files(current_settings(app))
-        _check_free(host, port)
+        _check_port(host, port)
         locks.hold(current_settings(app))
         prepare_database(app)
         _introduce(app, host, port)
@@ -50,10 +50,10 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
         raise Failure(str(error)) from None
     with app.app_context():
         db.engine.dispose()  # the worker forks from this process and must not share its connections
-    _run(host, port)
+    _serve(host, port)
 
 
-def _run(host: str, port: int) -> None:
+def _serve(host: str, port: int) -> None:
     from granian import Granian  # noqa: PLC0415 - other commands do without it
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415
     from granian.http import HTTP1Settings  # noqa: PLC0415
@@ -75,7 +75,7 @@ def _run(host: str, port: int) -> None:
     ).serve()
 
 
-def _check_free(host: str, port: int) -> None:
+def _check_port(host: str, port: int) -> None:
     """Raise a Failure if the port is taken. The server itself would share it with another one, silently."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -88,12 +88,12 @@ def _check_free(host: str, port: int) -> None:
 
 def _introduce(app: Flask, host: str, port: int) -> None:
     settings = current_settings(app)
-    first = is_new(settings)
-    token = admin_token(settings)
+    first = is_first_start(settings)
+    token = load_admin_token(settings)
     address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     click.echo(f"yoq-web {VERSION} on {address}, data in {settings.data_dir}")
     with app.app_context():
-        behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
+        behind = [standing.lineage.name for standing in list_standings() if not standing.up_to_date]
     if behind:
         click.echo(f"not up to date: {', '.join(behind)}; run: yoq-web db upgrade")
     if first:

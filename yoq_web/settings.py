@@ -251,7 +251,7 @@ class Settings:
         return found + [f"YOQ_BLOCKED_PLUGINS names {name!r}, which is not installed" for name in absent]
 
     @classmethod
-    def unusable(cls, error: SettingsError) -> Settings:
+    def make_unusable(cls, error: SettingsError) -> Settings:
         """Return settings with which an application can be built for its help and its offline commands alone."""
         blocked = os.environ.get("YOQ_BLOCKED_PLUGINS")
         given = {"YOQ_DATABASE_URL": "sqlite:////dev/null"} | ({"YOQ_BLOCKED_PLUGINS": blocked} if blocked else {})

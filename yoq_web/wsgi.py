@@ -39,14 +39,14 @@ def application() -> Flask:
     locks.hold(current_settings(app))
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
-        threading.Thread(target=_die_with, args=(app, parent), name="parent", daemon=True).start()
-    threading.Thread(target=_pulse, args=(app,), name="pulse", daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()
+    threading.Thread(target=_work_beside_requests, args=(app,), name="pulse", daemon=True).start()
     _watch_signals(app)
     multiprocessing.util.Finalize(None, _finish, args=(app,), exitpriority=100)
     return app
 
 
-def _die_with(app: Flask, parent: multiprocessing.process.BaseProcess) -> None:
+def _end_with_parent(app: Flask, parent: multiprocessing.process.BaseProcess) -> None:
     # A killed server must not leave a worker that goes on answering on its port.
     parent.join()
     if current_spool(app).held:
@@ -71,7 +71,7 @@ def _await_signal(app: Flask, received: int) -> None:
     current_shutdown(app).set()
 
 
-def _pulse(app: Flask) -> None:
+def _work_beside_requests(app: Flask) -> None:
     wake = threading.Event()
     current_replayer.put(app, wake.set)
     while True:
@@ -90,6 +90,6 @@ def _pulse(app: Flask) -> None:
 
 def _finish(app: Flask) -> None:
     """Store what is only in memory, or say that it is lost with this process."""
-    with app.app_context(), replay.deaf():
+    with app.app_context(), replay.ignore_signals():
         current_throttle(app).flush(everything=True)
         replay.store_held()

@@ -14,9 +14,9 @@ from benchmarks import plugin
 from benchmarks.over_sqlite import TABLE
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.database.migrations import upgrade
-from yoq_web.database.session import may_commit, upsert
+from yoq_web.database.session import allow_commits, upsert
 
 ROOT = Path(__file__).parent.parent.parent
 PYTHON = ROOT / ".venv-peers" / "bin" / "python"
@@ -30,9 +30,9 @@ def measure(folder: Path) -> float:
     app = create_app({"YOQ_DATA_DIR": str(folder)}, plugins=(plugin,))
     with app.app_context(), ExitStack() as stack:
         upgrade()
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         db.session.connection().exec_driver_sql(TABLE)
-        with may_commit():
+        with allow_commits():
             db.session.commit()
         peers = {name: stack.enter_context(peer(file, folder / file)) for name, file in PEERS.items()}
         ratios: dict[str, list[float]] = {name: [] for name in PEERS}

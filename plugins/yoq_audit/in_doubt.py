@@ -18,8 +18,8 @@ from yoq_web import (
     current_intents,
     current_operations,
     db,
+    escape_text,
     named,
-    printable,
 )
 
 audit_settle = Operation("audit_settle", "Settle an operation that a lost machine left open", "*", ("machine",))
@@ -39,7 +39,7 @@ def _open(event_id: str) -> Row[Any]:
         raise NotFound("not found", f"there is no entry {event_id!r}")
     if row.outcome != "started":
         raise Problem(409, "the entry is settled", f"its outcome is {row.outcome}")
-    if current_intents().under_way(event_id):
+    if current_intents().is_under_way(event_id):
         raise Problem(409, "this machine settles it", "it is under way here, or is settled within a second")
     return row
 
@@ -67,7 +67,7 @@ def settle_command(entry: str, yes: bool) -> None:
     """
     row = _open(entry)
     if not yes:
-        question = f"Is the machine {printable(row.node)} gone for good?"
+        question = f"Is the machine {escape_text(row.node)} gone for good?"
         click.confirm(question, abort=True, err=True)
     settle(entry)
     click.echo("interrupted")

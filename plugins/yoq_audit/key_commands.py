@@ -7,7 +7,7 @@ import click
 from yoq_audit.proofs import prover
 from yoq_audit.sealing import rotation, signer
 from yoq_audit.verification.commands import check
-from yoq_web import CommandGroup, Failure, Progress, act_ready, command, db, printable
+from yoq_web import CommandGroup, Failure, Progress, act_ready, command, db, escape_text
 
 
 @click.group("key", cls=CommandGroup, invoke_without_command=True)
@@ -44,7 +44,7 @@ def accept_head_command() -> None:
         report = check(bar)
     for finding in report.findings:
         if finding.message != signer.HEAD_MISSING:
-            raise Failure(f"the log does not hold: {printable(finding.message)}")
+            raise Failure(f"the log does not hold: {escape_text(finding.message)}")
     with prover.provable():
         head = rotation.accept_head()
     click.echo(f"the log of {head.size} entries is taken as it is")

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import request
 
-from yoq_web import JOINING, Status, endpoint, hurry
+from yoq_web import JOINING, Status, endpoint, set_deadline
 from yoq_web.agents import operations
 from yoq_web.agents.documents import agent_document, peer_document
 from yoq_web.agents.models import ACTIVE, DRAINING
@@ -49,7 +49,7 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
 
     yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it.
     """
-    hurry(answers.PATIENCE_WITH_BEATS)
+    set_deadline(answers.PATIENCE_WITH_BEATS)
     found = operations.beat(agent, body)
     if found is None:
         return {"status": "ok"}

@@ -6,7 +6,7 @@ import json
 
 from flask import Blueprint, Response, request
 
-from yoq_web import Problem, dumps, hurry, plain_text
+from yoq_web import Problem, dumps, is_plain_text, set_deadline
 from yoq_wire.unknown import HEX_ID, refusal
 
 CLIENT_BYTES = 64 * 1024 - 1024
@@ -29,11 +29,11 @@ def blueprint(name: str) -> Blueprint:
 
 def check() -> None:
     """Refuse ids and names in a path that yoq would not take, before a look at the body."""
-    hurry(PATIENCE)
+    set_deadline(PATIENCE)
     named = request.view_args or {}
     if "agent" in named and not HEX_ID.fullmatch(named["agent"]):
         raise Problem(400, "invalid agent id")
-    if "app" in named and not plain_text(named["app"]):
+    if "app" in named and not is_plain_text(named["app"]):
         raise Problem(400, "invalid app name")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from yoq_web import plain_text
+from yoq_web import is_plain_text
 
 HEX_ID = re.compile(r"[0-9a-f]{1,64}")
 
@@ -24,7 +24,7 @@ NOT_ALLOWED = (405, "method not allowed")
 def refusal(method: str, path: str) -> Refusal:
     """The status and the text with which yoq answers a request that no route of ours is for."""
     if found := APP.fullmatch(path):
-        if not plain_text(found[1]):
+        if not is_plain_text(found[1]):
             return 400, "invalid app name"
         # There are no training jobs here: none of them is found by the right method.
         right = "GET" if found[2] in ("status", "logs") else "POST"

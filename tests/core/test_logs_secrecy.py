@@ -20,7 +20,7 @@ from tests.support.plugins import Made, distribution
 from tests.support.served import serve
 from yoq_web import Contribution, db, endpoint
 from yoq_web.hooks.host import current_host
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 
 CANARY = "canary-5b2e1d-message"
 
@@ -158,11 +158,11 @@ def test_the_systems_and_the_databases_messages_stay(app: Flask) -> None:
     """What the system says of a file and the database of a statement names no value and is told."""
     with pytest.raises(FileNotFoundError) as missing:
         Path("/nowhere/at/all").read_text()
-    assert "No such file or directory: '/nowhere/at/all'" in rendered(missing.value)
+    assert "No such file or directory: '/nowhere/at/all'" in render_exception(missing.value)
     with app.app_context(), pytest.raises(Exception, match="nowhere") as unknown:
         db.session.execute(text("SELECT :value FROM nowhere"), {"value": CANARY})
-    assert "nowhere" in rendered(unknown.value)
-    assert CANARY not in rendered(unknown.value)
+    assert "nowhere" in render_exception(unknown.value)
+    assert CANARY not in render_exception(unknown.value)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +179,8 @@ def test_the_systems_and_the_databases_messages_stay(app: Flask) -> None:
 def test_any_other_message_does_not(error: BaseException) -> None:
     """A library's OSError, a row that clashes and the members of a group are told by their types."""
     error.add_note(CANARY)
-    assert CANARY not in rendered(error)
-    assert type(error).__qualname__ in rendered(error)
+    assert CANARY not in render_exception(error)
+    assert type(error).__qualname__ in render_exception(error)
 
 
 def test_a_loop_of_causes_ends() -> None:
@@ -194,4 +194,4 @@ def test_a_loop_of_causes_ends() -> None:
     cause = raised.value.__cause__
     assert cause is not None
     cause.__cause__ = raised.value
-    assert len(rendered(raised.value).splitlines()) < 100
+    assert len(render_exception(raised.value).splitlines()) < 100

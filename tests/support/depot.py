@@ -9,7 +9,7 @@ from contextlib import suppress
 from flask import Blueprint
 
 from yoq_web import Contribution, Event, Operation, Status, create_app, endpoint, hookimpl
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 
 depot_push = Operation("depot_push", "Push to a depot", "depot:write", details=("note", "size"), external=True)
 depot_strict = Operation("depot_strict", "Push or refuse", "depot:write", audit_failure="refuse", external=True)
@@ -73,7 +73,7 @@ def main(target: str) -> None:
     """Begin, say so with the event's id, and end when told to or killed."""
     app = create_app(plugins=[Depot()])
     with app.app_context():
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         with depot_push.undertaken(target) as undertaking:
             print(undertaking.event.id, flush=True)  # noqa: T201 - who started the process waits for it
             with suppress(KeyboardInterrupt):

@@ -27,7 +27,7 @@ def fill(app: Flask, count: int) -> dict[str, str]:
     with acting(app):
         set_secret("s00000", values["s00000"])
         with unit_of_work() as session:
-            cipher = keyring().newest(session)
+            cipher = keyring().find_newest(session)
             rows = []
             for name, value in list(values.items())[1:]:
                 nonce, ciphertext = cipher.encrypt(name, value)
@@ -44,7 +44,7 @@ def stored(app: Flask) -> dict[str, str]:
     found = {}
     with app.app_context():
         for secret in db.session.scalars(select(Secret)):
-            cipher = keyring().cipher(db.session(), secret.key_id)
+            cipher = keyring().find_cipher(db.session(), secret.key_id)
             assert cipher is not None
             found[secret.name] = cipher.decrypt(secret)
         db.session.rollback()

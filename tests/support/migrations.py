@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.support.plugins import Made, contributing
-from yoq_web.database.migrations import standings
+from yoq_web.database.migrations import list_standings
 
 REVISION = '''"""A revision of a test."""
 import sqlalchemy as sa
@@ -35,7 +35,7 @@ def things(folder: Path, *upgrades: str) -> Made:
 
 def standing(name: str) -> str | None:
     """A lineage's revision in the database."""
-    return next(found.current for found in standings() if found.lineage.name == name)
+    return next(found.current for found in list_standings() if found.lineage.name == name)
 
 
 def other(folder: Path) -> Path:

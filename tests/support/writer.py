@@ -10,7 +10,7 @@ import sys
 from sqlalchemy import text
 
 from yoq_web import Contribution, Operation, create_app, hookimpl
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.secrets.operations import set_secret
 
 COUNTER = ("CREATE TABLE counter (value INTEGER NOT NULL)", "INSERT INTO counter VALUES (0)")
@@ -42,7 +42,7 @@ def main(prefix: str, count: int) -> None:
     """Write until done, or killed."""
     app = create_app(plugins=[Counting()])
     with app.app_context():
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         for number in range(count):
             name = f"{prefix}{number}"
             set_secret(name, "hunter2")

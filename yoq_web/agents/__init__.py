@@ -9,7 +9,7 @@ from yoq_web.http.authentication import Authenticator
 from yoq_web.scopes import JOINING
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """Return what this domain adds to the application."""
     return Contribution(
         operations=operations.OPERATIONS,

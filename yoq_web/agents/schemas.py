@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from yoq_web.names import plain_text
+from yoq_web.names import is_plain_text
 from yoq_web.problems import Problem
 
 MAX_INTEGER = 2**63 - 1
@@ -81,9 +81,9 @@ class Registration(BaseModel):
             ("cpu_cores", 1 <= self.cpu_cores <= 10_000),
             ("memory_mb", 1 <= self.memory_mb <= 10_000_000),
             ("agent_api_port", self.agent_api_port is None or 1 <= self.agent_api_port <= 65_535),
-            ("address", plain_text(self.address)),
+            ("address", is_plain_text(self.address)),
             ("token", hmac.compare_digest(given, (join_token or "").encode()) and join_token is not None),
-            ("wg_public_key", self.wg_public_key is None or plain_text(self.wg_public_key)),
+            ("wg_public_key", self.wg_public_key is None or is_plain_text(self.wg_public_key)),
             ("wg_listen_port", not wireguard or 1 <= (self.wg_listen_port or 1) <= 65_535),
             ("role", short(self.role, 32)),
             ("region", short(self.region, 128)),

@@ -7,7 +7,7 @@ from yoq_web.apps.rollout import rescheduler
 from yoq_web.contributions.contribution import Contribution
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """Return what this domain adds to the application."""
     return Contribution(
         operations=operations.OPERATIONS,

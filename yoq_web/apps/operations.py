@@ -21,7 +21,7 @@ from yoq_web.apps.rollout.reconcile import Row, with_rows
 from yoq_web.apps.rollout.rescheduler import app_move
 from yoq_web.apps.rollout.scheduler import place
 from yoq_web.database.session import db
-from yoq_web.names import storable
+from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 
@@ -145,7 +145,7 @@ def _release(
 def storable_name(wanted: Manifest) -> str:
     """The app of a manifest. Raises a Problem (400) if the databases cannot store its name."""
     try:
-        return storable(wanted.app or "")
+        return check_storable(wanted.app or "")
     except ValueError as error:
         raise Problem(400, "invalid app name", str(error)) from None
 

@@ -6,7 +6,7 @@ from yoq_web.backup import commands, operations, routes
 from yoq_web.contributions.contribution import Contribution
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """Return what this domain adds to the application."""
     return Contribution(
         operations=operations.OPERATIONS,

@@ -60,7 +60,7 @@ class NotOpened(Exception):
     """The stream is not authentic, not whole or not for us; the text says which, as far as that is known."""
 
 
-def to_recipients(*texts: str) -> Transform:
+def encrypt_to_recipients(*texts: str) -> Transform:
     """Seal for recipients in age's notation, `age1…`. Raises ValueError for one that is none."""
     try:
         recipients = [pyrage.x25519.Recipient.from_str(text) for text in texts]
@@ -69,7 +69,7 @@ def to_recipients(*texts: str) -> Transform:
     return lambda reader, writer: pyrage.encrypt_io(reader, writer, recipients)
 
 
-def from_identities(text: str) -> Transform:
+def decrypt_with_identities(text: str) -> Transform:
     """Open with the identities in a file's text, as age-keygen writes it. Raises ValueError if there are none."""
     lines = [line.strip() for line in text.splitlines()]
     try:
@@ -95,32 +95,32 @@ def from_identities(text: str) -> Transform:
     return opened
 
 
-def new_identity() -> str:
+def make_identity() -> str:
     """A new identity file, as age-keygen writes it."""
     identity = pyrage.x25519.Identity.generate()
     return f"# public key: {identity.to_public()}\n{identity}\n"
 
 
-def recipient_of(text: str) -> str:
+def derive_recipient(text: str) -> str:
     """The recipient of an identity file. Raises ValueError if it is none."""
-    from_identities(text)
+    decrypt_with_identities(text)
     line = next(line for line in text.splitlines() if line.startswith("AGE-SECRET-KEY-"))
     return str(pyrage.x25519.Identity.from_str(line.strip()).to_public())
 
 
-def to_passphrase(passphrase: str, work: int = WORK) -> Transform:
+def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
     """Seal with a passphrase."""
 
     def seal(reader: Reader, writer: Writer) -> None:
         salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
-        body = ChaCha20Poly1305(_stretched(passphrase, salt, work)).encrypt(bytes(12), file_key, None)
-        head = b"%s\n-> scrypt %s %d\n%s\n---" % (VERSION, _base64(salt), work, _base64(body))
-        writer.write(head + b" " + _base64(_authenticated(file_key, head)) + b"\n" + nonce)
-        cipher = ChaCha20Poly1305(_derived(file_key, nonce, b"payload"))
+        body = ChaCha20Poly1305(_stretch(passphrase, salt, work)).encrypt(bytes(12), file_key, None)
+        head = b"%s\n-> scrypt %s %d\n%s\n---" % (VERSION, _encode_base64(salt), work, _encode_base64(body))
+        writer.write(head + b" " + _encode_base64(_compute_mac(file_key, head)) + b"\n" + nonce)
+        cipher = ChaCha20Poly1305(_derive(file_key, nonce, b"payload"))
         number, chunk = 0, reader.read(CHUNK)
         while True:
             following = reader.read(CHUNK) if len(chunk) == CHUNK else b""
-            writer.write(cipher.encrypt(_numbered(number, last=not following), chunk, None))
+            writer.write(cipher.encrypt(_make_nonce(number, last=not following), chunk, None))
             if not following:
                 break
             number, chunk = number + 1, following
@@ -129,7 +129,7 @@ def to_passphrase(passphrase: str, work: int = WORK) -> Transform:
     return seal
 
 
-def from_passphrase(passphrase: str) -> Transform:
+def decrypt_with_passphrase(passphrase: str) -> Transform:
     """Open with a passphrase."""
 
     def opened(reader: Reader, writer: Writer) -> None:
@@ -137,17 +137,17 @@ def from_passphrase(passphrase: str) -> Transform:
         found = _HEADER.match(start)
         if found is None or int(found[2]) > MOST_WORK:
             raise NotOpened("it is not sealed with a passphrase, or its head is damaged")
-        file_key = _file_key(passphrase, found)
+        file_key = _unwrap_file_key(passphrase, found)
         rest = start[found.end() :]
         rest += reader.read(16)
-        cipher = ChaCha20Poly1305(_derived(file_key, rest[:16], b"payload"))
+        cipher = ChaCha20Poly1305(_derive(file_key, rest[:16], b"payload"))
         held = rest[16:]
         number = 0
         try:
             while True:
                 held += reader.read(CHUNK + TAG - len(held) + 1)
                 last = len(held) <= CHUNK + TAG
-                data = cipher.decrypt(_numbered(number, last=last), held[: CHUNK + TAG], None)
+                data = cipher.decrypt(_make_nonce(number, last=last), held[: CHUNK + TAG], None)
                 if last and not data and number:
                     raise NotOpened("it is damaged or was altered")
                 writer.write(data)
@@ -166,43 +166,43 @@ def needs_passphrase(start: bytes) -> bool:
     return start.startswith(VERSION + b"\n-> scrypt ")
 
 
-def _file_key(passphrase: str, found: re.Match[bytes]) -> bytes:
-    salt, body, mac = (_unbase64(found[group]) for group in (1, 3, 4))
+def _unwrap_file_key(passphrase: str, found: re.Match[bytes]) -> bytes:
+    salt, body, mac = (_decode_base64(found[group]) for group in (1, 3, 4))
     try:
-        key = ChaCha20Poly1305(_stretched(passphrase, salt, int(found[2]))).decrypt(bytes(12), body, None)
+        key = ChaCha20Poly1305(_stretch(passphrase, salt, int(found[2]))).decrypt(bytes(12), body, None)
     except InvalidTag:
         raise NotOpened("the passphrase is wrong, or its head is damaged") from None
     head = found.string[: found.start(4) - 1]
-    if not hmac.compare_digest(_authenticated(key, head), mac):
+    if not hmac.compare_digest(_compute_mac(key, head), mac):
         raise NotOpened("its head is damaged or was altered")
     return key
 
 
-def _stretched(passphrase: str, salt: bytes, work: int) -> bytes:
+def _stretch(passphrase: str, salt: bytes, work: int) -> bytes:
     salted = VERSION + b"/scrypt" + salt
     return hashlib.scrypt(
         passphrase.encode(), salt=salted, n=1 << work, r=8, p=1, dklen=32, maxmem=(1 << work) * 1024 + (1 << 20)
     )
 
 
-def _authenticated(file_key: bytes, head: bytes) -> bytes:
-    return hmac.digest(_derived(file_key, b"", b"header"), head, "sha256")
+def _compute_mac(file_key: bytes, head: bytes) -> bytes:
+    return hmac.digest(_derive(file_key, b"", b"header"), head, "sha256")
 
 
-def _derived(key: bytes, salt: bytes, info: bytes) -> bytes:
+def _derive(key: bytes, salt: bytes, info: bytes) -> bytes:
     return HKDF(SHA256(), 32, salt, info).derive(key)
 
 
-def _numbered(number: int, *, last: bool) -> bytes:
+def _make_nonce(number: int, *, last: bool) -> bytes:
     return number.to_bytes(11, "big") + bytes([last])
 
 
-def _base64(data: bytes) -> bytes:
+def _encode_base64(data: bytes) -> bytes:
     return base64.b64encode(data).rstrip(b"=")
 
 
-def _unbase64(text: bytes) -> bytes:
+def _decode_base64(text: bytes) -> bytes:
     data = base64.b64decode(text + b"=" * (-len(text) % 4))
-    if _base64(data) != text:
+    if _encode_base64(data) != text:
         raise NotOpened("its head is damaged")
     return data

@@ -36,20 +36,20 @@ class NotABackup(Exception):
     """The stream is not a whole and undamaged backup; the text says why."""
 
 
-def pieces(
+def build_archive(
     database: Path, keys: dict[str, bytes], manifest: Manifest, progress: Progress, digests: list[str]
 ) -> Iterator[bytes]:
     """The bytes of a container. The database's SHA-256 goes into the manifest, and into `digests`, once it is known."""
     sums: dict[str, str] = {}
     digest = hashlib.sha256()
     name, size = DATABASES[manifest.database], manifest.size
-    yield _head(name, size)
+    yield _make_head(name, size)
     with database.open("rb") as file:
         while piece := file.read(PIECE):
             digest.update(piece)
             yield piece
             progress(len(piece))
-    yield _padding(size)
+    yield _make_padding(size)
     sums[name] = digest.hexdigest()
     digests.append(sums[name])
     manifest = manifest.model_copy(update={"sha256": sums[name]})
@@ -57,9 +57,9 @@ def pieces(
     small[MANIFEST] = manifest.model_dump_json(indent=2).encode() + b"\n"
     for member, content in small.items():
         sums[member] = hashlib.sha256(content).hexdigest()
-        yield _head(member, len(content)) + content + _padding(len(content))
-    listed = _listed(sums)
-    yield _head(SUMS, len(listed)) + listed + _padding(len(listed)) + END
+        yield _make_head(member, len(content)) + content + _make_padding(len(content))
+    listed = _format_sums(sums)
+    yield _make_head(SUMS, len(listed)) + listed + _make_padding(len(listed)) + END
 
 
 class Stream:
@@ -96,24 +96,24 @@ class Content:
     keys: dict[str, bytes]
 
 
-def unpacked(source: Reader, folder: Path, progress: Progress) -> Content:
+def unpack(source: Reader, folder: Path, progress: Progress) -> Content:
     """Read a container to its end and put its database into `folder`. Raises NotABackup unless all of it fits."""
-    name, size = _next_head(source)
+    name, size = _read_head(source)
     if name not in DATABASES.values():
         raise NotABackup("it does not begin with a database")
-    database, sums = folder / name, {name: _stored(source, folder / name, size, progress)}
+    database, sums = folder / name, {name: _store(source, folder / name, size, progress)}
     small: dict[str, bytes] = {}
     while SUMS not in small:
-        member, size = _next_head(source)
+        member, size = _read_head(source)
         if size > SMALL or member in small or member == name:
             raise NotABackup("a member of it has no place there")
-        small[member] = _exactly(source, size)
-        _padded(source, size)
+        small[member] = _read_exactly(source, size)
+        _check_padding(source, size)
         sums[member] = hashlib.sha256(small[member]).hexdigest()
     del sums[SUMS]
-    if small.pop(SUMS) != _listed(sums) or _exactly(source, len(END)) != END or source.read(1):
+    if small.pop(SUMS) != _format_sums(sums) or _read_exactly(source, len(END)) != END or source.read(1):
         raise NotABackup("its checksums do not fit")
-    manifest = _manifest(small.pop(MANIFEST, b""))
+    manifest = _parse_manifest(small.pop(MANIFEST, b""))
     if (DATABASES[manifest.database], manifest.sha256) != (name, sums[name]):
         raise NotABackup("its manifest is about another database")
     keys = {member.removeprefix(KEYS): content for member, content in small.items()}
@@ -122,20 +122,20 @@ def unpacked(source: Reader, folder: Path, progress: Progress) -> Content:
     return Content(database, manifest, keys)
 
 
-def _stored(source: Reader, path: Path, size: int, progress: Progress) -> str:
+def _store(source: Reader, path: Path, size: int, progress: Progress) -> str:
     digest, left = hashlib.sha256(), size
     with path.open("xb") as file:
         while left:
-            piece = _exactly(source, min(left, PIECE))
+            piece = _read_exactly(source, min(left, PIECE))
             digest.update(piece)
             file.write(piece)
             left -= len(piece)
             progress(len(piece))
-    _padded(source, size)
+    _check_padding(source, size)
     return digest.hexdigest()
 
 
-def _manifest(content: bytes) -> Manifest:
+def _parse_manifest(content: bytes) -> Manifest:
     try:
         return Manifest.model_validate_json(content)
     except ValidationError as error:
@@ -143,22 +143,22 @@ def _manifest(content: bytes) -> Manifest:
         raise NotABackup(f"its manifest cannot be read{where and f': {where}'}") from None
 
 
-def _listed(sums: dict[str, str]) -> bytes:
+def _format_sums(sums: dict[str, str]) -> bytes:
     return "".join(f"{digest}  {member}\n" for member, digest in sums.items()).encode()
 
 
-def _head(name: str, size: int) -> bytes:
+def _make_head(name: str, size: int) -> bytes:
     member = tarfile.TarInfo(name)
     member.size, member.mode = size, 0o600
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def _next_head(source: Reader) -> tuple[str, int]:
-    head = _exactly(source, BLOCK)
+def _read_head(source: Reader) -> tuple[str, int]:
+    head = _read_exactly(source, BLOCK)
     try:
         member = tarfile.TarInfo.frombuf(head, "utf-8", "strict")
         name, size = member.name, member.size
-        same = size >= 0 and _head(name, size) == head
+        same = size >= 0 and _make_head(name, size) == head
     except (tarfile.HeaderError, ValueError):
         same = False
     if not same:
@@ -166,16 +166,16 @@ def _next_head(source: Reader) -> tuple[str, int]:
     return name, size
 
 
-def _padding(size: int) -> bytes:
+def _make_padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def _padded(source: Reader, size: int) -> None:
-    if _exactly(source, -size % BLOCK) != _padding(size):
+def _check_padding(source: Reader, size: int) -> None:
+    if _read_exactly(source, -size % BLOCK) != _make_padding(size):
         raise NotABackup("it is damaged between its members")
 
 
-def _exactly(source: Reader, size: int) -> bytes:
+def _read_exactly(source: Reader, size: int) -> bytes:
     data = source.read(size)
     if len(data) != size:
         raise NotABackup("it is cut off")

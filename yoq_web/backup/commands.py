@@ -12,10 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.backup import operations
 from yoq_web.backup.encryption import KEY_FILE
-from yoq_web.backup.restoration import Restore, Restored, age_of
+from yoq_web.backup.restoration import Restore, RestoreReport, format_moment
 from yoq_web.commands.command import act_locally, act_ready, make_ready
 from yoq_web.commands.group import CommandGroup
-from yoq_web.commands.output import Failure, as_json, explain, print_json, printable
+from yoq_web.commands.output import Failure, as_json, escape_text, explain_database_error, print_json
 from yoq_web.commands.progress import Progress
 from yoq_web.database import locks
 from yoq_web.problems import Problem
@@ -31,7 +31,7 @@ passphrase_file = click.option(
 )
 
 
-def _passphrase(file: Path | None) -> str | None:
+def _read_passphrase(file: Path | None) -> str | None:
     if file is None:
         return None
     try:
@@ -68,24 +68,24 @@ def group(
         raise Failure("give one of --plain, --recipient and --passphrase-file")
     path = (output or Path(f"yoq-backup-{int(time.time())}{'.tar' if plain else operations.SUFFIX}")).absolute()
     with act_ready(ctx), Progress() as bar:
-        taken = operations.take(
+        taken = operations.take_backup(
             path,
             recipients=recipients,
-            passphrase=_passphrase(passphrase_file),
+            passphrase=_read_passphrase(passphrase_file),
             plain=plain,
             with_keys=with_keys,
             steps=bar.step,
         )
-        reminders = _reminders(own=not (plain or recipients or passphrase_file), keys=taken.manifest.keys)
+        reminders = _list_reminders(own=not (plain or recipients or passphrase_file), keys=taken.manifest.keys)
     if as_json:
         print_json({"path": str(path), "size": taken.size, "manifest": taken.manifest.model_dump()})
         return
-    click.echo(f"backup written: {printable(str(path))} ({taken.size} bytes)")
+    click.echo(f"backup written: {escape_text(str(path))} ({taken.size} bytes)")
     for line in reminders:
         click.echo(line, err=True)
 
 
-def _reminders(*, own: bool, keys: list[str]) -> list[str]:
+def _list_reminders(*, own: bool, keys: list[str]) -> list[str]:
     folder = current_settings().data_dir
     lines = []
     if own:
@@ -103,7 +103,7 @@ def _reminders(*, own: bool, keys: list[str]) -> list[str]:
 @as_json
 def list_command(as_json: bool) -> None:
     """List the backups in the server's own directory, the newest first."""
-    kept = operations.kept_backups()
+    kept = operations.list_backups()
     if as_json:
         print_json([{"name": found.name, "size": found.size, "created_at": found.created_at} for found in kept])
         return
@@ -134,7 +134,7 @@ def restore_command(
     if no_keep and accept_fork:
         raise Failure("--accept-fork ends a log, which is kept in the replaced database: leave --no-keep away")
     app = ctx.ensure_object(ScriptInfo).load_app()
-    passphrase = _passphrase(passphrase_file)
+    passphrase = _read_passphrase(passphrase_file)
     with act_locally(app, alone=True), Progress() as bar:
         restore = Restore(
             file.absolute(),
@@ -150,12 +150,12 @@ def restore_command(
                 _tell(restore.verify())
             click.echo("the backup can be restored; nothing was changed")
             return
-        with restore.ready() as found:
+        with restore.prepare() as found:
             _tell(found)
             if not yes:
                 _ask()
             found.notes.clear()
-        _done(found)
+        _tell_done(found)
 
 
 def _make_ready(app: Any) -> None:
@@ -163,7 +163,7 @@ def _make_ready(app: Any) -> None:
         with locks.shared(current_settings()):
             make_ready(app)
     except SQLAlchemyError as error:
-        failure = explain(error)
+        failure = explain_database_error(error)
         if failure is None:
             raise
         hint = "if it is damaged, move its file away and restore again: a restore needs no database, only log.head"
@@ -172,12 +172,12 @@ def _make_ready(app: Any) -> None:
         raise Failure(f"{problem.error}\n{problem.detail}") from None
 
 
-def _tell(found: Restored) -> None:
+def _tell(found: RestoreReport) -> None:
     manifest = found.manifest
-    origin = f"backup of {age_of(manifest)} by {manifest.node}, version {manifest.version}"
+    origin = f"backup of {format_moment(manifest)} by {manifest.node}, version {manifest.version}"
     click.echo(f"{origin}: {sum(manifest.rows.values())} rows")
     for line in (*(f"to be migrated: {step}" for step in found.migrated), *found.notes):
-        click.echo(f"  {printable(line)}")
+        click.echo(f"  {escape_text(line)}")
 
 
 def _ask() -> None:
@@ -188,9 +188,9 @@ def _ask() -> None:
         raise click.Abort
 
 
-def _done(found: Restored) -> None:
+def _tell_done(found: RestoreReport) -> None:
     click.echo("restored")
     for line in found.notes:
-        click.echo(f"  {printable(line)}")
+        click.echo(f"  {escape_text(line)}")
     if found.kept:
-        click.echo(f"  the replaced database is kept: {printable(found.kept)}")
+        click.echo(f"  the replaced database is kept: {escape_text(found.kept)}")

@@ -14,13 +14,13 @@ from sqlalchemy import Connection
 
 from yoq_web import files
 from yoq_web.backup import archive, streams
-from yoq_web.backup.encryption import sealing
+from yoq_web.backup.encryption import choose_encryption
 from yoq_web.backup.manifest import FORMAT, Manifest
-from yoq_web.backup.snapshot import copied
-from yoq_web.backup.validation import counted, keepers
-from yoq_web.backup.workdir import of_disk, working
+from yoq_web.backup.snapshot import copy_database
+from yoq_web.backup.validation import count_rows, list_keepers
+from yoq_web.backup.workdir import hold_workdir, translate_disk_error
 from yoq_web.contributions.keeper import Mark
-from yoq_web.database.migrations import standings
+from yoq_web.database.migrations import list_standings
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.settings import VERSION, current_settings
@@ -51,12 +51,12 @@ Steps = Callable[[str, int, int], object]
 """Told what is being done, how much of it is done and of how much."""
 
 
-def silent(_what: str, _done: int, _of: int) -> None:
+def ignore_steps(_what: str, _done: int, _of: int) -> None:
     """Steps that nobody looks at."""
 
 
 @dataclass(frozen=True)
-class Taken:
+class TakenBackup:
     """A backup that was taken."""
 
     path: Path
@@ -65,7 +65,7 @@ class Taken:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptBackup:
     """A backup in the server's own directory. `created_at` is in seconds since 1970."""
 
     name: str
@@ -73,7 +73,7 @@ class Kept:
     created_at: int
 
 
-def take(
+def take_backup(
     path: Path,
     *,
     recipients: Sequence[str] = (),
@@ -81,8 +81,8 @@ def take(
     plain: bool = False,
     with_keys: bool = False,
     target: str | None = None,
-    steps: Steps = silent,
-) -> Taken:
+    steps: Steps = ignore_steps,
+) -> TakenBackup:
     """Write a backup to `path`, which is replaced only by a whole one. Raises a Problem.
 
     It is sealed for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
@@ -91,15 +91,15 @@ def take(
     settings = current_settings()
     if plain and with_keys:
         raise Problem(400, "keys in a plain backup", "whoever reads the file would have them; leave --plain away")
-    seal = sealing(settings, recipients, passphrase, plain=plain)
+    seal = choose_encryption(settings, recipients, passphrase, plain=plain)
     sealed_for = "nobody" if plain else "a passphrase" if passphrase else ", ".join(recipients) or "own key"
-    keys = _keys(settings.data_dir) if with_keys else {}
+    keys = _read_keys(settings.data_dir) if with_keys else {}
     undertaken = backup_taken.undertaken(target or str(path), sealed_for=sealed_for)
-    with undertaken as undertaking, working(settings) as folder:
-        for _, keeper in keepers():
+    with undertaken as undertaking, hold_workdir(settings) as folder:
+        for _, keeper in list_keepers():
             keeper.ready()
-        with copied(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
-            manifest = _described(connection, database, list(keys))
+        with copy_database(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
+            manifest = _make_manifest(connection, database, list(keys))
         done = 0
 
         def progress(step: int) -> None:
@@ -108,17 +108,17 @@ def take(
             steps("writing", done, manifest.size)
 
         sums: list[str] = []
-        pieces = archive.pieces(database, keys, manifest, progress, sums)
+        pieces = archive.build_archive(database, keys, manifest, progress, sums)
         try:
             size = streams.write_file(path, pieces, seal)
         except OSError as error:
-            raise of_disk(error) from error
+            raise translate_disk_error(error) from error
         manifest = manifest.model_copy(update={"sha256": sums[0]})
-        undertaking.add(bytes=size, sha256=sums[0], marks=shown(manifest.marks))
-    return Taken(path, size, manifest)
+        undertaking.add(bytes=size, sha256=sums[0], marks=format_marks(manifest.marks))
+    return TakenBackup(path, size, manifest)
 
 
-def shown(marks: Mapping[str, Mark]) -> tuple[str, ...]:
+def format_marks(marks: Mapping[str, Mark]) -> tuple[str, ...]:
     """A manifest's marks for an entry: those that are one word."""
     return tuple(
         f"{owner} {name} {value}"
@@ -128,79 +128,81 @@ def shown(marks: Mapping[str, Mark]) -> tuple[str, ...]:
     )
 
 
-def take_own(recipients: Sequence[str] = ()) -> Kept:
+def keep_backup(recipients: Sequence[str] = ()) -> KeptBackup:
     """Take a backup into the server's own directory. Raises a Problem."""
-    folder = _folder()
+    folder = _make_folder()
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     for number in range(1000):
         name = f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
         if not (folder / name).exists():
             break
-    taken = take(folder / name, recipients=recipients, target=name)
-    return Kept(name, taken.size, _moment(name))
+    taken = take_backup(folder / name, recipients=recipients, target=name)
+    return KeptBackup(name, taken.size, _parse_moment(name))
 
 
-def kept_backups() -> list[Kept]:
+def list_backups() -> list[KeptBackup]:
     """The backups in the server's own directory, the newest first."""
     kept = []
-    for path in _folder().iterdir():
+    for path in _make_folder().iterdir():
         with suppress(FileNotFoundError, ValueError):  # deleted meanwhile; or named like one, with no such day
             if NAMES.fullmatch(path.name):
-                kept.append(Kept(path.name, path.stat().st_size, _moment(path.name)))
+                kept.append(KeptBackup(path.name, path.stat().st_size, _parse_moment(path.name)))
     return sorted(kept, key=lambda backup: backup.name, reverse=True)
 
 
-def read(name: str) -> Path:
+def read_backup(name: str) -> Path:
     """A backup of the server's own, to be sent; leaves an entry. Raises NotFound."""
-    path = _named(name)
+    path = _find_path(name)
     with backup_read.performed(name):
         return path
 
 
-def delete(name: str) -> None:
+def delete_backup(name: str) -> None:
     """Delete a backup of the server's own. Raises NotFound."""
-    path = _named(name)
+    path = _find_path(name)
     with backup_delete.undertaken(name):
         try:
             path.unlink()
             files.sync_folder(path.parent)
         except OSError as error:
-            raise of_disk(error) from error
+            raise translate_disk_error(error) from error
 
 
-def _moment(name: str) -> int:
+def _parse_moment(name: str) -> int:
     return calendar.timegm(time.strptime(name[:15], "%Y%m%d-%H%M%S"))
 
 
-def _named(name: str) -> Path:
-    path = _folder() / name
+def _find_path(name: str) -> Path:
+    path = _make_folder() / name
     if not NAMES.fullmatch(name) or not path.is_file():
         raise NotFound("not found", f"there is no backup {name!r}")
     return path
 
 
-def _folder() -> Path:
+def _make_folder() -> Path:
     folder = current_settings().data_dir / FOLDER
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise of_disk(error) from error
+        raise translate_disk_error(error) from error
     return folder
 
 
-def _keys(data_dir: Path) -> dict[str, bytes]:
+def _read_keys(data_dir: Path) -> dict[str, bytes]:
     """The key files that owners of tables name, as far as they are there."""
-    patterns = [pattern for _, keeper in keepers() for pattern in keeper.files]
+    patterns = [pattern for _, keeper in list_keepers() for pattern in keeper.files]
     try:
         return {path.name: path.read_bytes() for pattern in patterns for path in sorted(data_dir.glob(pattern))}
     except OSError as error:
-        raise of_disk(error) from error
+        raise translate_disk_error(error) from error
 
 
-def _described(connection: Connection, database: Path, keys: list[str]) -> Manifest:
+def _make_manifest(connection: Connection, database: Path, keys: list[str]) -> Manifest:
     settings = current_settings()
-    rows = counted(connection)
-    current = {found.lineage.name: found.current for found in standings(connection.engine) if found.current is not None}
+    rows = count_rows(connection)
+    current = {
+        found.lineage.name: found.current for found in list_standings(connection.engine) if found.current is not None
+    }
     return Manifest(
         format=FORMAT,
         version=VERSION,
@@ -209,7 +211,7 @@ def _described(connection: Connection, database: Path, keys: list[str]) -> Manif
         database="sqlite" if settings.on_sqlite else "postgresql",
         lineages=current,
         rows=rows,
-        marks={owner: dict(mark) for owner, keeper in keepers() if (mark := keeper.mark(connection))},
+        marks={owner: dict(mark) for owner, keeper in list_keepers() if (mark := keeper.mark(connection))},
         keys=keys,
         sha256="",
         size=database.stat().st_size,

@@ -15,7 +15,7 @@ from pathlib import Path
 from sqlalchemy import URL, Connection, Engine, text
 
 from yoq_web.database.locks import InUse
-from yoq_web.database.session import other_engine
+from yoq_web.database.session import make_engine
 from yoq_web.problems import Problem
 
 PLACES = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin")
@@ -36,36 +36,36 @@ OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <>
 
 def dump(engine: Engine, path: Path, snapshot: str) -> None:
     """Dump what a snapshot sees into a file, in pg_dump's own form. Raises a Problem, with what pg_dump said."""
-    program = _program("pg_dump", engine)
+    program = _find_program("pg_dump", engine)
     # Uncompressed: what is encrypted afterwards is small enough, and a checksum is all the faster.
     _run(engine.url, program, "--format=custom", "--compress=0", f"--snapshot={snapshot}", f"--file={path}", *QUIET)
 
 
 def load(engine: Engine, path: Path) -> None:
     """Fill an empty database from such a file, whole or not at all. Raises a Problem, with what pg_restore said."""
-    program = _program("pg_restore", engine)
+    program = _find_program("pg_restore", engine)
     name = f"--dbname={engine.url.database}"
     _run(engine.url, program, "--single-transaction", "--exit-on-error", name, *QUIET, str(path))
 
 
 @contextmanager
-def scratch(engine: Engine) -> Iterator[Engine]:
+def make_scratch(engine: Engine) -> Iterator[Engine]:
     """A new, empty database on the server of another one; dropped at the end, unless it was renamed."""
     name = f"{engine.url.database}_restore_{secrets.token_hex(4)}"
-    with _maintaining(engine) as connection:
+    with _connect_maintenance(engine) as connection:
         may = connection.scalar(text(MAY), {"name": engine.url.database})
         if not may:
             said = "a restore makes one beside the present one and renames both: that needs CREATEDB, and to own it"
             raise Problem(409, "a database cannot be made", said)
         _drop_stale(connection, engine)
-        connection.exec_driver_sql(f"CREATE DATABASE {quoted(connection, name)} TEMPLATE template0")
-    made = other_engine(engine.url.set(database=name))
+        connection.exec_driver_sql(f"CREATE DATABASE {quote(connection, name)} TEMPLATE template0")
+    made = make_engine(engine.url.set(database=name))
     try:
         yield made
     finally:
         made.dispose()
-        with _maintaining(engine) as connection:
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(connection, name)} WITH (FORCE)")
+        with _connect_maintenance(engine) as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quote(connection, name)} WITH (FORCE)")
 
 
 def check_alone(engine: Engine) -> None:
@@ -73,7 +73,7 @@ def check_alone(engine: Engine) -> None:
     with engine.connect() as connection:
         others = connection.scalar(text(OTHERS), {"name": engine.url.database})
     if others:
-        raise _in_use(others)
+        raise _make_in_use(others)
 
 
 def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
@@ -85,31 +85,31 @@ def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
     kept = f"{name}_before_{time.strftime('%Y%m%d_%H%M%S', time.gmtime())}_{secrets.token_hex(2)}"
     new.dispose()
     engine.dispose()
-    with _maintaining(engine) as connection:
+    with _connect_maintenance(engine) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         if others := connection.scalar(text(OTHERS), {"name": name}):
-            raise _in_use(others)
+            raise _make_in_use(others)
         # One message, and so one transaction: both names change, or neither.
         connection.exec_driver_sql(
-            f"ALTER DATABASE {quoted(connection, name)} RENAME TO {quoted(connection, kept)}; "
-            f"ALTER DATABASE {quoted(connection, str(new.url.database))} RENAME TO {quoted(connection, name)}"
+            f"ALTER DATABASE {quote(connection, name)} RENAME TO {quote(connection, kept)}; "
+            f"ALTER DATABASE {quote(connection, str(new.url.database))} RENAME TO {quote(connection, name)}"
         )
         if keep:
             return kept
-        connection.exec_driver_sql(f"DROP DATABASE {quoted(connection, kept)}")
+        connection.exec_driver_sql(f"DROP DATABASE {quote(connection, kept)}")
     return None
 
 
-def quoted(connection: Connection, name: str) -> str:
+def quote(connection: Connection, name: str) -> str:
     """A name as an identifier in SQL."""
     return connection.dialect.identifier_preparer.quote_identifier(name)
 
 
 @contextmanager
-def _maintaining(engine: Engine) -> Iterator[Connection]:
+def _connect_maintenance(engine: Engine) -> Iterator[Connection]:
     """A connection to a database from which others can be made, dropped and renamed; each statement for itself."""
     for last, database in enumerate(MAINTENANCE, 1 - len(MAINTENANCE)):
-        maintenance = other_engine(engine.url.set(database=database))
+        maintenance = make_engine(engine.url.set(database=database))
         try:
             connection = maintenance.connect().execution_options(isolation_level="AUTOCOMMIT")
         except Exception:
@@ -135,15 +135,15 @@ def _drop_stale(connection: Connection, engine: Engine) -> None:
     )
     for name in found.scalars():
         if re.fullmatch(re.escape(pattern) + "[0-9a-f]{8}", name):
-            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted(connection, name)}")
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quote(connection, name)}")
 
 
-def _in_use(others: int) -> InUse:
+def _make_in_use(others: int) -> InUse:
     said = f"{others} other connections to it are open: stop every server of yoq-web, and close what else is connected"
     return InUse("the database is in use", said)
 
 
-def _program(name: str, engine: Engine) -> str:
+def _find_program(name: str, engine: Engine) -> str:
     """A program of the server's version. Raises a Problem that says which is needed."""
     with engine.connect() as connection:
         major = int(connection.scalar(text("SHOW server_version_num")) or 0) // 10000

@@ -19,17 +19,17 @@ from sqlalchemy.orm import Session
 from yoq_web.backup import postgres
 from yoq_web.backup.age import NotOpened, Transform
 from yoq_web.backup.archive import Content, NotABackup
-from yoq_web.backup.encryption import opening
+from yoq_web.backup.encryption import choose_decryption
 from yoq_web.backup.manifest import Manifest
-from yoq_web.backup.operations import Steps, restore_done, shown, silent
-from yoq_web.backup.snapshot import sqlite_engine
+from yoq_web.backup.operations import Steps, format_marks, ignore_steps, restore_done
+from yoq_web.backup.snapshot import make_sqlite_engine
 from yoq_web.backup.streams import read_file
 from yoq_web.backup.transfer import carry, remake
-from yoq_web.backup.validation import check, counted, keepers, refused
-from yoq_web.backup.workdir import swap_files, working
+from yoq_web.backup.validation import check_backup, count_rows, list_keepers, make_refusal
+from yoq_web.backup.workdir import hold_workdir, swap_files
 from yoq_web.contributions.keeper import Choice
 from yoq_web.database import locks
-from yoq_web.database.migrations import lineage_named
+from yoq_web.database.migrations import find_lineage
 from yoq_web.database.session import db
 from yoq_web.operations.event import Event
 from yoq_web.operations.recorders import record
@@ -39,7 +39,7 @@ from yoq_web.settings import Settings, SettingsError, current_settings
 
 
 @dataclass
-class Restored:
+class RestoreReport:
     """What a restore found and did, for people; `kept` is where the replaced database is."""
 
     manifest: Manifest
@@ -69,7 +69,7 @@ class Restore:
         passphrase: str | None = None,
         accept_fork: bool = False,
         keep: bool = True,
-        steps: Steps = silent,
+        steps: Steps = ignore_steps,
     ) -> None:
         self._path = path
         self._identity = identity
@@ -80,32 +80,32 @@ class Restore:
         self._steps = steps
         self._settings: Settings = current_settings()
 
-    def verify(self) -> Restored:
+    def verify(self) -> RestoreReport:
         """Do every check and change nothing. Raises a Problem for the first thing that is wrong."""
-        with working(self._settings) as folder, self._candidate(folder) as candidate:
-            return Restored(candidate.content.manifest, candidate.migrated, self._notes(candidate))
+        with hold_workdir(self._settings) as folder, self._open_candidate(folder) as candidate:
+            return RestoreReport(candidate.content.manifest, candidate.migrated, self._list_notes(candidate))
 
     @contextmanager
-    def ready(self) -> Iterator[Restored]:
+    def prepare(self) -> Iterator[RestoreReport]:
         """Do every check with the database held alone, and restore when the block ends. Raises a Problem.
 
         What fails leaves the database as it was, and an entry that says so.
         """
-        with locks.alone(self._settings), working(self._settings) as folder:
+        with locks.alone(self._settings), hold_workdir(self._settings) as folder:
             self._check_alone()
             # It may not be as it was: the records that wait belong into the trail that stays.
             replay()
-            for _, keeper in keepers():
+            for _, keeper in list_keepers():
                 keeper.ready()
-            result: Restored | None = None
+            result: RestoreReport | None = None
             try:
-                with self._candidate(folder) as candidate:
-                    result = Restored(candidate.content.manifest, candidate.migrated, self._notes(candidate))
+                with self._open_candidate(folder) as candidate:
+                    result = RestoreReport(candidate.content.manifest, candidate.migrated, self._list_notes(candidate))
                     yield result
                     self._restore(candidate, result)
             except Problem as problem:
                 # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
-                if self._begun or _blank():
+                if self._begun or _is_blank():
                     raise
                 with restore_done.undertaken(str(self._path)):
                     raise problem from problem.__cause__
@@ -118,20 +118,20 @@ class Restore:
             db.engine.dispose()
 
     @contextmanager
-    def _candidate(self, folder: Path) -> Iterator[_Candidate]:
-        content = self._opened(folder)
+    def _open_candidate(self, folder: Path) -> Iterator[_Candidate]:
+        content = self._open(folder)
         own = "sqlite" if self._settings.on_sqlite else "postgresql"
         if content.manifest.database != own:
-            raise refused(f"it is of a {content.manifest.database} database, and this one is {own}")
-        with _database(content, own) as engine:
+            raise make_refusal(f"it is of a {content.manifest.database} database, and this one is {own}")
+        with _open_database(content, own) as engine:
             self._steps("checking", 0, 1)
-            migrated = check(engine, content.manifest)
+            migrated = check_backup(engine, content.manifest)
             self._steps("checking", 1, 1)
-            yield _Candidate(engine, content, self._choices(engine), migrated)
+            yield _Candidate(engine, content, self._choose(engine), migrated)
 
-    def _opened(self, folder: Path) -> Content:
+    def _open(self, folder: Path) -> Content:
         try:
-            transform: Transform = opening(self._settings, self._path, self._identity, self._passphrase)
+            transform: Transform = choose_decryption(self._settings, self._path, self._identity, self._passphrase)
             size = self._path.stat().st_size
             done = 0
 
@@ -148,17 +148,17 @@ class Restore:
         except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
             raise Problem(404, "the backup cannot be read", f"{self._path}: {error.strerror}") from error
 
-    def _choices(self, engine: Engine) -> dict[str, Choice]:
+    def _choose(self, engine: Engine) -> dict[str, Choice]:
         db.session.close()
         found: dict[str, Choice] = {}
-        for owner, keeper in keepers():
+        for owner, keeper in list_keepers():
             found[owner] = choice = keeper.choose(db.engine, engine)
             if choice.whose == "fork" and not self._accept_fork:
                 said = f"{choice.reason}; --accept-fork begins a new one, which names the old one's head"
                 raise Problem(409, "the backup cannot be restored", said)
         return found
 
-    def _notes(self, candidate: _Candidate) -> list[str]:
+    def _list_notes(self, candidate: _Candidate) -> list[str]:
         """What people should know before they agree."""
         notes = []
         for owner, choice in candidate.choices.items():
@@ -168,7 +168,7 @@ class Restore:
                 notes.append(f"{owner}: {choice.reason}; it begins anew")
         return notes
 
-    def _restore(self, candidate: _Candidate, result: Restored) -> None:
+    def _restore(self, candidate: _Candidate, result: RestoreReport) -> None:
         self._begun = True
         manifest = candidate.content.manifest
         anew = tuple(line for choice in candidate.choices.values() if choice.whose == "fork" for line in choice.anew)
@@ -179,7 +179,7 @@ class Restore:
             version=manifest.version,
             node=manifest.node,
             sha256=manifest.sha256,
-            marks=shown(manifest.marks),
+            marks=format_marks(manifest.marks),
             trail=whose,
             begins_anew=anew or None,
         ) as undertaking:
@@ -187,27 +187,27 @@ class Restore:
             self._fill(candidate, undertaking.event, result)
             db.session.close()
             db.engine.dispose()
-            result.kept = self._swapped(candidate)
+            result.kept = self._swap(candidate)
             undertaking.add(kept=result.kept)
             db.engine.dispose()
-            for _, keeper in keepers():
+            for _, keeper in list_keepers():
                 keeper.restored()
 
-    def _fill(self, candidate: _Candidate, event: Event, result: Restored) -> None:
+    def _fill(self, candidate: _Candidate, event: Event, result: RestoreReport) -> None:
         """Bring into the new database what is not to be the backup's."""
-        for owner, keeper in keepers():
+        for owner, keeper in list_keepers():
             choice = candidate.choices[owner]
             if choice.whose == "current":
-                carry(lineage_named(owner), db.engine, candidate.engine)
+                carry(find_lineage(owner), db.engine, candidate.engine)
             elif choice.whose == "fork":
-                remake(lineage_named(owner), candidate.engine, choice.kept)
+                remake(find_lineage(owner), candidate.engine, choice.kept)
             keeper.prepare(choice, candidate.engine)
             for name, content in candidate.content.keys.items():
                 if any(fnmatch(name, pattern) for pattern in keeper.files) and keeper.put_back(name, content):
                     result.notes.append(f"the key file {name} was put back")
         writing = candidate.engine.connect().execution_options(yoq_writes=True)
         with db.engine.connect() as present, writing, writing.begin():
-            for _, keeper in keepers():
+            for _, keeper in list_keepers():
                 result.notes += keeper.amend(present, writing)
         if any(choice.whose != "current" for choice in candidate.choices.values()):
             # The present trail has the intent, and it is not the one that goes on.
@@ -216,7 +216,7 @@ class Restore:
                 record(replace(event, outcome="started"), session)
                 session.commit()  # of a database that nobody uses yet, outside the unit of work
 
-    def _swapped(self, candidate: _Candidate) -> str | None:
+    def _swap(self, candidate: _Candidate) -> str | None:
         if not self._settings.on_sqlite:
             return postgres.swap(db.engine, candidate.engine, keep=self._keep)
         candidate.engine.dispose()
@@ -226,29 +226,29 @@ class Restore:
 
 
 @contextmanager
-def _database(content: Content, kind: str) -> Iterator[Engine]:
+def _open_database(content: Content, kind: str) -> Iterator[Engine]:
     """The backup's database, to be opened: the file itself, or one beside the present one on the server."""
     if kind == "sqlite":
-        engine = sqlite_engine(content.database)
+        engine = make_sqlite_engine(content.database)
         try:
             yield engine
         except SQLAlchemyError as error:
-            raise refused(f"its database cannot be read: {type(error).__name__}") from error
+            raise make_refusal(f"its database cannot be read: {type(error).__name__}") from error
         finally:
             engine.dispose()
         return
-    with postgres.scratch(db.engine) as engine:
+    with postgres.make_scratch(db.engine) as engine:
         postgres.load(engine, content.database)
         content.database.unlink()
         yield engine
 
 
-def _blank() -> bool:
+def _is_blank() -> bool:
     """Whether nothing is stored in the present database, as on a new machine."""
     with db.engine.connect() as connection:
-        return not any(rows for name, rows in counted(connection).items() if not name.startswith("alembic_version"))
+        return not any(rows for name, rows in count_rows(connection).items() if not name.startswith("alembic_version"))
 
 
-def age_of(manifest: Manifest) -> str:
+def format_moment(manifest: Manifest) -> str:
     """When a backup was taken, for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(manifest.created_at))

@@ -19,7 +19,7 @@ FAILURES = {409: "Another backup or a restore is at work", 507: "The disk is ful
 @endpoint(scope=operations.READ, answer=list[BackupOut])
 def list_backups() -> list[dict[str, object]]:
     """List the backups that the server keeps, the newest first."""
-    return [asdict(kept) for kept in operations.kept_backups()]
+    return [asdict(kept) for kept in operations.list_backups()]
 
 
 @blueprint.post("/v1/backups")
@@ -30,19 +30,19 @@ def take_backup(body: BackupIn) -> dict[str, object]:
     It is encrypted, for the recipients given or with the key of the server's data directory, and kept in a directory
     of the server's own. The answer comes when it is complete.
     """
-    return asdict(operations.take_own(body.recipients))
+    return asdict(operations.keep_backup(body.recipients))
 
 
 @blueprint.get("/v1/backups/<name>")
 @endpoint(operations.backup_read, answer=bytes, media_type="application/octet-stream")
 def read_backup(name: str) -> Response:
     """Download a backup, as it is: encrypted."""
-    return send_file(operations.read(name), mimetype="application/octet-stream", as_attachment=True, max_age=0)
+    return send_file(operations.read_backup(name), mimetype="application/octet-stream", as_attachment=True, max_age=0)
 
 
 @blueprint.delete("/v1/backups/<name>")
 @endpoint(operations.backup_delete)
 def delete_backup(name: str) -> Status:
     """Delete a backup that the server keeps."""
-    operations.delete(name)
+    operations.delete_backup(name)
     return Status(status="removed")

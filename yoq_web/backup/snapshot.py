@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, make_url, text
 from yoq_web.backup import postgres
 from yoq_web.backup.archive import DATABASES
 from yoq_web.database.locks import database_file
-from yoq_web.database.session import db, other_engine
+from yoq_web.database.session import db, make_engine
 from yoq_web.settings import Settings
 
 PAGES = 2048
@@ -23,14 +23,14 @@ Steps = Callable[[int, int], object]
 
 
 @contextmanager
-def copied(settings: Settings, folder: Path, steps: Steps) -> Iterator[tuple[Path, Connection]]:
+def copy_database(settings: Settings, folder: Path, steps: Steps) -> Iterator[tuple[Path, Connection]]:
     """A copy of the database in a folder, and a connection that sees just what the copy holds."""
     if settings.on_sqlite:
         path = folder / DATABASES["sqlite"]
         file = database_file(settings)
         assert file is not None  # noqa: S101 - a database in memory is no setting of ours
         copy_sqlite(file, path, steps)
-        engine = sqlite_engine(path)
+        engine = make_sqlite_engine(path)
         with engine.connect() as connection:
             yield path, connection
         engine.dispose()
@@ -58,6 +58,6 @@ def copy_sqlite(source: Path, target: Path, steps: Steps = lambda _done, _of: No
         writing.execute("PRAGMA journal_mode=DELETE")
 
 
-def sqlite_engine(path: Path) -> Engine:
+def make_sqlite_engine(path: Path) -> Engine:
     """An engine on a copy."""
-    return other_engine(make_url("sqlite://").set(database=str(path)))
+    return make_engine(make_url("sqlite://").set(database=str(path)))

@@ -11,12 +11,12 @@ from typing import BinaryIO
 
 from yoq_web import files
 from yoq_web.backup.age import NotOpened, Reader, Transform, Writer
-from yoq_web.backup.archive import Content, NotABackup, Progress, Stream, unpacked
+from yoq_web.backup.archive import Content, NotABackup, Progress, Stream, unpack
 
 PIECE = 1024 * 1024
 
 
-def as_it_is(reader: Reader, writer: Writer) -> None:
+def copy_unchanged(reader: Reader, writer: Writer) -> None:
     """The transform of a plain backup."""
     while piece := reader.read(PIECE):
         writer.write(piece)
@@ -26,7 +26,7 @@ def as_it_is(reader: Reader, writer: Writer) -> None:
 def write_file(path: Path, container: Iterator[bytes], seal: Transform) -> int:
     """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError."""
     with files.open_atomic(path, replace=True) as file:
-        kept = _Keeping(file)
+        kept = _WatchedFile(file)
         try:
             seal(Stream(container), kept)
             kept.flush()
@@ -43,11 +43,11 @@ def read_file(path: Path, opened: Transform, folder: Path, progress: Progress) -
 
     Raises NotOpened or NotABackup for a file that is not a whole, undamaged backup for us; OSError.
     """
-    with path.open("rb") as file, _through(file, opened) as source:
-        return unpacked(source, folder, progress)
+    with path.open("rb") as file, _pipe_through(file, opened) as source:
+        return unpack(source, folder, progress)
 
 
-class _Keeping:
+class _WatchedFile:
     """A file that remembers the error of a write."""
 
     def __init__(self, file: BinaryIO) -> None:
@@ -70,7 +70,7 @@ class _Keeping:
 
 
 @contextmanager
-def _through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
+def _pipe_through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
     """What a transform makes of a file, to be read while it works, on a thread of its own. Raises what it raises."""
     reading, writing = os.pipe()
     failed: list[Exception] = []

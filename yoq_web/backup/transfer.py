@@ -10,7 +10,7 @@ from alembic import command
 from sqlalchemy import Engine, inspect
 
 from yoq_web.database.locks import database_file
-from yoq_web.database.migrations import Lineage, configuration
+from yoq_web.database.migrations import Lineage, make_configuration
 from yoq_web.settings import current_settings
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def carry(lineage: Lineage, current: Engine, new: Engine) -> None:
         _carry_sqlite(lineage, str(new.url.database))
         return
     remake(lineage, new)
-    names = [name for name in tables_of(lineage, current) if name != lineage.version_table]
+    names = [name for name in list_tables(lineage, current) if name != lineage.version_table]
     with current.connect() as reading, new.connect() as writing:
         source = cast("Driver", reading.connection.driver_connection)
         target = cast("Driver", writing.connection.driver_connection)
@@ -44,7 +44,7 @@ def remake(lineage: Lineage, engine: Engine, kept: tuple[str, ...] = ()) -> None
     with engine.connect().execution_options(yoq_writes=True) as connection, connection.begin():
         for name in kept:
             connection.exec_driver_sql(f"CREATE TABLE {KEPT}{name} AS SELECT * FROM {quote(name)}")  # noqa: S608 - names
-        for name in reversed(tables_of(lineage, engine)):
+        for name in reversed(list_tables(lineage, engine)):
             cascade = "" if engine.dialect.name == "sqlite" else " CASCADE"
             connection.exec_driver_sql(f"DROP TABLE {quote(name)}{cascade}")
         if engine.dialect.name != "sqlite":
@@ -55,7 +55,7 @@ def remake(lineage: Lineage, engine: Engine, kept: tuple[str, ...] = ()) -> None
             )
             for function in functions.scalars().all():
                 connection.exec_driver_sql(f"DROP FUNCTION {function} CASCADE")
-    command.upgrade(configuration(lineage, engine), "head")
+    command.upgrade(make_configuration(lineage, engine), "head")
     with engine.connect().execution_options(yoq_writes=True) as connection, connection.begin():
         for name in kept:
             columns = ", ".join(quote(column["name"]) for column in inspect(connection).get_columns(name))
@@ -70,7 +70,7 @@ def remake(lineage: Lineage, engine: Engine, kept: tuple[str, ...] = ()) -> None
                 )
 
 
-def tables_of(lineage: Lineage, engine: Engine) -> list[str]:
+def list_tables(lineage: Lineage, engine: Engine) -> list[str]:
     """The names of a lineage's tables in a database, those first that others refer to; its version table among them."""
     ordered = inspect(engine).get_sorted_table_and_fkc_names()
     return [name for name, _ in ordered if name and (lineage.owns(name) or name == lineage.version_table)]
@@ -86,12 +86,12 @@ def _carry_sqlite(lineage: Lineage, new: str) -> None:
         connection.execute("ATTACH ? AS present", (f"{file.as_uri()}?mode=ro",))
         connection.execute("BEGIN IMMEDIATE")
         for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
-            if _is_of(lineage, name):
+            if _belongs_to(lineage, name):
                 connection.execute(f'DROP TABLE main."{name}"')
         parts = connection.execute(
             f"SELECT type, name, tbl_name, sql FROM present.sqlite_master WHERE sql IS NOT NULL ORDER BY {OWN_ORDER}"  # noqa: S608 - constant
         ).fetchall()
-        own = [part for part in parts if _is_of(lineage, part[2])]
+        own = [part for part in parts if _belongs_to(lineage, part[2])]
         for kind, _, _, statement in own:
             if kind != "trigger":
                 connection.execute(statement)
@@ -104,7 +104,7 @@ def _carry_sqlite(lineage: Lineage, new: str) -> None:
         connection.execute("COMMIT")
 
 
-def _is_of(lineage: Lineage, table: str) -> bool:
+def _belongs_to(lineage: Lineage, table: str) -> bool:
     return lineage.owns(table) or table == lineage.version_table
 
 

@@ -11,102 +11,102 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_web.backup.manifest import Manifest
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.contributions.registry import current_registry
-from yoq_web.database.migrations import UpgradeFailed, lineages, standings, upgrade
+from yoq_web.database.migrations import UpgradeFailed, list_lineages, list_standings, upgrade
 from yoq_web.database.session import Model
 from yoq_web.hooks.errors import HOOK_ERRORS
-from yoq_web.hooks.notifier import hook_failed
+from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.problems import Problem
 
 
-def refused(reason: str) -> Problem:
+def make_refusal(reason: str) -> Problem:
     """The error for a backup that is not to be restored."""
     return Problem(422, "the backup cannot be restored", reason)
 
 
-def keepers() -> Iterator[tuple[str, Keeper]]:
+def list_keepers() -> Iterator[tuple[str, Keeper]]:
     """Every owner of tables that has a say, and its keeper."""
     for owner, contribution in current_registry().contributions.items():
         if contribution.keeper is not None:
             yield owner, contribution.keeper
 
 
-def counted(connection: Connection) -> dict[str, int]:
+def count_rows(connection: Connection) -> dict[str, int]:
     """How many rows each table of a database has."""
     names = sorted(inspect(connection).get_table_names())
     return {name: connection.scalar(select(func.count()).select_from(table(name))) or 0 for name in names}
 
 
-def check(engine: Engine, manifest: Manifest) -> list[str]:
+def check_backup(engine: Engine, manifest: Manifest) -> list[str]:
     """Check a backup's database, and migrate it forward to what this program needs; returns what was migrated.
 
     Raises a Problem for the first thing that is wrong.
     """
     try:
-        _intact(engine)
+        _check_intact(engine)
         with engine.connect() as connection:
-            rows = counted(connection)
+            rows = count_rows(connection)
         if rows != manifest.rows:
             different = sorted(name for name in {*rows, *manifest.rows} if rows.get(name) != manifest.rows.get(name))
-            raise refused(f"its tables do not have the rows that its manifest says: {', '.join(different)}")
-        migrated = _migrated(engine, manifest)
-        _complete(engine)
+            raise make_refusal(f"its tables do not have the rows that its manifest says: {', '.join(different)}")
+        migrated = _migrate(engine, manifest)
+        _check_complete(engine)
         if migrated:
-            _intact(engine)
+            _check_intact(engine)
     except SQLAlchemyError as error:
-        raise refused(f"its database cannot be read: {type(error).__name__}") from error
-    for owner, keeper in keepers():
+        raise make_refusal(f"its database cannot be read: {type(error).__name__}") from error
+    for owner, keeper in list_keepers():
         try:
             faults = keeper.faults(engine)
         except HOOK_ERRORS as error:
-            hook_failed(owner, "Keeper.faults", error)
-            raise refused(f"{owner} cannot check its tables: {type(error).__name__}") from error
+            report_hook_failure(owner, "Keeper.faults", error)
+            raise make_refusal(f"{owner} cannot check its tables: {type(error).__name__}") from error
         if faults:
-            raise refused("; ".join(faults[:5]))
+            raise make_refusal("; ".join(faults[:5]))
     return migrated
 
 
-def _intact(engine: Engine) -> None:
+def _check_intact(engine: Engine) -> None:
     if engine.dialect.name != "sqlite":
         return  # PostgreSQL checked every row and key while it was loaded
     with engine.connect() as connection:
         found = connection.exec_driver_sql("PRAGMA integrity_check(3)").scalars().all()
         if found != ["ok"]:
-            raise refused(f"its database is damaged: {'; '.join(found)}")
+            raise make_refusal(f"its database is damaged: {'; '.join(found)}")
         if broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first():
-            raise refused(f"a row of {broken[0]} refers to nothing in {broken[2]}")
+            raise make_refusal(f"a row of {broken[0]} refers to nothing in {broken[2]}")
 
 
-def _migrated(engine: Engine, manifest: Manifest) -> list[str]:
+def _migrate(engine: Engine, manifest: Manifest) -> list[str]:
     """Migrate forward what is older. Raises a Problem for what is newer than this program."""
-    found = standings(engine)
+    found = list_standings(engine)
     stated = {standing.lineage.name: standing.current for standing in found if standing.current is not None}
     known = {name: revision for name, revision in manifest.lineages.items() if name in stated}
     if stated != known:
-        raise refused("its tables are not of the revisions that its manifest says")
+        raise make_refusal("its tables are not of the revisions that its manifest says")
     if "core" not in stated:
-        raise refused("it is not a database of yoq-web")
+        raise make_refusal("it is not a database of yoq-web")
     if newer := [f"{standing.lineage.name} {standing.current}" for standing in found if not standing.known]:
-        raise refused(f"it was made by a newer version, which this one does not know: {', '.join(newer)}")
+        raise make_refusal(f"it was made by a newer version, which this one does not know: {', '.join(newer)}")
     told: list[str] = []
     try:
         upgrade(told.append, engine)
     except UpgradeFailed as error:
-        raise refused(f"its tables cannot be migrated: {error.detail}") from error
+        raise make_refusal(f"its tables cannot be migrated: {error.detail}") from error
     except (CommandError, SQLAlchemyError) as error:
-        raise refused(f"its tables cannot be migrated: {type(error).__name__}") from error
+        raise make_refusal(f"its tables cannot be migrated: {type(error).__name__}") from error
     return told
 
 
-def _complete(engine: Engine) -> None:
+def _check_complete(engine: Engine) -> None:
     """All tables of all lineages with all their columns, as the models declare them."""
     reflected = inspect(engine)
     present = set(reflected.get_table_names())
-    for lineage in lineages():
+    for lineage in list_lineages():
         for name, declared in Model.metadata.tables.items():
             if not lineage.owns(name):
                 continue
             if name not in present:
-                raise refused(f"the table {name} is missing")
+                raise make_refusal(f"the table {name} is missing")
             columns = {column["name"] for column in reflected.get_columns(name)}
             if missing := sorted(set(declared.columns.keys()) - columns):
-                raise refused(f"the table {name} lacks {', '.join(missing)}")
+                raise make_refusal(f"the table {name} lacks {', '.join(missing)}")

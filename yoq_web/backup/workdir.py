@@ -21,7 +21,7 @@ LOCK = "yoq-work.lock"
 
 
 @contextmanager
-def working(settings: Settings) -> Iterator[Path]:
+def hold_workdir(settings: Settings) -> Iterator[Path]:
     """A folder for copies of the database; what an interrupted backup or restore left is removed first.
 
     Raises InUse if a backup or a restore is at work already, and a Problem (507) if the disk is full.
@@ -38,7 +38,7 @@ def working(settings: Settings) -> Iterator[Path]:
         try:
             yield folder
         except OSError as error:
-            raise of_disk(error) from error
+            raise translate_disk_error(error) from error
         except sqlite3.Error as error:
             if "full" in str(error):
                 raise Problem(507, "the disk is full", "nothing was left behind") from error
@@ -47,7 +47,7 @@ def working(settings: Settings) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def of_disk(error: OSError) -> Problem:
+def translate_disk_error(error: OSError) -> Problem:
     """What an error of the disk means to whoever asked."""
     if isinstance(error, Problem):
         return error
@@ -63,7 +63,7 @@ def swap_files(current: Path, new: Path, *, keep: bool) -> str | None:
     An interruption leaves the one or the other in place, whole. Raises InUse if anybody has the present one open.
     """
     if current.exists():
-        _close(current)
+        _close_database(current)
     with new.open("rb") as file:
         os.fsync(file.fileno())
     kept = None
@@ -77,7 +77,7 @@ def swap_files(current: Path, new: Path, *, keep: bool) -> str | None:
     return str(kept) if kept else None
 
 
-def _close(path: Path) -> None:
+def _close_database(path: Path) -> None:
     """Have everything in the database's own file: a log left beside it would be taken for the new one's."""
     try:
         with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as connection:

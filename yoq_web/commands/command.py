@@ -11,8 +11,8 @@ from flask import Flask, g
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.actors import local_actor, set_actor
-from yoq_web.commands.output import Failure, explain
+from yoq_web.actors import make_local_actor, set_actor
+from yoq_web.commands.output import Failure, explain_database_error
 from yoq_web.database import locks, session
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.periodic import notify_pulse
@@ -68,7 +68,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
     While a restore is going on a command waits, unless it says that it is `alone`: then it looks after that itself.
     """
     with app.app_context():
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         try:
             session.make_files(current_settings())
             with nullcontext() if alone else locks.shared(current_settings()):
@@ -84,7 +84,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
         except SettingsError as error:
             raise Failure(str(error)) from None
         except SQLAlchemyError as error:
-            failure = explain(error)
+            failure = explain_database_error(error)
             if failure is None:
                 raise
             raise failure from None

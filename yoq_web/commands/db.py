@@ -13,7 +13,7 @@ from flask_migrate.cli import db as stock
 
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
-from yoq_web.database.migrations import lineage_chosen, lineages, out_of_date, standings, upgrade
+from yoq_web.database.migrations import choose_lineage, list_lineages, list_standings, make_outdated_problem, upgrade
 from yoq_web.database.session import make_files
 from yoq_web.problems import Problem
 from yoq_web.settings import SettingsError, current_settings
@@ -64,7 +64,7 @@ def upgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], revision
     if chosen or revision != "head":
         flask_migrate.upgrade(revision=revision, sql=sql, tag=tag, x_arg=chosen)
     elif sql or tag:
-        for lineage in lineages():
+        for lineage in list_lineages():
             flask_migrate.upgrade(revision=revision, sql=sql, tag=tag, x_arg=[f"plugin={lineage.name}"])
     else:
         upgrade(click.echo)
@@ -80,7 +80,7 @@ def upgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], revision
 def downgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], yes: bool, revision: str) -> None:
     """Take one lineage back to a revision, by one if none is given; what the newer tables hold is lost."""
     chosen = list(x_arg or g.x_arg)
-    lineage = lineage_chosen(chosen)
+    lineage = choose_lineage(chosen)
     if not (sql or yes):
         click.confirm(
             f"Taking {lineage.name} back to {revision!r} removes tables or columns and all that they hold, "
@@ -97,8 +97,8 @@ def downgrade_command(sql: bool, tag: str | None, x_arg: tuple[str, ...], yes: b
 def current_command(x_arg: tuple[str, ...]) -> None:
     """Show where each lineage stands; exit code 1 if one is behind."""
     chosen = x_arg or g.x_arg
-    found = [standing for standing in standings() if not chosen or standing.lineage == lineage_chosen(chosen)]
+    found = [standing for standing in list_standings() if not chosen or standing.lineage == choose_lineage(chosen)]
     for standing in found:
         click.echo(str(standing))
     if wrong := [standing for standing in found if not standing.up_to_date]:
-        raise out_of_date(wrong)
+        raise make_outdated_problem(wrong)

@@ -9,10 +9,10 @@ import click
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.http.endpoints import invalid
+from yoq_web.http.endpoints import explain_invalid
 from yoq_web.jsontext import dumps
-from yoq_web.names import storable
-from yoq_web.problems import of_database
+from yoq_web.names import check_storable
+from yoq_web.problems import translate_database_error
 
 C = TypeVar("C", bound=Callable[..., Any])
 M = TypeVar("M", bound=BaseModel)
@@ -29,9 +29,9 @@ class Failure(click.ClickException):
         click.echo(self.message, file=file, err=file is None)
 
 
-def explain(error: SQLAlchemyError) -> Failure | None:
+def explain_database_error(error: SQLAlchemyError) -> Failure | None:
     """What an error of the database means to whoever runs a command, as one line; None if it is a defect."""
-    problem = of_database(error)
+    problem = translate_database_error(error)
     if problem is None:
         return None
     if problem.status == 503:
@@ -41,7 +41,7 @@ def explain(error: SQLAlchemyError) -> Failure | None:
     return Failure(f"{problem.error}: {problem.detail}")
 
 
-class Name(click.ParamType[str]):
+class NameType(click.ParamType[str]):
     """A name that both databases can store."""
 
     name = "name"
@@ -49,14 +49,14 @@ class Name(click.ParamType[str]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """`value`, or a usage error that says what is wrong with it."""
         try:
-            return storable(str(value))
+            return check_storable(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 def named(argument: str) -> Callable[[C], C]:
     """An argument that names something."""
-    return click.argument(argument, type=Name())
+    return click.argument(argument, type=NameType())
 
 
 def checked(model: type[M], **values: object) -> M:
@@ -64,7 +64,7 @@ def checked(model: type[M], **values: object) -> M:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise invalid(model, error) from None
+        raise explain_invalid(model, error) from None
 
 
 def print_json(value: object) -> None:
@@ -72,7 +72,7 @@ def print_json(value: object) -> None:
     click.echo(dumps(value))
 
 
-def printable(text: str) -> str:
+def escape_text(text: str) -> str:
     """`text` on one line, harmless to a terminal: a stored name must not draw rows of its own into a table."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
@@ -82,7 +82,7 @@ def printable(text: str) -> str:
 def print_table(widths: tuple[int, ...], header: tuple[str, ...], rows: Sequence[tuple[object, ...]]) -> None:
     """Print columns of these widths, the last one as wide as it wants, like yoq's tables."""
     for row in [header, *rows]:
-        cells = [printable(str(cell)) for cell in row]
+        cells = [escape_text(str(cell)) for cell in row]
         click.echo(
             " ".join([f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=False)] + cells[len(widths) :])
         )

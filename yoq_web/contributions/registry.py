@@ -18,11 +18,11 @@ from yoq_web.commands.command import Command
 from yoq_web.commands.group import CommandGroup
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Keeper
-from yoq_web.database.migrations import Lineage, revisions
+from yoq_web.database.migrations import Lineage, list_revisions
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginError
 from yoq_web.http.authentication import Authenticator
-from yoq_web.http.endpoints import READING, Declaration, declaration_of
+from yoq_web.http.endpoints import READING, Declaration, find_declaration
 from yoq_web.http.rules import QuickRule
 from yoq_web.operations.operation import Operation
 from yoq_web.scopes import JOINING, RESOURCES, Vocabulary, is_scope
@@ -55,7 +55,7 @@ class Registry:
         self._check_operations(owner, contribution.operations, core)
         self._check_commands(owner, contribution.commands, core)
         self._check_others(owner, contribution)
-        rules = self._rules(owner, contribution, core)
+        rules = self._find_rules(owner, contribution, core)
         self._check_routes(rule for rule, _ in rules)
         self.contributions[owner] = contribution
         self.operations.update({operation.name: operation for operation in contribution.operations})
@@ -76,7 +76,7 @@ class Registry:
         """Every setting that a plugin declares."""
         return [setting for contribution in self.contributions.values() for setting in contribution.settings]
 
-    def authenticators(self, owner: str) -> Sequence[Authenticator]:
+    def list_authenticators(self, owner: str) -> Sequence[Authenticator]:
         """Return those that `owner` contributed."""
         return self.contributions[owner].authenticators if owner in self.contributions else ()
 
@@ -111,7 +111,7 @@ class Registry:
         if not folder.is_dir():
             raise PluginError(f"its migrations folder {folder} does not exist")
         try:
-            revisions(Lineage(owner, folder))
+            list_revisions(Lineage(owner, folder))
         except HOOK_ERRORS as error:
             raise PluginError(f"its migrations cannot be read: {type(error).__name__}: {error}") from error
 
@@ -143,21 +143,21 @@ class Registry:
                 raise PluginError(f"it declares the command {command.name!r} twice")
             names.add(command.name)
 
-    def _rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
+    def _find_rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
         """The URL rules of the blueprints, found by mounting them on an app that is thrown away."""
         scratch = Flask("yoq_web", static_folder=None)
         scratch.url_rule_class = QuickRule
-        untouched = reach(scratch)
+        untouched = take_fingerprint(scratch)
         for blueprint in contribution.blueprints:
             if not isinstance(blueprint, Blueprint):
                 raise PluginError(f"{blueprint!r} is not a Blueprint")
             if not core and blueprint.name != owner and not blueprint.name.startswith(f"{owner}_"):
                 raise PluginError(f"its blueprint is called {blueprint.name!r}, not {owner!r}")
             scratch.register_blueprint(blueprint)
-            if reach(scratch) != untouched:
+            if take_fingerprint(scratch) != untouched:
                 raise PluginError(f"the blueprint {blueprint.name!r} has handlers for requests that are not its own")
         known = {*contribution.operations, *self.operations.values()}
-        declared = [(rule, self._declaration(rule, scratch, core)) for rule in scratch.url_map.iter_rules()]
+        declared = [(rule, self._check_declaration(rule, scratch, core)) for rule in scratch.url_map.iter_rules()]
         for rule, declaration in declared:
             operation = declaration.operation
             if operation is not None and operation not in known:
@@ -174,8 +174,8 @@ class Registry:
         """Whether a plugin's route may need `scope`: one of its own, one of the core's, or the administrator's."""
         return scope.startswith(f"{owner}:") or scope in {JOINING, *self.vocabulary.core_words}
 
-    def _declaration(self, rule: Rule, scratch: Flask, core: bool) -> Declaration:
-        declaration = declaration_of(scratch.view_functions.get(rule.endpoint))
+    def _check_declaration(self, rule: Rule, scratch: Flask, core: bool) -> Declaration:
+        declaration = find_declaration(scratch.view_functions.get(rule.endpoint))
         if declaration is None:
             raise PluginError(f"the route {rule.rule} is not declared with endpoint()")
         writes = (rule.methods or set()) - {*READING, "OPTIONS"}
@@ -190,7 +190,7 @@ class Registry:
         taken = self._routes.bind("localhost")
         own: set[tuple[str, str]] = set()
         for rule in rules:
-            path = _example(rule)
+            path = _make_example(rule)
             for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
                 if (path, method) in own:
                     raise PluginError(f"it declares the route {method} {rule.rule} twice")
@@ -207,7 +207,7 @@ class Registry:
 current_registry: AppLocal[Registry] = AppLocal("registry")
 
 
-def reach(app: Flask) -> list[object]:
+def take_fingerprint(app: Flask) -> list[object]:
     """What of an app touches requests and commands beyond one blueprint's; two answers are equal if nothing changed."""
     handlers = (
         app.before_request_funcs,
@@ -228,6 +228,6 @@ def reach(app: Flask) -> list[object]:
     ]
 
 
-def _example(rule: Rule) -> str:
+def _make_example(rule: Rule) -> str:
     """A path that the rule matches, as far as its converters accept the word `1`."""
     return PLACEHOLDER.sub("1", rule.rule)

@@ -108,11 +108,11 @@ class Resource:
     ) -> None:
         method, _, path = route.partition(" ")
         in_path = next(Map([Rule(path)]).iter_rules()).arguments
-        body = _arguments(function, leave_out=in_path)
+        body = _make_model(function, leave_out=in_path)
         answer = get_type_hints(function, include_extras=True).get("return", type(None))
 
         def view(body: BaseModel | None = None, **found: Any) -> object:
-            result = perform(**found, **_values(body))
+            result = perform(**found, **_read_values(body))
             return Status(status="ok") if result is None else result
 
         view.__name__, view.__doc__ = function.__name__, function.__doc__
@@ -120,11 +120,11 @@ class Resource:
         self._blueprint.add_url_rule(path, view_func=declared, methods=[method])
 
     def _add_command(self, name: str, function: Callable[..., Any], perform: Callable[..., Any]) -> None:
-        model = _arguments(function)
+        model = _make_model(function)
 
         def run(**typed: str | None) -> None:
             given = {argument: value for argument, value in typed.items() if value is not None}
-            result = perform(**_values(checked(model, **given) if model else None))
+            result = perform(**_read_values(checked(model, **given) if model else None))
             click.echo("ok") if result is None else print_json(result)
 
         fields = model.model_fields if model else {}
@@ -135,7 +135,7 @@ class Resource:
         self.group.add_command(Command(name, callback=run, params=arguments, help=inspect.getdoc(function)))
 
 
-def _arguments(function: Callable[..., Any], leave_out: Collection[str] = ()) -> type[BaseModel] | None:
+def _make_model(function: Callable[..., Any], leave_out: Collection[str] = ()) -> type[BaseModel] | None:
     """A model with a function's arguments as its fields, or None if there are none."""
     types = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
@@ -147,5 +147,5 @@ def _arguments(function: Callable[..., Any], leave_out: Collection[str] = ()) ->
     return create_model("".join(word.title() for word in words) + "In", **fields) if fields else None
 
 
-def _values(model: BaseModel | None) -> dict[str, Any]:
+def _read_values(model: BaseModel | None) -> dict[str, Any]:
     return {name: getattr(model, name) for name in type(model).model_fields} if model else {}

@@ -22,7 +22,7 @@ from yoq_web import files
 from yoq_web.app_local import AppLocal
 from yoq_web.database.session import Model, db
 from yoq_web.hooks.errors import HOOK_ERRORS
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 from yoq_web.problems import Problem
 from yoq_web.settings import REQUIRED_PLUGINS, current_settings
 
@@ -34,7 +34,7 @@ NEEDED = frozenset({CORE, *REQUIRED_PLUGINS})
 """The lineages without which nothing is served."""
 
 
-def migrations_folder() -> Path:
+def find_migrations_folder() -> Path:
     """Where env.py and the core's revisions are: beside the package in a clone, inside it in an installed wheel."""
     package = Path(__file__).parent.parent
     # The repository first: an editable install leaves a stale copy of the folder in site-packages.
@@ -58,7 +58,7 @@ class Lineage:
         """Whether a table is this lineage's: a plugin's begins with its name, the core's are those of its models."""
         if self.name != CORE:
             return table.startswith(f"{self.name}_")
-        return table in core_tables()
+        return table in list_core_tables()
 
 
 @dataclass(frozen=True)
@@ -87,44 +87,44 @@ current_lineages: AppLocal[list[Lineage]] = AppLocal("lineages", lambda _app: []
 """The lineages of those plugins that bring migrations, in load order."""
 
 
-def core_tables() -> frozenset[str]:
+def list_core_tables() -> frozenset[str]:
     """The names of the core's tables, taken from its models."""
     mappers = Model.registry.mappers
     return frozenset(str(mapper.local_table) for mapper in mappers if mapper.class_.__module__.startswith("yoq_web."))
 
 
-def lineages() -> list[Lineage]:
+def list_lineages() -> list[Lineage]:
     """The core's lineage, then each plugin's that brings migrations, in load order."""
-    return [Lineage(CORE, migrations_folder() / "versions"), *current_lineages()]
+    return [Lineage(CORE, find_migrations_folder() / "versions"), *current_lineages()]
 
 
-def lineage_named(name: str) -> Lineage:
+def find_lineage(name: str) -> Lineage:
     """One lineage. Raises a Problem naming those there are."""
-    for lineage in lineages():
+    for lineage in list_lineages():
         if lineage.name == name:
             return lineage
-    known = ", ".join(lineage.name for lineage in lineages())
+    known = ", ".join(lineage.name for lineage in list_lineages())
     raise Problem(400, f"no lineage {name!r}", f"there are: {known}")
 
 
-def lineage_chosen(arguments: Iterable[str]) -> Lineage:
+def choose_lineage(arguments: Iterable[str]) -> Lineage:
     """The lineage that the arguments of -x name, the core's if there are none. Raises a Problem for any other word."""
     chosen = set(arguments) or {f"plugin={CORE}"}
     word, _, name = chosen.pop().partition("=")
     if word != "plugin" or chosen:
         raise Problem(400, "-x takes one plugin=NAME", "it chooses the lineage and nothing else")
-    return lineage_named(name)
+    return find_lineage(name)
 
 
 def init_app(app: Flask) -> None:
     """Give the app Flask-Migrate, told to look at one lineage at a time: `-x plugin=NAME`, the core's by default."""
-    migrate = Migrate(directory=str(migrations_folder()), compare_type=True, render_as_batch=True)
+    migrate = Migrate(directory=str(find_migrations_folder()), compare_type=True, render_as_batch=True)
     migrate.init_app(app, db)
     migrate.configure(_configure)
 
 
 def _configure(config: Config) -> Config:
-    lineage = lineage_chosen(getattr(config.cmd_opts, "x", []))
+    lineage = choose_lineage(getattr(config.cmd_opts, "x", []))
     # A folder's name may hold a space, a comma or a colon; a newline it will not.
     config.set_main_option("path_separator", "newline")
     config.set_main_option("version_locations", str(lineage.versions).replace("%", "%%"))
@@ -133,11 +133,11 @@ def _configure(config: Config) -> Config:
     return config
 
 
-def configuration(lineage: Lineage, engine: Engine | None = None) -> Config:
+def make_configuration(lineage: Lineage, engine: Engine | None = None) -> Config:
     """Alembic's configuration for one lineage, without Flask-Migrate's command line; on another database if given."""
     config = Config()
     config.attributes["engine"] = engine
-    config.set_main_option("script_location", str(migrations_folder()))
+    config.set_main_option("script_location", str(find_migrations_folder()))
     config.cmd_opts = Namespace(x=[f"plugin={lineage.name}"])
     return _configure(config)
 
@@ -146,7 +146,7 @@ class UpgradeFailed(Problem):
     """The migrations of plugins that the program can do without failed; everything else was upgraded."""
 
     def __init__(self, errors: Mapping[str, BaseException]) -> None:
-        told = "; ".join(f"{name}: {_said(error)}" for name, error in errors.items())
+        told = "; ".join(f"{name}: {_explain(error)}" for name, error in errors.items())
         cure = "; ".join(f"yoq-web db upgrade -x plugin={name}" for name in errors)
         super().__init__(503, "migrations failed, and were undone", f"{told}. To see where, run: {cure}")
         self.errors = dict(errors)
@@ -155,12 +155,12 @@ class UpgradeFailed(Problem):
         """Tell it where nobody waits for an answer."""
         for name, error in self.errors.items():
             what = "a plugin's migrations failed and were undone"
-            log.error(what, plugin=name, error=_said(error), exception=rendered(error))
+            log.error(what, plugin=name, error=_explain(error), exception=render_exception(error))
 
 
-def _said(error: BaseException) -> str:
+def _explain(error: BaseException) -> str:
     # Alembic's and our own words; any other message may be about what is stored.
-    return str(error) if isinstance(error, CommandError) else rendered(error).partition("\n")[0]
+    return str(error) if isinstance(error, CommandError) else render_exception(error).partition("\n")[0]
 
 
 def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine | None = None) -> None:
@@ -169,16 +169,16 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine |
     A plugin that the program can do without holds up nothing: if its migrations fail, or the database is ahead of
     them, the others are upgraded before this raises.
     """
-    found = standings(engine)
+    found = list_standings(engine)
     unknown = [standing for standing in found if not standing.known]
     errors: dict[str, BaseException] = {}
     for standing in found:
         name = standing.lineage.name
         if standing in unknown and name == CORE:
-            raise out_of_date(unknown)
+            raise make_outdated_problem(unknown)
         if standing.known and not standing.up_to_date:
             try:
-                command.upgrade(configuration(standing.lineage, engine), "head")
+                command.upgrade(make_configuration(standing.lineage, engine), "head")
             except HOOK_ERRORS as error:
                 if name in NEEDED:
                     raise
@@ -188,10 +188,10 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine |
     if errors:
         raise UpgradeFailed(errors)
     if unknown:
-        raise out_of_date(unknown)
+        raise make_outdated_problem(unknown)
 
 
-def out_of_date(wrong: list[Standing]) -> Problem:
+def make_outdated_problem(wrong: list[Standing]) -> Problem:
     """The error for lineages that are not where the software wants them, saying what to do."""
     cure = "Run: yoq-web db upgrade"
     if not all(standing.known for standing in wrong):
@@ -200,29 +200,29 @@ def out_of_date(wrong: list[Standing]) -> Problem:
 
 
 @functools.cache
-def revisions(lineage: Lineage) -> tuple[str, ...]:
+def list_revisions(lineage: Lineage) -> tuple[str, ...]:
     """The revisions in a lineage's folder, the newest first, as they were when this process first looked.
 
     Raises CommandError, or what a broken file raises when it is read.
     """
-    scripts = ScriptDirectory(str(migrations_folder()), version_locations=[str(lineage.versions)])
+    scripts = ScriptDirectory(str(find_migrations_folder()), version_locations=[str(lineage.versions)])
     scripts.get_current_head()  # raises if there are several
     return tuple(script.revision for script in scripts.walk_revisions())
 
 
-def standings(engine: Engine | None = None) -> list[Standing]:
+def list_standings(engine: Engine | None = None) -> list[Standing]:
     """Where each lineage stands in the database, the application's unless another is given."""
     with (engine or db.engine).connect() as connection:
         tables = set(inspect(connection).get_table_names())
-        return [_standing(lineage, connection, tables) for lineage in lineages()]
+        return [_read_standing(lineage, connection, tables) for lineage in list_lineages()]
 
 
-def _standing(lineage: Lineage, connection: Connection, tables: set[str]) -> Standing:
+def _read_standing(lineage: Lineage, connection: Connection, tables: set[str]) -> Standing:
     current = None
     if lineage.version_table in tables:
         context = MigrationContext.configure(connection, opts={"version_table": lineage.version_table})
         current = context.get_current_revision()
-    known = revisions(lineage)
+    known = list_revisions(lineage)
     return Standing(lineage, current, known[0] if known else None, current is None or current in known)
 
 
@@ -232,12 +232,12 @@ def prepare_database(app: Flask, *, may_write: bool = True) -> None:
     Plugins that are not required are served as they are, if they are behind: /health names them.
     """
     with app.app_context():
-        found = standings()
+        found = list_standings()
         settings = current_settings(app)
         if may_write and settings.on_sqlite and not all(standing.up_to_date for standing in found):
             # One process at a time: between two lineages another would take the database for one of an older version.
             with files.lock(settings.data_dir / "migrating.lock"):
-                found = standings()
+                found = list_standings()
                 if all(standing.current is None for standing in found):
                     try:
                         upgrade()
@@ -246,4 +246,4 @@ def prepare_database(app: Flask, *, may_write: bool = True) -> None:
                     return
         wrong = [standing for standing in found if not standing.up_to_date]
         if NEEDED.intersection(standing.lineage.name for standing in wrong):
-            raise out_of_date(wrong)
+            raise make_outdated_problem(wrong)

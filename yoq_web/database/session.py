@@ -111,7 +111,7 @@ def make_files(settings: Settings) -> None:
         files.make_private(make_url(settings.database_url).database)
 
 
-def other_engine(url: URL) -> Engine:
+def make_engine(url: URL) -> Engine:
     """An engine on a database that is being made or looked at, and that a crash may spoil: it is not the app's."""
     engine = create_engine(url, hide_parameters=True, poolclass=NullPool)
     if engine.dialect.name == "sqlite":
@@ -181,10 +181,10 @@ def _begin_sqlite(connection: Connection) -> None:
     if not connection.get_execution_options().get("yoq_writes"):
         connection.exec_driver_sql("BEGIN")
         return
-    if not _hurried():
+    if not _has_deadline():
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return
-    connection.exec_driver_sql(f"PRAGMA busy_timeout={_patience_ms()}")
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={_compute_patience_ms()}")
     try:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
@@ -206,7 +206,7 @@ def _refuse_isolation_level(_connection: Connection | Engine, options: Mapping[s
 
 
 @contextmanager
-def may_commit() -> Iterator[None]:
+def allow_commits() -> Iterator[None]:
     """Let this thread commit for a while: the unit of work and migrations."""
     # Not a mark on the connection: it is another thread's as soon as the commit has returned it to the pool.
     before = _may_commit.set(True)
@@ -216,18 +216,18 @@ def may_commit() -> Iterator[None]:
         _may_commit.reset(before)
 
 
-def hurry(seconds: float) -> None:
+def set_deadline(seconds: float) -> None:
     """Let what this request changes wait so long in all, from now, for other writers: its client waits no longer."""
     g.yoq_deadline = time.monotonic() + seconds
 
 
-def _hurried() -> bool:
+def _has_deadline() -> bool:
     return has_app_context() and "yoq_deadline" in g
 
 
-def _patience_ms() -> int:
+def _compute_patience_ms() -> int:
     """How long to wait for other writers, in milliseconds."""
-    if not _hurried():
+    if not _has_deadline():
         return BUSY_TIMEOUT_MS
     # Not 0, which to PostgreSQL is for ever.
     return max(1, min(BUSY_TIMEOUT_MS, int((g.yoq_deadline - time.monotonic()) * 1000)))
@@ -247,16 +247,16 @@ def unit_of_work() -> Iterator[Session]:
         # It would wait for itself for ever.
         raise RuntimeError("a unit of work began inside another one")
     session.rollback()
-    with _write_lock(session.get_bind()):
+    with _hold_write_lock(session.get_bind()):
         session.connection(execution_options={"yoq_writes": True})
         inside = _writing.set(True)
         try:
-            if _hurried() and session.get_bind().dialect.name == "postgresql":
-                session.execute(text(f"SET LOCAL lock_timeout = {_patience_ms()}"))
-            with without_endings(session):
+            if _has_deadline() and session.get_bind().dialect.name == "postgresql":
+                session.execute(text(f"SET LOCAL lock_timeout = {_compute_patience_ms()}"))
+            with forbid_endings(session):
                 yield session
                 session.flush()
-            with may_commit():
+            with allow_commits():
                 session.commit()
         except BaseException:
             session.rollback()
@@ -266,7 +266,7 @@ def unit_of_work() -> Iterator[Session]:
 
 
 @contextmanager
-def without_endings(owner: Session | Connection) -> Iterator[None]:
+def forbid_endings(owner: Session | Connection) -> Iterator[None]:
     """Refuse for a while every call that would end the transaction of a session or connection, before it does harm."""
     vars(owner).update(dict.fromkeys(ENDINGS, _refuse_ending))
     try:
@@ -281,13 +281,13 @@ def _refuse_ending(*_arguments: object, **_options: object) -> NoReturn:
 
 
 @contextmanager
-def _write_lock(engine: Engine | Connection) -> Iterator[None]:
+def _hold_write_lock(engine: Engine | Connection) -> Iterator[None]:
     if engine.dialect.name != "sqlite":
         yield
         return
     lock = current_write_lock()
     # No longer than for another process: an operation that hangs must not take every thread with it.
-    if not lock.acquire(timeout=_patience_ms() / 1000):
+    if not lock.acquire(timeout=_compute_patience_ms() / 1000):
         raise PoolTimeout("another operation of this process holds the database")
     try:
         yield

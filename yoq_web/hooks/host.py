@@ -18,7 +18,7 @@ from structlog.stdlib import get_logger
 from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal
 from yoq_web.hooks.errors import HOOK_ERRORS, Veto
-from yoq_web.hooks.notifier import Notifier, hook_failed
+from yoq_web.hooks.notifier import Notifier, report_hook_failure
 
 log = get_logger("yoq_web")
 
@@ -115,7 +115,7 @@ class PluginHost:
 
     def discover(self) -> None:
         """Load every installed plugin: the required ones first, then by name."""
-        found = [(point, _distribution(point)) for point in entry_points(group=GROUP)]
+        found = [(point, _read_distribution(point)) for point in entry_points(group=GROUP)]
         # Of two with one name the project's own comes first: nobody can take a required plugin's place by its name.
         found.sort(key=lambda of: (of[0].name not in self.required, of[0].name, of[1][0] != OWN, of[0].value))
         for point, distribution in found:
@@ -147,7 +147,7 @@ class PluginHost:
         """Take the plugin out: unregister it, keep the reason, log it. A required one stops start-up."""
         plugin = self.plugins[name]
         plugin.state = "refused"
-        plugin.error = described(error)
+        plugin.error = summarize_error(error)
         if self._manager.has_plugin(name):
             self._manager.unregister(name=name)
         self._implementations.clear()
@@ -171,7 +171,7 @@ class PluginHost:
         """The plugins in use, in load order."""
         return [plugin for plugin in self.plugins.values() if plugin.state == "active"]
 
-    def implementations(self, hook: str) -> tuple[Implementation, ...]:
+    def find_implementations(self, hook: str) -> tuple[Implementation, ...]:
         """A hook's implementations in calling order (pluggy's: `tryfirst`, then the last loaded first, `trylast`)."""
         if hook not in self._implementations:
             found = reversed(getattr(self._manager.hook, hook).get_hookimpls())
@@ -182,18 +182,18 @@ class PluginHost:
 
     def ask_before(self, event: object) -> None:
         """Let every plugin veto an operation. One that raises anything else refuses it as well."""
-        for ask in self.implementations("yoq_before_operation"):
+        for ask in self.find_implementations("yoq_before_operation"):
             try:
                 ask(event=event)
             except Veto:
                 raise
             except HOOK_ERRORS as error:
-                hook_failed(ask.plugin, "yoq_before_operation", error)
+                report_hook_failure(ask.plugin, "yoq_before_operation", error)
                 raise Veto(f"refused because the plugin {ask.plugin} failed") from error
 
     def notify(self, hook: str, **given: object) -> None:
         """Tell every plugin; none can hold up, fail or silence anything else."""
-        for implementation in self.implementations(hook):
+        for implementation in self.find_implementations(hook):
             self.deliver(implementation.plugin, hook, functools.partial(implementation, **given))
 
     def deliver(self, plugin: str, what: str, call: Callable[[], object]) -> None:
@@ -201,7 +201,7 @@ class PluginHost:
         try:
             self._notifier.deliver(plugin, what, call)
         except HOOK_ERRORS as error:  # what it is about has ended; not even a thread that cannot start changes that
-            hook_failed(plugin, what, error)
+            report_hook_failure(plugin, what, error)
 
     def drain(self, seconds: float) -> None:
         """Wait until every notification is delivered, at most so long."""
@@ -251,7 +251,7 @@ def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
         raise PluginError(f"{hook} cannot be called with ({', '.join(found.argnames)}): {error}") from error
 
 
-def described(error: BaseException) -> str:
+def summarize_error(error: BaseException) -> str:
     """An error as one line, whatever its text is like."""
     try:
         text = " ".join(str(error).encode(errors="replace").decode().split())
@@ -260,7 +260,7 @@ def described(error: BaseException) -> str:
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
-def _distribution(point: EntryPoint) -> tuple[str, str]:
+def _read_distribution(point: EntryPoint) -> tuple[str, str]:
     """Name and version of the distribution that an entry point is from; a damaged one may have neither."""
     try:
         return (point.dist.name or "damaged", point.dist.version or "") if point.dist else ("unknown", "")
@@ -268,7 +268,7 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
         return ("damaged", "")
 
 
-def plugin_name(plugin: object) -> str:
+def derive_name(plugin: object) -> str:
     """The name of a plugin object given to create_app(): its `name`, else its own name without the prefix `yoq_`."""
     name = getattr(plugin, "name", None) or getattr(plugin, "__name__", type(plugin).__name__)
     return str(name).rpartition(".")[2].removeprefix("yoq_").lower()
@@ -276,11 +276,11 @@ def plugin_name(plugin: object) -> str:
 
 def describe_actor(actor: Actor) -> str | None:
     """What the first plugin that knows says of an actor, or None; one that fails is passed over."""
-    for ask in current_host().implementations("yoq_describe_actor"):
+    for ask in current_host().find_implementations("yoq_describe_actor"):
         try:
             description = ask(actor=actor)
         except HOOK_ERRORS as error:
-            hook_failed(ask.plugin, "yoq_describe_actor", error)
+            report_hook_failure(ask.plugin, "yoq_describe_actor", error)
             continue
         if isinstance(description, str):
             return description.encode(errors="replace").decode()

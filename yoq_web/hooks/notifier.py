@@ -10,7 +10,7 @@ from collections.abc import Callable
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 from yoq_web.metrics import current_metrics
 
 log = get_logger("yoq_web")
@@ -65,7 +65,7 @@ class _Listener:
         try:
             self._queue.put_nowait((hook, tell, done))
         except queue.Full:
-            hook_failed(
+            report_hook_failure(
                 self._plugin, hook, TimeoutError(f"{BACKLOG} notifications wait for the plugin: one is dropped")
             )
             return
@@ -80,14 +80,16 @@ class _Listener:
                 try:
                     tell()
                 except BaseException as error:  # noqa: BLE001 - whatever it raises must not end this thread
-                    hook_failed(self._plugin, hook, error)
+                    report_hook_failure(self._plugin, hook, error)
             done.set()
             self._queue.task_done()
             if self._queue.empty():
                 self._late = False
 
 
-def hook_failed(plugin: str, hook: str, error: BaseException) -> None:
+def report_hook_failure(plugin: str, hook: str, error: BaseException) -> None:
     """Log and count that a plugin's implementation of a hook raised."""
     current_metrics().hook_failures.labels(plugin, hook).inc()
-    log.error("a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exception=rendered(error))
+    log.error(
+        "a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exception=render_exception(error)
+    )

@@ -10,7 +10,7 @@ from structlog.stdlib import get_logger
 from yoq_web.app_local import AppLocal
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import current_host
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 from yoq_web.metrics import current_metrics
 
 log = get_logger("yoq_web")
@@ -53,8 +53,8 @@ def _run(owner: str, task: Task) -> None:
         current_metrics().hook_failures.labels(owner, "pulse").inc()
         if owner not in failing:
             failing.add(owner)
-            log.error(  # noqa: TRY400 - rendered() leaves values out
-                "a pulse failed", domain=owner, error=type(error).__name__, exception=rendered(error)
+            log.error(  # noqa: TRY400 - render_exception() leaves values out
+                "a pulse failed", domain=owner, error=type(error).__name__, exception=render_exception(error)
             )
     else:
         if owner in failing:

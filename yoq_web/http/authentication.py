@@ -12,7 +12,7 @@ from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected
 from yoq_web.hooks.host import Implementation, current_host
-from yoq_web.hooks.notifier import hook_failed
+from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.problems import Problem
 
 HOOK = "yoq_authenticate"
@@ -39,7 +39,7 @@ def authenticate(scope: str | None = None) -> Actor | None:
 
     Raises a Problem (503) if an authenticator fails: then nobody is let in.
     """
-    for owner, ask in _authenticators(scope):
+    for owner, ask in _list_authenticators(scope):
         try:
             actor = ask(request)
             if actor is not None and not isinstance(actor, Actor):
@@ -51,20 +51,20 @@ def authenticate(scope: str | None = None) -> Actor | None:
         except HOOK_ERRORS as error:
             if owner not in current_host().plugins:
                 raise  # ours: the database does not answer
-            hook_failed(owner, HOOK, error)
+            report_hook_failure(owner, HOOK, error)
             raise Problem(503, "authentication unavailable", f"the plugin {owner} failed") from error
         if isinstance(actor, Actor):
             return actor
     return None
 
 
-def _authenticators(scope: str | None) -> Iterator[tuple[str, Callable[[Request], object]]]:
+def _list_authenticators(scope: str | None) -> Iterator[tuple[str, Callable[[Request], object]]]:
     contributed = current_authenticators()
     own = [(owner, one.authenticate) for owner, one in contributed if scope is not None and one.scope == scope]
     if own:
         yield from own
         return
-    for ask in current_host().implementations(HOOK):
+    for ask in current_host().find_implementations(HOOK):
         yield ask.plugin, functools.partial(_ask, ask)
     yield from ((owner, one.authenticate) for owner, one in contributed if one.scope is None)
 

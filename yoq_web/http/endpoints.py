@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.jsontext import dumps
-from yoq_web.names import storable
+from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 
@@ -115,8 +115,8 @@ def endpoint(
             if query is not None:
                 arguments["query"] = read_query(query)
             if body is not None:
-                arguments["body"] = received() if raw else read_body(body)
-            response = as_response(view(*positional, **arguments), declaration)
+                arguments["body"] = receive_body() if raw else read_body(body)
+            response = make_response(view(*positional, **arguments), declaration)
             if (
                 (operation is not None or request.method not in READING)
                 and response.status_code < 300
@@ -126,18 +126,18 @@ def endpoint(
                 raise RuntimeError(f"{request.method} {request.path} answered without having performed an operation")
             return response
 
-        answer_request.declaration = declaration  # type: ignore[attr-defined]  # read back by declaration_of()
+        answer_request.declaration = declaration  # type: ignore[attr-defined]  # read back by find_declaration()
         return answer_request
 
     return declare
 
 
-def declaration_of(view: Callable[..., Any] | None) -> Declaration | None:
+def find_declaration(view: Callable[..., Any] | None) -> Declaration | None:
     """What endpoint() declared for a view function, or None."""
     return getattr(view, "declaration", None)
 
 
-def as_response(result: object, declaration: Declaration) -> Response:
+def make_response(result: object, declaration: Declaration) -> Response:
     """What a view returned, as a response: models, lists of models and plain values become compact JSON."""
     if isinstance(result, Response):
         return result
@@ -151,16 +151,16 @@ def as_response(result: object, declaration: Declaration) -> Response:
 
 def read_body(model: type[BaseModel]) -> BaseModel:
     """The request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
-    raw = received()
+    raw = receive_body()
     if not raw:
         raise Problem(400, "missing request body")
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:
-        raise invalid(model, error) from None
+        raise explain_invalid(model, error) from None
 
 
-def received() -> bytes:
+def receive_body() -> bytes:
     """The request's body, whole. Raises a Problem if it is too large or ended early."""
     raw = request.get_data(cache=False)
     if request.content_length is None and len(raw) >= MAX_BODY:
@@ -174,7 +174,7 @@ def received() -> bytes:
 def check_name(argument: str, value: str) -> None:
     """Raise a 400 if a name from a path or a command line cannot be stored."""
     try:
-        storable(value)
+        check_storable(value)
     except ValueError as error:
         raise Problem(400, f"invalid {argument}", str(error)) from None
 
@@ -191,10 +191,10 @@ def read_query(model: type[BaseModel]) -> BaseModel:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        raise invalid(model, error) from None
+        raise explain_invalid(model, error) from None
 
 
-def invalid(model: type[BaseModel], error: ValidationError) -> Problem:
+def explain_invalid(model: type[BaseModel], error: ValidationError) -> Problem:
     """The first thing wrong with an input, as a 400; what was given is never echoed, since it may be secret."""
     # yoq looks for all its fields first and at their values second, each in the order of the fields.
     errors = error.errors(include_url=False, include_context=True)
@@ -203,19 +203,19 @@ def invalid(model: type[BaseModel], error: ValidationError) -> Problem:
         field = next(iter(model.model_fields))
         return Problem(400, f"missing {field} field", f"the body is not a JSON object: {first['msg']}")
     order = {name: place for place, name in enumerate(model.model_fields)}
-    ranked = sorted(errors, key=lambda found: (not _absent(found), order.get(str(found["loc"][0]), 99)))
-    return _explained(ranked[0])
+    ranked = sorted(errors, key=lambda found: (not _is_absent(found), order.get(str(found["loc"][0]), 99)))
+    return _explain(ranked[0])
 
 
-def _absent(found: ErrorDetails) -> bool:
-    return found["type"] == "missing" or found["type"].endswith("_type") or _not_even_text(found)
+def _is_absent(found: ErrorDetails) -> bool:
+    return found["type"] == "missing" or found["type"].endswith("_type") or _is_not_text(found)
 
 
-def _not_even_text(found: ErrorDetails) -> bool:
+def _is_not_text(found: ErrorDetails) -> bool:
     return found["type"] == "literal_error" and not isinstance(found["input"], str)
 
 
-def _explained(found: ErrorDetails) -> Problem:
+def _explain(found: ErrorDetails) -> Problem:
     field = str(found["loc"][0])
     message = found["msg"].removeprefix("Value error, ")
     where = ".".join(str(part) for part in found["loc"])
@@ -223,7 +223,7 @@ def _explained(found: ErrorDetails) -> Problem:
         return Problem(400, f"unknown parameter {field[:64]}")
     if found["type"] == "missing":
         return Problem(400, f"missing {where} field")
-    if _absent(found):
+    if _is_absent(found):
         return Problem(400, f"missing {field} field", f"{where}: {message}")
     if found["type"] == "string_too_short":
         return Problem(400, f"{field} cannot be empty")

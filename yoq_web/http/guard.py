@@ -17,7 +17,7 @@ from werkzeug.routing import Map
 from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
 from yoq_web.app_local import AppLocal
 from yoq_web.http.authentication import authenticate
-from yoq_web.http.endpoints import READING, Declaration, declaration_of, read_body
+from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.door import deny
@@ -55,8 +55,8 @@ def guard() -> None:
     g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     clear_contextvars()
     bind_contextvars(request_id=g.yoq_request_id)  # every log line of this request bears it
-    g.yoq_peer = peer_address(request, current_settings().trusted_proxies)
-    path = path_sent(request)
+    g.yoq_peer = find_peer(request, current_settings().trusted_proxies)
+    path = read_raw_path(request)
     routed = request.url_rule is not None and path == request.path
     # Werkzeug makes methods upper case and several leading slashes one; yoq takes both as they are.
     known = request.method in METHODS or routed
@@ -64,14 +64,14 @@ def guard() -> None:
         raise Problem(400, "malformed request", "the methods are GET, HEAD, POST, PUT and DELETE")
     if len(path) + len(request.query_string) > MAX_TARGET:
         raise Problem(400, "request uri too long")
-    declaration = declaration_of(current_app.view_functions.get(request.endpoint or "")) if routed else None
+    declaration = find_declaration(current_app.view_functions.get(request.endpoint or "")) if routed else None
     if declaration.public if declaration else is_public(path):
         if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
     actor = authenticate(declaration.scope if declaration else None)
     if actor is None:
-        turn_away(path)
+        reject(path)
     set_actor(actor)
     check_scope(actor, path, declaration)
     if path != request.path:
@@ -81,9 +81,9 @@ def guard() -> None:
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
 
 
-def turn_away(path: str) -> NoReturn:
+def reject(path: str) -> NoReturn:
     """Answer a request without valid credentials: 401, or 429 when its address has failed too often this minute."""
-    wait = current_throttle().failed(g.yoq_peer, request.method, path)
+    wait = current_throttle().count_failure(g.yoq_peer, request.method, path)
     if wait:
         raise Problem(429, "rate limit exceeded", "too many failed authentications", {"Retry-After": str(wait)})
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
@@ -91,7 +91,7 @@ def turn_away(path: str) -> NoReturn:
 
 def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> None:
     """Refuse, and record, a request whose actor lacks the scope of the route or of the path."""
-    scope = declaration.scope if declaration and declaration.scope else scope_of_path(request.method, path)
+    scope = declaration.scope if declaration and declaration.scope else find_scope(request.method, path)
     if actor.allows(scope):
         return
     if declaration and declaration.operation:
@@ -101,7 +101,7 @@ def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> Non
     raise deny(make_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
 
 
-def target_of(declaration: Declaration) -> str | None:
+def find_target(declaration: Declaration) -> str | None:
     """Return the target of an operation that is denied, the same that it would have had; None if it cannot be told."""
     values: dict[str, object] = dict(request.view_args or {})
     if declaration.target is None:
@@ -123,7 +123,7 @@ def is_public(path: str) -> bool:
     return not path.startswith("//") and current_public_routes().bind("").test(path)
 
 
-def scope_of_path(method: str, path: str) -> str:
+def find_scope(method: str, path: str) -> str:
     """The scope that yoq asks for at a path and method where no route is: by the resource that the path begins with."""
     vocabulary = current_vocabulary()
     for resource in vocabulary.resources:
@@ -135,13 +135,13 @@ def scope_of_path(method: str, path: str) -> str:
     return ANYTHING
 
 
-def path_sent(asked: Request) -> str:
+def read_raw_path(asked: Request) -> str:
     """The request's path with all the slashes that it was sent with."""
     sent: str = asked.environ.get("PATH_INFO", "")
     return "/" * (len(sent) - len(sent.lstrip("/")) - 1) + asked.path
 
 
-def peer_address(asked: Request, proxies: tuple[Network, ...]) -> str | None:
+def find_peer(asked: Request, proxies: tuple[Network, ...]) -> str | None:
     """Who sent the request: the nearest address that is not one of our proxies. Only proxies' words are believed."""
     address = asked.remote_addr
     forwarded = [part.strip() for part in asked.headers.get("X-Forwarded-For", "").split(",")]

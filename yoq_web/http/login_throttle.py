@@ -33,7 +33,7 @@ class Window:
     line: str
 
 
-class Attempts:
+class LoginThrottle:
     """The failed attempts of this process.
 
     An address's first failure in a minute is recorded at once; how many followed is recorded in one more entry when the
@@ -45,13 +45,13 @@ class Attempts:
         self._lock = threading.Lock()
         self._windows: dict[str, Window] = {}
 
-    def failed(self, peer: str | None, method: str, path: str) -> int:
+    def count_failure(self, peer: str | None, method: str, path: str) -> int:
         """Count one failure. Returns 0, or the seconds to wait if there were too many."""
         now = self._clock()
         self.flush()
         line = f"{method} {path}"
         with self._lock:
-            address = _bucket(peer)
+            address = _find_bucket(peer)
             if address not in self._windows and len(self._windows) >= ADDRESSES:
                 address = OTHERS
             window = self._windows.setdefault(address, Window(int(now // 60), 0, line))
@@ -75,7 +75,7 @@ class Attempts:
                 _record(address, window.line, {"count": window.count - 1, "seconds": 60})
 
 
-current_throttle: AppLocal[Attempts] = AppLocal("throttle", lambda _app: Attempts())
+current_throttle: AppLocal[LoginThrottle] = AppLocal("throttle", lambda _app: LoginThrottle())
 
 
 def _record(address: str, line: str, details: dict[str, int | str]) -> None:
@@ -85,7 +85,7 @@ def _record(address: str, line: str, details: dict[str, int | str]) -> None:
     conclude(event)
 
 
-def _bucket(peer: str | None) -> str:
+def _find_bucket(peer: str | None) -> str:
     """The address to count by: an IPv6 network of 64 bits is one household, not 2^64 strangers."""
     try:
         address = ipaddress.ip_address(peer or "")

@@ -28,7 +28,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
     """Do what Operation.performed() promises."""
     if operation.external:
         raise RuntimeError(f"{operation.name} is external: it is undertaken(), not performed()")
-    event = begin(operation, target, details)
+    event = begin_operation(operation, target, details)
     g.yoq_performing = operation.name
     reached = recorded = spooled = False
     try:
@@ -37,40 +37,40 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
             current_host().ask_before(event)
             yield session
             session.flush()
-            event = event.ended("ok")
+            event = event.end("ok")
             spooled = recording.record_change(event, session)
             recorded = True
     except NotFound:
         raise
     except Veto as veto:
-        error = to_denied(event, veto)
-        record_failure(event.ended("denied", describe_error(error)), error)
+        error = translate_veto(event, veto)
+        record_failure(event.end("denied", make_reason(error)), error)
         raise error from veto
     except Denied as error:
-        record_failure(event.ended("denied", describe_error(error)), error)
+        record_failure(event.end("denied", make_reason(error)), error)
         raise
     except BaseException as error:
         # With the record of a change that was about to commit went the knowledge whether it did.
         unknown = spooled and (isinstance(error, OperationalError) or not isinstance(error, Exception))
         record_failure(
-            event.ended("interrupted" if unknown else "failed", describe_error(error), doubtful=recorded),
+            event.end("interrupted" if unknown else "failed", make_reason(error), doubtful=recorded),
             error,
             reachable=reached or not isinstance(error, SQLAlchemyError),
         )
         if spooled:
-            recording.settle(event, "rolled back")
+            recording.resolve(event, "rolled back")
         raise
     finally:
         g.pop("yoq_performing", None)
     if spooled:
-        recording.settle(event, "committed")
+        recording.resolve(event, "committed")
     else:
-        recording.recorded()
+        recording.note_success()
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)
 
 
-def begin(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Event:
+def begin_operation(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Event:
     """An event that the current actor may begin now. Raises Denied if not, RuntimeError where none may begin."""
     # Else a label could be anybody's, and no token could be given the scope.
     known = current_operations().get(operation.name)
@@ -88,7 +88,7 @@ def begin(operation: Operation, target: str | None, details: Mapping[str, Detail
 def deny(event: Event, scope: str | None = None) -> Denied:
     """Record that the actor of `event` lacks a scope, its operation's unless told; returns the error to raise."""
     error = Denied(detail=f"this needs the scope {scope or event.operation.scope}")
-    record_failure(event.ended("denied", f"needs the scope {scope or event.operation.scope}"), error)
+    record_failure(event.end("denied", f"needs the scope {scope or event.operation.scope}"), error)
     return error
 
 
@@ -109,11 +109,11 @@ def conclude(event: Event) -> None:
     g.yoq_events = (*g.get("yoq_events", ()), event)
 
 
-def to_denied(event: Event, veto: Veto) -> Denied:
+def translate_veto(event: Event, veto: Veto) -> Denied:
     """What a plugin's veto is to the caller."""
     return Denied(clean_text(str(veto), DETAIL_BYTES) or f"{event.operation.name} was vetoed")
 
 
-def describe_error(error: BaseException) -> str:
+def make_reason(error: BaseException) -> str:
     """What the trail says of an error: a problem's own text, else only its type, since messages may hold secrets."""
     return clean_text(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(error).__name__

@@ -47,7 +47,7 @@ class Event:
     reason: str | None = None
     doubtful: bool = False
 
-    def ended(self, outcome: Outcome, reason: str | None = None, *, doubtful: bool = False) -> Event:
+    def end(self, outcome: Outcome, reason: str | None = None, *, doubtful: bool = False) -> Event:
         """This event with its outcome."""
         # Spelt out: dataclasses.replace() takes three times as long, on the path of every operation.
         return Event(
@@ -65,7 +65,7 @@ class Event:
             doubtful=doubtful,
         )
 
-    def document(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """This event as JSON knows it. Of the actor only kind and label stay; its details are among the event's."""
         own = {name: getattr(self, name) for name in PLAIN}
         actor = {"kind": self.actor.kind, "label": self.actor.label}

@@ -20,7 +20,7 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import recording
-from yoq_web.operations.door import begin, conclude, describe_error, record_failure, to_denied
+from yoq_web.operations.door import begin_operation, conclude, make_reason, record_failure, translate_veto
 from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
@@ -65,7 +65,7 @@ class Undertaking:
 
     def succeed(self) -> tuple[Event, bool]:
         """Record that the block succeeded, with the changes that it left; returns the event and whether it is kept."""
-        event = self.event.ended("ok")
+        event = self.event.end("ok")
         if not self._changes:
             self._recorded = True
             return event, recording.record_alone(event)
@@ -78,9 +78,9 @@ class Undertaking:
             self._spooled = recording.record_change(event, session, may_refuse=False)
             self._recorded = True
         if not self._spooled:
-            recording.recorded()
+            recording.note_success()
             return event, True
-        recording.settle(event, "committed")
+        recording.resolve(event, "committed")
         return event, current_spool().writable
 
     def fail(self, error: BaseException) -> bool:
@@ -89,10 +89,10 @@ class Undertaking:
         answer_lost = self._spooled and isinstance(error, OperationalError)
         if self._recorded and (answer_lost or not isinstance(error, Exception)):
             outcome = "interrupted"  # nobody knows whether the outcome, and the change with it, was committed
-        event = self.event.ended(outcome, describe_error(error), doubtful=self._recorded)
+        event = self.event.end(outcome, make_reason(error), doubtful=self._recorded)
         kept = record_failure(event, error)
         if self._spooled:
-            recording.settle(event, "rolled back")
+            recording.resolve(event, "rolled back")
         return kept
 
 
@@ -101,31 +101,31 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     """What Operation.undertaken() promises."""
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
-    undertaking = Undertaking(begin(operation, target, details))
+    undertaking = Undertaking(begin_operation(operation, target, details))
     g.yoq_performing = operation.name
     intent: Intent | None = None
     try:
-        intent = _begin(undertaking.event)
+        intent = _write_intent(undertaking.event)
         _record_intent(undertaking.event)
         yield undertaking
         event, kept = undertaking.succeed()
     except Veto as veto:
-        error = to_denied(undertaking.event, veto)
-        _end(intent, kept=undertaking.fail(error))
+        error = translate_veto(undertaking.event, veto)
+        _close_intent(intent, kept=undertaking.fail(error))
         raise error from veto
     except BaseException as error:
-        _end(intent, kept=undertaking.fail(error))
+        _close_intent(intent, kept=undertaking.fail(error))
         raise
     finally:
         g.pop("yoq_performing", None)
-    _end(intent, kept=kept)
+    _close_intent(intent, kept=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)
 
 
 def sweep() -> None:
     """Settle as `interrupted` what processes left open that are gone; what is under way is left alone."""
-    for intent, document in current_intents().left():
+    for intent, document in current_intents().claim_abandoned():
         try:
             event = Event.from_document(document, current_operations())
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -134,16 +134,16 @@ def sweep() -> None:
             continue
         log.warning("an operation was interrupted", audit_id=event.id, action=event.operation.name)
         # It may have ended just before the crash.
-        if record_failure(event.ended("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
-            intent.settled()
+        if record_failure(event.end("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
+            intent.remove()
 
 
-def _begin(event: Event) -> Intent | None:
+def _write_intent(event: Event) -> Intent | None:
     """Have the intent on this machine's disk, so that a crash does not leave it open for ever."""
     try:
-        return current_intents().begin(event.ended("started").document())
+        return current_intents().create(event.end("started").to_document())
     except OSError as error:
-        if recording.refusing(event):
+        if recording.must_refuse(event):
             raise NotRecorded from error
         log.error("after a crash this would stay open", audit_id=event.id, error=str(error))  # noqa: TRY400 - it says all
         return None
@@ -155,7 +155,7 @@ def _record_intent(event: Event) -> None:
     Without a database the effect may take place all the same: a restore is for such days.
     """
     asked = False
-    started = event.ended("started")
+    started = event.end("started")
     try:
         with unit_of_work() as session:
             current_host().ask_before(event)
@@ -167,8 +167,8 @@ def _record_intent(event: Event) -> None:
         recording.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
 
 
-def _end(intent: Intent | None, *, kept: bool) -> None:
+def _close_intent(intent: Intent | None, *, kept: bool) -> None:
     """Forget the intent. If its outcome is on no disk it stays, locked until this process ends: the next one sweeps."""
     if intent is not None and kept:
-        intent.settled()
-        intent.close()
+        intent.remove()
+        intent.release()

@@ -26,7 +26,7 @@ class Intents:
     def __init__(self, data_dir: Path) -> None:
         self._folder = data_dir / FOLDER
 
-    def begin(self, event: dict[str, Any]) -> Intent:
+    def create(self, event: dict[str, Any]) -> Intent:
         """Have on disk that the event of this document is under way. Raises OSError if that is not possible."""
         if not self._folder.is_dir():
             self._folder.mkdir(mode=0o700, exist_ok=True)
@@ -36,7 +36,7 @@ class Intents:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 files.lock_handle(handle)
-                if _is(path, handle):  # else it was taken for a dead process's before it was locked
+                if _is_same_file(path, handle):  # else it was taken for a dead process's before it was locked
                     with open(handle, "wb", closefd=False) as file:
                         file.write(dumps(event).encode())
                     os.fsync(handle)
@@ -49,11 +49,11 @@ class Intents:
                 raise
             os.close(handle)
 
-    def under_way(self, event_id: str) -> bool:
+    def is_under_way(self, event_id: str) -> bool:
         """Whether this machine runs the operation of this event, or has still to settle it."""
         return any(path.name == f"{event_id}.json" for path in self._folder.glob("*.json"))
 
-    def left(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
+    def claim_abandoned(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
         """Each intent whose process is gone, with its event's document, locked until the next one is asked for."""
         try:
             paths = sorted(self._folder.iterdir())
@@ -67,9 +67,9 @@ class Intents:
             except OSError:
                 continue
             try:
-                if not files.lock_handle(handle, wait=False) or not _is(path, handle):
+                if not files.lock_handle(handle, wait=False) or not _is_same_file(path, handle):
                     continue  # it is under way, or somebody else settles it
-                document = _document(path)
+                document = _read_document(path)
                 if document is None:  # the crash came before the intent was on disk: nothing was begun
                     path.unlink()
                     continue
@@ -90,7 +90,7 @@ class Intent:
         self._path = path
         self._handle = handle
 
-    def settled(self) -> None:
+    def remove(self) -> None:
         """Forget it: its outcome is stored, or on disk. If that fails the next sweep finds the outcome stored."""
         with suppress(OSError):
             self._path.unlink()
@@ -100,12 +100,12 @@ class Intent:
         with suppress(OSError):
             self._path.rename(self._path.with_suffix(".unreadable"))
 
-    def close(self) -> None:
+    def release(self) -> None:
         """Let go of the lock."""
         os.close(self._handle)
 
 
-def _is(path: Path, handle: int) -> bool:
+def _is_same_file(path: Path, handle: int) -> bool:
     """Whether the open file still bears this name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
@@ -113,7 +113,7 @@ def _is(path: Path, handle: int) -> bool:
         return False
 
 
-def _document(path: Path) -> dict[str, Any] | None:
+def _read_document(path: Path) -> dict[str, Any] | None:
     try:
         found = json.loads(path.read_bytes())
     except ValueError:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from yoq_web.app_local import AppLocal
-from yoq_web.database.session import without_endings
+from yoq_web.database.session import forbid_endings
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import Implementation, current_host
 from yoq_web.operations.event import Event
@@ -47,7 +47,7 @@ class RecorderSession(Session):
 
 def list_recorders() -> tuple[Implementation, ...]:
     """List those who store events."""
-    return current_host().implementations("yoq_record_operation")
+    return current_host().find_implementations("yoq_record_operation")
 
 
 def record(event: Event, session: Session, by: Sequence[Implementation] | None = None) -> Failures:
@@ -58,7 +58,7 @@ def record(event: Event, session: Session, by: Sequence[Implementation] | None =
     connection = session.connection()
     driver_error = connection.dialect.loaded_dbapi.Error
     try:
-        with without_endings(connection):
+        with forbid_endings(connection):
             return _record(event, session, connection, list_recorders() if by is None else by)
     except driver_error as error:
         # Like an error of any other statement: a lost database is answered 503.

@@ -28,7 +28,7 @@ class NotRecorded(Problem):
         super().__init__(503, "the operation could not be recorded", "so nothing was changed; try again later")
 
 
-def refusing(event: Event) -> bool:
+def must_refuse(event: Event) -> bool:
     """Whether what cannot be recorded must not be done."""
     return "refuse" in (event.operation.audit_failure, current_settings().audit_failure)
 
@@ -36,32 +36,32 @@ def refusing(event: Event) -> bool:
 def record_change(event: Event, session: Session, *, may_refuse: bool = True) -> bool:
     """Record `event` together with the change that it is about; what cannot be stored is prepared in the spool.
 
-    Returns whether the spool waits for settle(). Raises NotRecorded if the policy is to refuse, and it may.
+    Returns whether the spool waits for resolve(). Raises NotRecorded if the policy is to refuse, and it may.
     """
     failed = record(event, session)
     if not failed:
         return False
-    _count(event, failed)
-    if may_refuse and refusing(event):
+    _count_failures(event, failed)
+    if may_refuse and must_refuse(event):
         current_metrics().audit_refused.inc()
         raise NotRecorded
     try:
         # Before the commit, so that no crash after it loses the event.
-        current_spool().prepare(event.document(), _names(failed))
+        current_spool().prepare(event.to_document(), _list_names(failed))
     except OSError as error:
-        _nowhere(event, error)
+        _log_as_last_resort(event, error)
     return True
 
 
-def settle(event: Event, settlement: Settlement) -> None:
+def resolve(event: Event, settlement: Settlement) -> None:
     """Tell the spool how the change of a prepared event ended."""
     if settlement == "committed":
         current_metrics().audit_spooled.inc()
     try:
-        current_spool().settle(event.id, settlement)
+        current_spool().resolve(event.id, settlement)
     except OSError as error:
         if settlement == "committed":
-            _nowhere(event, error)
+            _log_as_last_resort(event, error)
 
 
 def record_intent(event: Event, session: Session) -> None:
@@ -74,11 +74,11 @@ def record_intent(event: Event, session: Session) -> None:
 
 def keep_intent(event: Event, failed: Failures) -> None:
     """Do by the policy with an intent that these recorders could not store. Raises NotRecorded."""
-    if failed and refusing(event):
-        _count(event, failed)
+    if failed and must_refuse(event):
+        _count_failures(event, failed)
         current_metrics().audit_refused.inc()
         raise NotRecorded
-    _keep(event, failed)
+    _put_into_spool(event, failed)
 
 
 def record_alone(event: Event, *, reachable: bool = True) -> bool:
@@ -98,36 +98,36 @@ def record_alone(event: Event, *, reachable: bool = True) -> bool:
     else:
         failed = [(recorder, ConnectionError()) for recorder in list_recorders()]
     if not failed:
-        recorded()
-    return _keep(event, failed)
+        note_success()
+    return _put_into_spool(event, failed)
 
 
-def _keep(event: Event, failed: Failures) -> bool:
+def _put_into_spool(event: Event, failed: Failures) -> bool:
     """Put an event into the spool for these recorders; returns whether it is on disk."""
     if not failed:
         return True
-    _count(event, failed)
+    _count_failures(event, failed)
     current_metrics().audit_spooled.inc()
     try:
-        current_spool().keep(event.document(), _names(failed))
+        current_spool().keep(event.to_document(), _list_names(failed))
     except OSError as error:
-        _nowhere(event, error)
+        _log_as_last_resort(event, error)
         return False
     return True
 
 
-def recorded() -> None:
+def note_success() -> None:
     """An event is stored and committed: so may be what waits in the spool."""
     current_metrics().audit_recorded.inc()
     if current_spool().due:
         current_replayer()()
 
 
-def _names(failed: Failures) -> list[str]:
+def _list_names(failed: Failures) -> list[str]:
     return [recorder.plugin for recorder, _ in failed]
 
 
-def _count(event: Event, failed: Failures) -> None:
+def _count_failures(event: Event, failed: Failures) -> None:
     """Count every failure; log the first of an outage."""
     outages = current_outages()
     for recorder, error in failed:
@@ -144,7 +144,7 @@ def _count(event: Event, failed: Failures) -> None:
             )
 
 
-def _nowhere(event: Event, error: OSError) -> None:
+def _log_as_last_resort(event: Event, error: OSError) -> None:
     """Neither the database nor the disk takes the event: the log is the last place to keep it."""
     current_metrics().spool_failures.inc()
-    log.critical("an operation is recorded nowhere but here", record=event.document(), error=str(error))
+    log.critical("an operation is recorded nowhere but here", record=event.to_document(), error=str(error))

@@ -32,12 +32,12 @@ def replay() -> None:
     """Replay what waits, as far as the recorders take it. Nothing is raised: the next time may be better."""
     current_spool().due = False
     if current_spool().empty:
-        _over(current_outages().copy(), {})
+        _end_outages(current_outages().copy(), {})
         return
     # A context of its own: the caller's session may hold what it still needs.
     with current_app.app_context():
         try:
-            current_spool().replay(_store)
+            current_spool().replay(_store_waiting)
         except OSError as error:
             if "" not in current_outages():
                 current_outages().add("")
@@ -53,14 +53,14 @@ def store_held() -> None:
     """Store, before the process ends, what only its memory holds, whatever signals come; say so if that fails."""
     spool = current_spool()
     if spool.held:
-        with deaf():
+        with ignore_signals():
             replay()
     if spool.held:
         log.critical("records are lost with this process; the log has them", records=spool.held)
 
 
 @contextmanager
-def deaf() -> Iterator[None]:
+def ignore_signals() -> Iterator[None]:
     """Do not end at a signal meanwhile: one that comes again must not lose what the first one left to do."""
     before = {}
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -73,17 +73,17 @@ def deaf() -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
-def spooled(event_id: str) -> Event | None:
+def find_spooled(event_id: str) -> Event | None:
     """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
-    waiting = current_spool().waiting()
+    waiting = current_spool().read_waiting()
     found = waiting.get(event_id) or waiting.get(key({"id": event_id, "outcome": "started"}))
-    return _event(found) if found else None
+    return _read_event(found) if found else None
 
 
-def _store(waiting: list[Waiting]) -> list[Waiting]:
+def _store_waiting(waiting: list[Waiting]) -> list[Waiting]:
     """Give the recorders what they lack; returns what they lack still."""
-    events = {line.key: _event(line) for line in waiting}
-    current_spool().set_aside([_bytes(line) for line in waiting if events[line.key] is None])
+    events = {line.key: _read_event(line) for line in waiting}
+    current_spool().set_aside([_encode(line) for line in waiting if events[line.key] is None])
     by = {recorder.plugin: recorder for recorder in list_recorders()}
     lacking: dict[str, set[str]] = {}
     replayed: dict[str, int] = {}
@@ -99,10 +99,10 @@ def _store(waiting: list[Waiting]) -> list[Waiting]:
         elif name in current_host().plugins and current_host().plugins[name].state != "active":
             taken = set()  # blocked or refused: it may come back
         else:
-            current_spool().set_aside([_bytes(line) for line in lines])
+            current_spool().set_aside([_encode(line) for line in lines])
             taken = set(wanted)
         lacking[name] = wanted.keys() - taken
-    _over({name for name in current_outages().copy() if replayed.get(name) or not lacking.get(name)}, replayed)
+    _end_outages({name for name in current_outages().copy() if replayed.get(name) or not lacking.get(name)}, replayed)
     kept = (
         Waiting(line.event, tuple(name for name in line.recorders if line.key in lacking[name])) for line in waiting
     )
@@ -137,19 +137,19 @@ def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) ->
     return taken
 
 
-def _over(names: Iterable[str], replayed: Mapping[str, int]) -> None:
+def _end_outages(names: Iterable[str], replayed: Mapping[str, int]) -> None:
     """Say of these outages that they are over."""
     for name in names:
         current_outages().discard(name)
         log.warning("operations are recorded again", plugin=name or None, replayed=replayed.get(name, 0))
 
 
-def _event(line: Waiting) -> Event | None:
+def _read_event(line: Waiting) -> Event | None:
     try:
         return Event.from_document(line.event, current_operations())
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _bytes(line: Waiting) -> bytes:
-    return dumps(line.line()).encode()
+def _encode(line: Waiting) -> bytes:
+    return dumps(line.to_line()).encode()

@@ -55,7 +55,7 @@ class Waiting:
         """What tells the event from every other one that waits."""
         return key(self.event)
 
-    def line(self) -> dict[str, Any]:
+    def to_line(self) -> dict[str, Any]:
         """The event as a line of the file."""
         return {"event": self.event, "recorders": self.recorders}
 
@@ -99,18 +99,18 @@ class Spool:
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""
-        self._append(Waiting(event, tuple(recorders)).line())
+        self._append(Waiting(event, tuple(recorders)).to_line())
 
     def prepare(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep the event of a change that is about to commit; like keep(), but only its settlement makes it count."""
         process = {"pid": os.getpid(), "process": PROCESS, "prepared": time.time()}
-        self._append(Waiting(event, tuple(recorders)).line() | process)
+        self._append(Waiting(event, tuple(recorders)).to_line() | process)
 
-    def settle(self, event_id: str, settlement: Settlement) -> None:
+    def resolve(self, event_id: str, settlement: Settlement) -> None:
         """Say how the change of a prepared event ended. Raises OSError like keep()."""
         self._append({"settles": event_id, "as": settlement})
 
-    def waiting(self) -> dict[str, Waiting]:
+    def read_waiting(self) -> dict[str, Waiting]:
         """What waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
         if self.empty:
             return {}
@@ -143,7 +143,7 @@ class Spool:
             self.set_aside(found.unreadable)
             waiting = list(found.waiting.values())
             kept = store(waiting)
-            lines = [*(line.line() for line in kept), *found.under_way]
+            lines = [*(line.to_line() for line in kept), *found.under_way]
             # Should the file not be replaced, what was stored is at least not handed over again by this process.
             self._taken |= _pairs(waiting) - _pairs(kept)
             if len(lines) < old.count(b"\n") or found.unreadable or _pairs(waiting) != _pairs(kept):

@@ -6,6 +6,6 @@ from yoq_web.contributions.contribution import Contribution
 from yoq_web.policies import commands, operations, routes
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """What this domain adds to the application."""
     return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))

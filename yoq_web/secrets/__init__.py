@@ -8,7 +8,7 @@ from yoq_web.secrets.backup import SecretsKeeper
 from yoq_web.secrets.keys import key_commands, rotation
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """What this domain adds to the application."""
     return Contribution(
         operations=(*operations.OPERATIONS, *rotation.OPERATIONS),

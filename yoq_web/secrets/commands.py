@@ -9,7 +9,7 @@ from typing import BinaryIO, TypeVar
 import click
 
 from yoq_web.commands.group import CommandGroup
-from yoq_web.commands.output import Failure, as_json, checked, named, print_json, printable
+from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json
 from yoq_web.problems import NotFound
 from yoq_web.secrets import operations
 from yoq_web.secrets.schemas import SecretIn
@@ -36,7 +36,7 @@ def set_command(name: str, file: BinaryIO | None, value: str | None) -> None:
     if value is None and file is None and sys.stdin.isatty():
         value = click.prompt("value", hide_input=True, confirmation_prompt=True)
     elif value is None:
-        value = _read(file or sys.stdin.buffer)
+        value = _read_value(file or sys.stdin.buffer)
     secret = checked(SecretIn, name=name, value=value)
     operations.set_secret(secret.name, secret.value.get_secret_value())
     click.echo(name)
@@ -46,7 +46,7 @@ def set_command(name: str, file: BinaryIO | None, value: str | None) -> None:
 @named("name")
 def get_command(name: str) -> None:
     """Print a secret's value. This leaves an entry in the trail."""
-    click.echo(_of(name, operations.get_secret))
+    click.echo(_act_on(name, operations.get_secret))
 
 
 @group.command("list")
@@ -57,14 +57,14 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json(names)
     else:
-        click.echo("\n".join(map(printable, names)) or "no secrets")
+        click.echo("\n".join(map(escape_text, names)) or "no secrets")
 
 
 @group.command("rm")
 @named("name")
 def rm_command(name: str) -> None:
     """Remove a secret."""
-    _of(name, operations.delete_secret)
+    _act_on(name, operations.delete_secret)
     click.echo(name)
 
 
@@ -72,18 +72,18 @@ def rm_command(name: str) -> None:
 @named("name")
 def rotate_command(name: str) -> None:
     """Encrypt a secret anew with the current key."""
-    _of(name, operations.rotate_secret)
+    _act_on(name, operations.rotate_secret)
     click.echo(name)
 
 
-def _of(name: str, act: Callable[[str], T]) -> T:
+def _act_on(name: str, act: Callable[[str], T]) -> T:
     try:
         return act(name)
     except NotFound:
         raise Failure(f"secret not found: {name}") from None
 
 
-def _read(file: BinaryIO) -> str:
+def _read_value(file: BinaryIO) -> str:
     # Read as bytes: text mode would turn the line endings inside a value into others.
     raw = file.read(MAX_VALUE + 1)
     if len(raw) > MAX_VALUE:

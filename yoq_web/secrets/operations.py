@@ -30,7 +30,7 @@ def set_secret(name: str, value: str) -> None:
 def get_secret(name: str) -> str:
     """A secret's value. Raises NotFound."""
     with secret_get.performed(name) as session:
-        return _value(session, _found(session, name))
+        return _decrypt(session, _find(session, name))
 
 
 def list_secrets() -> list[str]:
@@ -50,23 +50,23 @@ def delete_secret(name: str) -> None:
 def rotate_secret(name: str) -> None:
     """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
     with secret_rotate.performed(name) as session:
-        cipher = keyring().newest(session)
-        nonce, ciphertext = cipher.encrypt(name, _value(session, _found(session, name, lock=True)))
+        cipher = keyring().find_newest(session)
+        nonce, ciphertext = cipher.encrypt(name, _decrypt(session, _find(session, name, lock=True)))
         change = {"key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
         session.execute(update(Secret).where(Secret.name == name).values(change))
 
 
-def _found(session: Session, name: str, *, lock: bool = False) -> Secret:
+def _find(session: Session, name: str, *, lock: bool = False) -> Secret:
     secret = session.get(Secret, name, with_for_update=lock)
     if secret is None:
         raise NotFound("not found", f"there is no secret {name!r}")
     return secret
 
 
-def _value(session: Session, secret: Secret) -> str:
-    cipher = keyring().cipher(session, secret.key_id)
+def _decrypt(session: Session, secret: Secret) -> str:
+    cipher = keyring().find_cipher(session, secret.key_id)
     if cipher is None:
         # Its key was dropped since it was read: it is encrypted with the newest one by now.
         session.refresh(secret)
-        cipher = keyring().newest(session)
+        cipher = keyring().find_newest(session)
     return cipher.decrypt(secret)

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, SecretStr
 from yoq_web.names import Name
 
 
-def _encodable(value: SecretStr) -> SecretStr:
+def _check_encodable(value: SecretStr) -> SecretStr:
     # JSON never gets this far with half a character; a command line can.
     try:
         value.get_secret_value().encode()
@@ -22,4 +22,4 @@ class SecretIn(BaseModel):
     """A secret to set. The value is never readable over HTTP again."""
 
     name: Name
-    value: Annotated[SecretStr, AfterValidator(_encodable)] = Field(json_schema_extra={"writeOnly": True})
+    value: Annotated[SecretStr, AfterValidator(_check_encodable)] = Field(json_schema_extra={"writeOnly": True})

@@ -7,6 +7,6 @@ from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.service import routes
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """What this domain adds to the application."""
     return Contribution(operations=(ACCESS_DENIED,), blueprints=(routes.blueprint,))

@@ -4,43 +4,43 @@ from __future__ import annotations
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.database.migrations import standings
+from yoq_web.database.migrations import list_standings
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import current_host
-from yoq_web.hooks.notifier import hook_failed
+from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.operations.spool import current_spool
 
 
-def health() -> tuple[dict[str, object], int]:
+def check_health() -> tuple[dict[str, object], int]:
     """The health document and its HTTP status: `ok`, `degraded` (it works, look here) or `unavailable` (503)."""
-    spool = _spool()
+    spool = _describe_spool()
     try:
-        behind = [standing.lineage.name for standing in standings() if not standing.up_to_date]
+        behind = [standing.lineage.name for standing in list_standings() if not standing.up_to_date]
     except SQLAlchemyError:
         return {"status": "unavailable", "database": "cannot be read", **spool}, 503
     refused = sorted({plugin.name for plugin in current_host().all if plugin.state == "refused"})
-    concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": _plugins()}
+    concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": _ask_plugins()}
     found = {name: concern for name, concern in concerns.items() if concern} | spool
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
 
 
-def _plugins() -> dict[str, str]:
+def _ask_plugins() -> dict[str, str]:
     """What the plugins say that an operator should look at, by plugin."""
     found: dict[str, str] = {}
-    for ask in current_host().implementations("yoq_health"):
+    for ask in current_host().find_implementations("yoq_health"):
         try:
             concern = ask()
         except HOOK_ERRORS as error:
-            hook_failed(ask.plugin, "yoq_health", error)
+            report_hook_failure(ask.plugin, "yoq_health", error)
             concern = "it cannot say how it is"
         if isinstance(concern, str):
             found[ask.plugin] = concern
     return found
 
 
-def _spool() -> dict[str, object]:
+def _describe_spool() -> dict[str, object]:
     """How many records wait in the spool, and whether it can be written, if there is something to say."""
     spool = current_spool()
-    waiting = len(spool.waiting())
+    waiting = len(spool.read_waiting())
     found: dict[str, object] = {"spool": waiting} if waiting else {}
     return found if spool.writable else found | {"spool_writable": False}

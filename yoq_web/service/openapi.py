@@ -9,7 +9,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
-from yoq_web.http.endpoints import Declaration, declaration_of
+from yoq_web.http.endpoints import Declaration, find_declaration
 from yoq_web.scopes import JOINING, SCOPE, current_vocabulary
 from yoq_web.settings import VERSION
 
@@ -30,24 +30,24 @@ PROBLEM = {
 }
 
 
-def described() -> dict[str, Any]:
+def describe_api() -> dict[str, Any]:
     """The document of the current application, made once: nothing is mounted after start-up."""
     if "yoq_openapi" not in current_app.extensions:
-        current_app.extensions["yoq_openapi"] = _describe()
+        current_app.extensions["yoq_openapi"] = _make_document()
     document: dict[str, Any] = current_app.extensions["yoq_openapi"]
     return document
 
 
-def _describe() -> dict[str, Any]:
+def _make_document() -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        declaration = declaration_of(current_app.view_functions[rule.endpoint])
+        declaration = find_declaration(current_app.view_functions[rule.endpoint])
         if declaration is None or declaration.hidden:
             continue
-        path = "".join(f"{{{part}}}" if variable else part for variable, part in _parts(rule))
+        path = "".join(f"{{{part}}}" if variable else part for variable, part in _split_rule(rule))
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            paths.setdefault(path, {})[method.lower()] = _operation(rule, declaration, schemas)
+            paths.setdefault(path, {})[method.lower()] = _describe_operation(rule, declaration, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -75,13 +75,13 @@ def _describe() -> dict[str, Any]:
     }
 
 
-def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) -> dict[str, Any]:
+def _describe_operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) -> dict[str, Any]:
     owner, _, name = rule.endpoint.partition(".")
     described: dict[str, Any] = {
         "operationId": f"{owner}_{name}",
         "tags": [owner],
         "summary": declaration.summary,
-        "responses": _responses(rule, declaration, schemas, owner),
+        "responses": _describe_responses(rule, declaration, schemas, owner),
     }
     if declaration.description:
         described["description"] = declaration.description
@@ -90,17 +90,17 @@ def _operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) ->
         described["x-scope"] = declaration.scope
     if declaration.operation:
         described["x-audited-as"] = declaration.operation.name
-    if parameters := [*_path_parameters(rule), *_query_parameters(declaration, schemas, owner)]:
+    if parameters := [*_describe_path(rule), *_describe_query(declaration, schemas, owner)]:
         described["parameters"] = parameters
     if declaration.body:
-        schema = _schema(declaration.body, schemas, owner, "validation")
+        schema = _describe_schema(declaration.body, schemas, owner, "validation")
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
     return described
 
 
-def _responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], owner: str) -> dict[str, Any]:
+def _describe_responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], owner: str) -> dict[str, Any]:
     kinds = [kind.partition(";")[0].strip() for kind in declaration.media_type.split(",")]
-    schema = _schema(declaration.answer, schemas, owner, "serialization")
+    schema = _describe_schema(declaration.answer, schemas, owner, "serialization")
     good: dict[str, Any] = {"description": "Done", "content": {kind: {"schema": schema} for kind in kinds}}
     if declaration.operation:
         good["headers"] = {
@@ -124,18 +124,18 @@ def _responses(rule: Rule, declaration: Declaration, schemas: dict[str, Any], ow
         if isinstance(error, str):
             answers[status] = {"description": error, "content": problem}
         else:
-            content = {"application/json": {"schema": _schema(error, schemas, owner, "serialization")}}
+            content = {"application/json": {"schema": _describe_schema(error, schemas, owner, "serialization")}}
             answers[status] = {"description": error.__doc__ or "", "content": content}
     return {str(declaration.status): good, **dict(sorted(answers.items()))}
 
 
-def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
-    names = [part for variable, part in _parts(rule) if variable]
+def _describe_path(rule: Rule) -> list[dict[str, Any]]:
+    names = [part for variable, part in _split_rule(rule) if variable]
     schema = {"type": "string", "minLength": 1}
     return [{"name": name, "in": "path", "required": True, "schema": schema} for name in names]
 
 
-def _query_parameters(declaration: Declaration, schemas: dict[str, Any], owner: str) -> list[dict[str, Any]]:
+def _describe_query(declaration: Declaration, schemas: dict[str, Any], owner: str) -> list[dict[str, Any]]:
     if declaration.query is None:
         return []
     schema = declaration.query.model_json_schema(ref_template=REFERENCE)
@@ -153,7 +153,7 @@ def _query_parameters(declaration: Declaration, schemas: dict[str, Any], owner: 
     ]
 
 
-def _schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode) -> dict[str, Any]:
+def _describe_schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode) -> dict[str, Any]:
     """The schema of a type. Models go among the components, under their owner's name: two may have a model `Item`."""
     schema = TypeAdapter(kind).json_schema(mode=mode, ref_template=REFERENCE, schema_generator=GenerateJsonSchema)
     renamed = _keep_definitions(schema, schemas, owner)
@@ -168,23 +168,23 @@ def _schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode
 def _keep_definitions(schema: dict[str, Any], schemas: dict[str, Any], owner: str) -> dict[str, Any]:
     """Move a schema's definitions among the components, and return it with its references following them there."""
     definitions = schema.pop("$defs", {})
-    renamed: dict[str, Any] = _followed(schema, owner)
+    renamed: dict[str, Any] = _rewrite_references(schema, owner)
     for name, definition in definitions.items():
-        schemas[f"{owner}.{name}"] = _followed(definition, owner)
+        schemas[f"{owner}.{name}"] = _rewrite_references(definition, owner)
     return renamed
 
 
-def _followed(part: Any, owner: str) -> Any:
+def _rewrite_references(part: Any, owner: str) -> Any:
     if isinstance(part, dict):
-        moved = {key: _followed(value, owner) for key, value in part.items()}
+        moved = {key: _rewrite_references(value, owner) for key, value in part.items()}
         if part.get("format") == SCOPE:
             moved["enum"] = list(current_vocabulary().words)
         if isinstance(reference := part.get("$ref"), str):
             moved["$ref"] = REFERENCE.format(model=f"{owner}.{reference.rpartition('/')[2]}")
         return moved
-    return [_followed(item, owner) for item in part] if isinstance(part, list) else part
+    return [_rewrite_references(item, owner) for item in part] if isinstance(part, list) else part
 
 
-def _parts(rule: Rule) -> list[tuple[bool, str]]:
+def _split_rule(rule: Rule) -> list[tuple[bool, str]]:
     """A rule's text in pieces: (whether it is a variable, the text or the variable's name)."""
     return [(variable, part) for variable, part in rule._trace if part and part != "|"]

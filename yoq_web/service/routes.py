@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field
 from yoq_web.http.endpoints import endpoint
 from yoq_web.jsontext import dumps
 from yoq_web.metrics import current_metrics
-from yoq_web.service.health import health
-from yoq_web.service.openapi import described
+from yoq_web.service.health import check_health
+from yoq_web.service.openapi import describe_api
 from yoq_web.settings import VERSION
 
 blueprint = Blueprint("service", __name__, template_folder="templates")
@@ -43,7 +43,7 @@ def get_health() -> Response:
 
     `degraded` is answered with 200: it works, and names what an operator should look at. `unavailable` is a 503.
     """
-    document, status = health()
+    document, status = check_health()
     return Response(dumps(document), status, mimetype="application/json")
 
 
@@ -65,11 +65,11 @@ def get_metrics() -> Response:
 @endpoint(public=True, answer=dict[str, Any])
 def get_openapi() -> dict[str, Any]:
     """Describe this API, plugins' routes included, as OpenAPI 3.1."""
-    return described()
+    return describe_api()
 
 
 @blueprint.get("/docs")
 @endpoint(public=True, answer=str, media_type="text/html; charset=utf-8")
 def get_docs() -> str:
     """Show the description of the API for people."""
-    return render_template("docs.html", api=described())
+    return render_template("docs.html", api=describe_api())

@@ -5,16 +5,16 @@ from __future__ import annotations
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.http.authentication import Authenticator
 from yoq_web.tokens import commands, operations, routes
-from yoq_web.tokens.authentication import authenticate
+from yoq_web.tokens.authentication import authenticate_token
 from yoq_web.tokens.backup import RevocationKeeper
 
 
-def contribution() -> Contribution:
+def contribute() -> Contribution:
     """What this domain adds to the application."""
     return Contribution(
         operations=operations.OPERATIONS,
         blueprints=(routes.blueprint,),
         commands=(commands.group,),
         keeper=RevocationKeeper(),
-        authenticators=(Authenticator(authenticate),),
+        authenticators=(Authenticator(authenticate_token),),
     )

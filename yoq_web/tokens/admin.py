@@ -12,18 +12,18 @@ from yoq_web.settings import TOKEN_FORM, Settings, SettingsError
 FILE = "api_token"
 
 
-def admin_token(settings: Settings) -> str:
+def load_admin_token(settings: Settings) -> str:
     """The admin token; its file is made if it is missing. Raises SettingsError if the file cannot be used."""
-    return settings.api_token or _kept(settings.data_dir / FILE)
+    return settings.api_token or _load_kept(settings.data_dir / FILE)
 
 
-def is_new(settings: Settings) -> bool:
+def is_first_start(settings: Settings) -> bool:
     """Whether the admin token is still to be made: this is the first start."""
     return settings.api_token is None and not (settings.data_dir / FILE).exists()
 
 
 @functools.cache
-def _kept(path: Path) -> str:
+def _load_kept(path: Path) -> str:
     # yoq's CLI reads the first 64 bytes and so do we; an editor's trailing newline does no harm.
     text = files.read_or_create(path, lambda: secrets.token_hex(32).encode())[:64].decode("ascii", "replace")
     if not TOKEN_FORM.fullmatch(text):

@@ -12,18 +12,18 @@ from sqlalchemy import select
 from yoq_web.actors import ADMIN, Actor
 from yoq_web.database.session import db
 from yoq_web.settings import TOKEN_FORM, current_settings
-from yoq_web.tokens.admin import admin_token
+from yoq_web.tokens.admin import load_admin_token
 from yoq_web.tokens.models import Token
 
 SCHEME = "Bearer "
 
 
-def hash_of(secret: str) -> str:
+def hash_token(secret: str) -> str:
     """What is stored of a token: the SHA-256 of its text, as hex. Its 256 random bits need no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def authenticate(request: Request) -> Actor | None:
+def authenticate_token(request: Request) -> Actor | None:
     """Return the actor whose token the Authorization header carries, or None. Revocation and expiry count at once."""
     authorization = request.headers.get("Authorization")
     if not authorization or not authorization.startswith(SCHEME):
@@ -31,9 +31,9 @@ def authenticate(request: Request) -> Actor | None:
     secret = authorization.removeprefix(SCHEME)
     if not TOKEN_FORM.fullmatch(secret):
         return None
-    if hmac.compare_digest(secret, admin_token(current_settings())):
+    if hmac.compare_digest(secret, load_admin_token(current_settings())):
         return ADMIN
-    digest = hash_of(secret)
+    digest = hash_token(secret)
     token = db.session.execute(
         select(Token.label, Token.secret_hash, Token.scopes).where(
             Token.secret_hash == digest,

@@ -9,7 +9,7 @@ from yoq_web.commands.output import Failure, as_json, checked, named, print_json
 from yoq_web.problems import NotFound
 from yoq_web.scopes import current_vocabulary
 from yoq_web.tokens import operations
-from yoq_web.tokens.schemas import MAX_SCOPES, TokenIn, ttl_seconds
+from yoq_web.tokens.schemas import MAX_SCOPES, TokenIn, parse_ttl
 
 group = CommandGroup("token", help="Manage named, scoped API tokens.")
 
@@ -27,7 +27,7 @@ def create_command(name: str, scopes: tuple[str, ...], ttl: str | None, as_json:
         raise Failure(f"too many scopes (max {MAX_SCOPES})")
     if ttl is not None:
         try:
-            ttl_seconds(ttl)
+            parse_ttl(ttl)
         except ValueError:
             raise Failure(f"invalid --ttl: {ttl}") from None
     made = operations.create_token(checked(TokenIn, name=name, scopes=list(scopes), ttl=ttl))

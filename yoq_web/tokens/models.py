@@ -26,7 +26,7 @@ class Token(Model):
     def __repr__(self) -> str:
         return f"<Token {self.name}>"
 
-    def status_at(self, now: int) -> str:
+    def compute_status(self, now: int) -> str:
         """`active`, `revoked` or `expired`; a revoked token stays so after its expiry."""
         if self.revoked_at is not None:
             return "revoked"

@@ -8,14 +8,14 @@ import time
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
-from yoq_web.actors import RESERVED_LABELS, label_of
+from yoq_web.actors import RESERVED_LABELS, make_label
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import ANYTHING, current_vocabulary
-from yoq_web.tokens.authentication import hash_of
+from yoq_web.tokens.authentication import hash_token
 from yoq_web.tokens.models import Token
-from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, ttl_seconds
+from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, parse_ttl
 
 # Who can make tokens can make one for anything: both are the administrator's.
 token_create = Operation("token_create", "Create a token", ANYTHING, details=("scopes", "expires_at"))
@@ -36,11 +36,11 @@ def create_token(wanted: TokenIn) -> TokenCreated:
         raise Problem(400, "invalid name", "a token's name is printable text that does not begin with --")
     now = int(time.time())
     text = secrets.token_hex(32)
-    expires_at = None if wanted.ttl is None else now + ttl_seconds(wanted.ttl)
+    expires_at = None if wanted.ttl is None else now + parse_ttl(wanted.ttl)
     row = {
         "name": wanted.name,
-        "label": label_of(wanted.name),
-        "secret_hash": hash_of(text),
+        "label": make_label(wanted.name),
+        "secret_hash": hash_token(text),
         "scopes": ",".join(wanted.scopes),
         "created_at": now,
         "expires_at": expires_at,
@@ -74,7 +74,7 @@ def list_tokens() -> list[TokenOut]:
         TokenOut(
             name=token.name,
             scopes=token.scopes.split(","),
-            status=token.status_at(now),
+            status=token.compute_status(now),
             created_at=token.created_at,
             expires_at=token.expires_at,
         )

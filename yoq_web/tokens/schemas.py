@@ -14,7 +14,7 @@ from yoq_web.times import parse_duration
 MAX_SCOPES = 16
 
 
-def ttl_seconds(ttl: str) -> int:
+def parse_ttl(ttl: str) -> int:
     """Seconds in a time to live like `45s`, `30m`, `12h` or `7d`; raises ValueError for any other text."""
     with suppress(ValueError):
         if seconds := parse_duration(ttl, "smhd"):
@@ -22,8 +22,8 @@ def ttl_seconds(ttl: str) -> int:
     raise ValueError("a time to live is a positive number and s, m, h or d, like 12h")
 
 
-def _ttl(ttl: str) -> str:
-    ttl_seconds(ttl)
+def _check_ttl(ttl: str) -> str:
+    parse_ttl(ttl)
     return ttl
 
 
@@ -38,7 +38,7 @@ class TokenIn(BaseModel):
     scopes: list[Annotated[str, Field(json_schema_extra={"format": SCOPE})]] = Field(
         min_length=1, max_length=MAX_SCOPES
     )
-    ttl: Annotated[str, AfterValidator(_ttl), Field(json_schema_extra={"pattern": TTL})] | None = Field(
+    ttl: Annotated[str, AfterValidator(_check_ttl), Field(json_schema_extra={"pattern": TTL})] | None = Field(
         None, description="How long it is good for, like 45s, 30m, 12h or 7d; for ever if absent"
     )
 

@@ -18,7 +18,7 @@ from yoq_audit.query.commands import filtered
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, command, dumps, files, printable
+from yoq_web import Failure, Progress, command, dumps, escape_text, files
 
 SHOWN_GAPS = 10
 
@@ -55,7 +55,7 @@ def _file(output: str) -> Iterator[BinaryIO]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise click.exceptions.Exit(1) from None
     except OSError as error:
-        raise Failure(f"{printable(output)} cannot be written: {error.strerror}") from None
+        raise Failure(f"{escape_text(output)} cannot be written: {error.strerror}") from None
 
 
 @command("verify-export", offline=True)
@@ -69,19 +69,19 @@ def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
         with Progress("verifying", silent=not size) as bar:
             found = verify_export(file, verifiers, lambda done: bar.show(done, size))
     except LogError as error:
-        raise Failure(f"not verified: {printable(str(error))}") from None
+        raise Failure(f"not verified: {escape_text(str(error))}") from None
     _print(found)
 
 
 def _print(found: Verified) -> None:
-    origin = printable(found.head.origin)
+    origin = escape_text(found.head.origin)
     click.echo(f"verified: {found.entries} entries are in the log of {found.head.size} that {origin} signed")
     missing = found.head.size - found.entries
     if not missing:
         click.echo("nothing is missing")
         return
     if found.filters:
-        click.echo(f"filtered by {printable(dumps(found.filters))}; no proof says that nothing more matches")
+        click.echo(f"filtered by {escape_text(dumps(found.filters))}; no proof says that nothing more matches")
     shown = [str(first) if first == last else f"{first}-{last}" for first, last in found.gaps[:SHOWN_GAPS]]
     more = ", …" if len(found.gaps) > SHOWN_GAPS else ""
     click.echo(f"not in the file: {missing} of the log's entries, at the places {', '.join(shown)}{more}")

@@ -16,7 +16,7 @@ from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import status
 from yoq_audit.tlog.encoding import decimal
-from yoq_web import Problem, endpoint, rendered
+from yoq_web import Problem, endpoint, render_exception
 
 log = get_logger("yoq_web")
 
@@ -100,7 +100,7 @@ def _events(app: Flask, following: Following, term: Term) -> Iterator[bytes]:
     except Over as over:
         yield f": {over}\n\n".encode()
     except Exception as error:  # noqa: BLE001 - the client is told that it did not end for a reason of its own
-        log.error("a stream broke off", exception=rendered(error))  # noqa: TRY400 - rendered() leaves values out
+        log.error("a stream broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
         yield f": {told(error)}\n\n".encode()
 
 

@@ -12,7 +12,7 @@ from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.operations import Export, audit_export, begin
 from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
-from yoq_web import endpoint, rendered
+from yoq_web import endpoint, render_exception
 
 log = get_logger("yoq_web")
 
@@ -64,5 +64,5 @@ def _pieces(export: Export, term: Term) -> Iterator[bytes]:
     except Over as over:
         yield FORMATS[export.format].broken_off(str(over))
     except Exception as error:  # noqa: BLE001 - whatever it is, the server would end the answer as if it were whole
-        log.error("an export broke off", exception=rendered(error))  # noqa: TRY400 - rendered() leaves values out
+        log.error("an export broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
         yield FORMATS[export.format].broken_off(told(error))

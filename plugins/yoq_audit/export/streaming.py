@@ -20,7 +20,7 @@ from typing import Any
 from flask import Flask, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web import Problem, authenticate, current_actor, current_shutdown, of_database
+from yoq_web import Problem, authenticate, current_actor, current_shutdown, translate_database_error
 
 MOST = {"exports": 4, "streams": 16}
 """Feeds of each kind that one process serves at once, of its 64 threads."""
@@ -128,7 +128,7 @@ class Term:
 def told(error: Exception) -> str:
     """What a client may know of an error that ended its feed."""
     if isinstance(error, SQLAlchemyError):
-        problem = of_database(error)
+        problem = translate_database_error(error)
         return problem.error if problem else "internal error"
     return error.error if isinstance(error, Problem) else "internal error"
 

@@ -12,7 +12,7 @@ from yoq_audit.storage.documents import documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, command, dumps, named, printable
+from yoq_web import Failure, command, dumps, escape_text, named
 
 
 @command("prove")
@@ -40,8 +40,8 @@ def check_command(proof: BinaryIO, entry: BinaryIO, vkeys: tuple[str, ...]) -> N
         head = proofs.check(content, document_leaf(document), verifiers)
         index = proofs.parse(content).index
     except LogError as error:
-        raise Failure(f"not proved: {printable(str(error))}") from None
-    name = printable(document["event_id"])
-    click.echo(f"proved: {name} is entry {index} of the {head.size} that {printable(head.origin)} signed")
+        raise Failure(f"not proved: {escape_text(str(error))}") from None
+    name = escape_text(document["event_id"])
+    click.echo(f"proved: {name} is entry {index} of the {head.size} that {escape_text(head.origin)} signed")
     if further := [member for member in UNPROVED if member in document]:
         click.echo(f"not covered by the proof: {', '.join(further)}")

@@ -21,13 +21,13 @@ from yoq_web import (
     Problem,
     Progress,
     as_json,
+    check_storable,
     command,
     dumps,
+    escape_text,
     format_time,
     named,
     print_json,
-    printable,
-    storable,
 )
 
 REMAINS = """\
@@ -87,7 +87,7 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     word = "would be pruned" if dry_run else "pruned"
     click.echo(f"{word}: {planned.entries} entries, numbers {planned.before} to {planned.reached - 1} of the log")
     if written:
-        click.echo(f"archived in {printable(str(file))}, SHA-256 {written.sha256}")
+        click.echo(f"archived in {escape_text(str(file))}, SHA-256 {written.sha256}")
 
 
 def _archived(file: Path, planned: Plan, older_than: str, bar: Progress) -> Written:
@@ -106,13 +106,13 @@ def _archived(file: Path, planned: Plan, older_than: str, bar: Progress) -> Writ
 def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
     """Erase what ENTRY, an event's id, says. Its place in the log stays provable."""
     try:
-        storable(reason)
+        check_storable(reason)
     except ValueError as error:
         raise Failure(f"invalid reason: {error}") from None
     found = eraser.find(entry)
     if not yes:
         click.echo(
-            f"{printable(found.action)} of {printable(found.target or '-')} by {printable(found.actor)}", err=True
+            f"{escape_text(found.action)} of {escape_text(found.target or '-')} by {escape_text(found.actor)}", err=True
         )
         if click.prompt("Type erase to erase this entry for ever", err=True) != "erase":
             raise Failure("nothing was erased")
@@ -149,7 +149,7 @@ def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) ->
         return
     click.echo(
         f"the archive holds: {found.entries} entries, numbers {found.first} to {found.end - 1} of the "
-        f"{found.head.size} that {printable(found.head.origin)} signed; {len(found.erased)} erased"
+        f"{found.head.size} that {escape_text(found.head.origin)} signed; {len(found.erased)} erased"
     )
     click.echo(f"SHA-256 {found.sha256}")
 
@@ -171,6 +171,6 @@ def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reader.Tell = lambda
         verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
         return archive_reader.read(file, verifiers, tell)
     except LogError as error:
-        raise Failure(f"the archive does not hold: {printable(str(error))}") from None
+        raise Failure(f"the archive does not hold: {escape_text(str(error))}") from None
     except OSError as error:
-        raise Failure(f"{printable(str(file))}: {error.strerror}") from None
+        raise Failure(f"{escape_text(str(file))}: {error.strerror}") from None

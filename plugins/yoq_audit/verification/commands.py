@@ -10,7 +10,7 @@ from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import Report
-from yoq_web import Progress, SettingsError, as_json, command, current_spool, db, print_json, printable
+from yoq_web import Progress, SettingsError, as_json, command, current_spool, db, escape_text, print_json
 
 
 @command("verify", read_only=True)
@@ -39,7 +39,7 @@ def check(bar: Progress | None = None) -> Report:
         connection.close()
     if complaint:
         report.add("head", complaint)
-    report.spool = len(current_spool().waiting())
+    report.spool = len(current_spool().read_waiting())
     return report
 
 
@@ -59,7 +59,7 @@ def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
 
 def _print(report: Report) -> None:
     for finding in report.findings:
-        click.echo(printable(finding.message))
+        click.echo(escape_text(finding.message))
     if report.found > len(report.findings):
         click.echo(f"and {report.found - len(report.findings)} more")
     held = "the log holds" if report.ok else f"the log does not hold: {report.found} findings"

@@ -12,14 +12,14 @@ from flask import Flask
 from tests.conftest import Api
 from tests.support.commandline import OS_USER, local_entries, output, run
 from tests.support.served import command
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.policies.operations import delete_policy
 
 
 def fill(app: Flask, entries: int) -> None:
     """Leave so many entries, numbered in their targets."""
     with app.app_context():
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         for number in range(entries):
             delete_policy("s", str(number))
 

@@ -18,7 +18,7 @@ from tests.support.commandline import output
 from tests.support.depot import Depot
 from tests.support.door import behind, entries
 from yoq_web import create_app, db
-from yoq_web.database.migrations import configuration, lineage_named
+from yoq_web.database.migrations import find_lineage, make_configuration
 
 BEFORE, AFTER = "audit005", "audit006"
 
@@ -27,7 +27,7 @@ def to(app: Flask, revision: str) -> None:
     """Bring the audit log to a revision."""
     with app.app_context():
         move = alembic.downgrade if revision == BEFORE else alembic.upgrade
-        move(configuration(lineage_named("audit")), revision)
+        move(make_configuration(find_lineage("audit")), revision)
         db.engine.dispose()
 
 

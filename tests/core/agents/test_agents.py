@@ -15,7 +15,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.core.operations.test_hot_path import statements
 from tests.support.agents import JOIN, Cluster, registration
 from tests.support.door import behind
-from yoq_web.http.endpoints import declaration_of
+from yoq_web.http.endpoints import find_declaration
 from yoq_web.scopes import JOINING
 
 on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
@@ -262,7 +262,7 @@ def test_the_join_token_opens_the_agents_routes_and_no_others(make_app: MakeApp)
             assert status(client, method, path) == 401, path
         assert status(cluster.agents, method, path) != 401, path
     for rule in cluster.app.url_map.iter_rules():
-        declaration = declaration_of(cluster.app.view_functions[rule.endpoint])
+        declaration = find_declaration(cluster.app.view_functions[rule.endpoint])
         path = re.sub("<.*?>", "1", rule.rule)
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             if declaration is not None and not (declaration.public or declaration.scope == JOINING):

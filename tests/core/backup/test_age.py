@@ -17,9 +17,9 @@ def test_what_we_seal_the_library_opens(size: int) -> None:
     """Streams of every length around the chunks' open elsewhere with the passphrase, and with us."""
     text = bytes(number % 251 for number in range(size))
     sealed, opened = io.BytesIO(), io.BytesIO()
-    age.to_passphrase("correct horse", 4)(io.BytesIO(text), sealed)
+    age.encrypt_with_passphrase("correct horse", 4)(io.BytesIO(text), sealed)
     assert pyrage.passphrase.decrypt(sealed.getvalue(), "correct horse") == text
-    age.from_passphrase("correct horse")(io.BytesIO(sealed.getvalue()), opened)
+    age.decrypt_with_passphrase("correct horse")(io.BytesIO(sealed.getvalue()), opened)
     assert opened.getvalue() == text
 
 
@@ -27,14 +27,14 @@ def test_what_the_library_seals_we_open() -> None:
     """A stream that another program sealed opens with the passphrase, and with no other."""
     text = b"x" * (age.CHUNK + 1)
     sealed, opened = pyrage.passphrase.encrypt(text, "correct horse"), io.BytesIO()
-    age.from_passphrase("correct horse")(io.BytesIO(sealed), opened)
+    age.decrypt_with_passphrase("correct horse")(io.BytesIO(sealed), opened)
     assert opened.getvalue() == text
 
 
 def test_a_costly_head_is_refused() -> None:
     """A head that asks for more memory than anybody would give it is refused at once."""
     sealed = io.BytesIO()
-    age.to_passphrase("correct horse", 4)(io.BytesIO(b"x"), sealed)
+    age.encrypt_with_passphrase("correct horse", 4)(io.BytesIO(b"x"), sealed)
     costly = sealed.getvalue().replace(b" 4\n", b" 30\n", 1)
     with pytest.raises(age.NotOpened):
-        age.from_passphrase("correct horse")(io.BytesIO(costly), io.BytesIO())
+        age.decrypt_with_passphrase("correct horse")(io.BytesIO(costly), io.BytesIO())

@@ -39,8 +39,8 @@ def test_taken_listed_read_and_deleted(app: Flask, api: Api, tmp_path: Path) -> 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_recipients(api: Api) -> None:
     """A backup for a recipient opens with his identity; what is no recipient is refused."""
-    identity = age.new_identity()
-    made = api("POST", "/v1/backups", json={"recipients": [age.recipient_of(identity)]})
+    identity = age.make_identity()
+    made = api("POST", "/v1/backups", json={"recipients": [age.derive_recipient(identity)]})
     data = api("GET", f"/v1/backups/{made.get_json()['name']}", buffered=True).data
     opened = pyrage.decrypt(data, [pyrage.x25519.Identity.from_str(identity.splitlines()[-1])])
     assert opened[257:262] == b"ustar"

@@ -19,7 +19,7 @@ from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
 from tests.support.served import serve
 from yoq_web.backup import age, operations, validation
-from yoq_web.database.migrations import configuration, lineage_named, standings, upgrade
+from yoq_web.database.migrations import find_lineage, list_standings, make_configuration, upgrade
 
 FLIPS = 15
 
@@ -27,7 +27,7 @@ FLIPS = 15
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_damaged_files(app: Flask, api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte changed anywhere, a part cut off, moved, doubled or added: refused, however the backup is sealed."""
-    monkeypatch.setattr(age.to_passphrase, "__defaults__", (4,))
+    monkeypatch.setattr(age.encrypt_with_passphrase, "__defaults__", (4,))
     secret = tmp_path / "pass"
     secret.write_text("correct horse")
     api("POST", "/v1/secrets", json={"name": "a", "value": "v"})
@@ -101,11 +101,11 @@ def test_databases_that_do_not_hold(app: Flask, api: Api, tmp_path: Path) -> Non
         ),
     }
     before = content(app)
-    original = validation.counted
+    original = validation.count_rows
     for reason, statements in changes.items():
         path = tmp_path / "b.tar"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(operations, "counted", changed(statements, original))
+            patch.setattr(operations, "count_rows", changed(statements, original))
             backup(app, path, "--plain")
         assert reason in failure(app, "restore", str(path), "--verify"), reason
     assert content(app) == before
@@ -130,22 +130,22 @@ def test_an_older_and_a_newer_backup(app: Flask, api: Api, tmp_path: Path) -> No
     api("POST", "/v1/secrets", json={"name": "a", "value": "v"})
     path = tmp_path / "older"
     with app.app_context():
-        command.downgrade(configuration(lineage_named("core")), "-1")
+        command.downgrade(make_configuration(find_lineage("core")), "-1")
     with acting(app):
-        operations.take(path)
+        operations.take_backup(path)
     with app.app_context():
         upgrade()
-        wanted = [str(standing) for standing in standings()]
+        wanted = [str(standing) for standing in list_standings()]
     api("DELETE", "/v1/secrets/a")
     assert "to be migrated: core: " in restore(app, path)
     with app.app_context():
-        assert [str(standing) for standing in standings()] == wanted
+        assert [str(standing) for standing in list_standings()] == wanted
     assert output(app, "secret", "list") == "a\n"
     newer = "UPDATE alembic_version SET version_num = 'core999'"
     was = behind(url_of(app), "SELECT version_num FROM alembic_version")[0]["version_num"]
     behind(url_of(app), newer)
     with acting(app):
-        operations.take(path)
+        operations.take_backup(path)
     behind(url_of(app), f"UPDATE alembic_version SET version_num = '{was}'")
     assert "made by a newer version" in failure(app, "restore", str(path), "--verify")
 

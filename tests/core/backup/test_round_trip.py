@@ -102,13 +102,13 @@ def test_how_a_backup_is_sealed(app: Flask, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("battery\n")
     identity = tmp_path / "identity"
-    identity.write_text(age.new_identity())
+    identity.write_text(age.make_identity())
     other = tmp_path / "other"
-    other.write_text(age.new_identity())
+    other.write_text(age.make_identity())
     output(app, "secret", "set", "a", "--value", "v")
     own = backup(app, tmp_path / "own")
     passed = backup(app, tmp_path / "passed", "--passphrase-file", str(secret))
-    sealed = backup(app, tmp_path / "sealed", "--recipient", age.recipient_of(identity.read_text()))
+    sealed = backup(app, tmp_path / "sealed", "--recipient", age.derive_recipient(identity.read_text()))
     plain = backup(app, tmp_path / "plain", "--plain")
     opened: list[tuple[Path, tuple[str, ...]]] = [
         (own, ()),

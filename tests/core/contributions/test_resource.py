@@ -8,7 +8,7 @@ from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
 
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Name, NotFound, Resource, db, hookimpl
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 
 flags = Resource("flags", __name__)
 rows = Table("flags_flags", MetaData(), Column("name", String, primary_key=True), Column("value", String))
@@ -56,7 +56,7 @@ class Plugin:
 def app(make_app: MakeApp) -> Flask:
     """An application with the plugin and its table."""
     app = make_app(Plugin())
-    with app.app_context(), db.engine.connect() as connection, may_commit(), connection.begin():
+    with app.app_context(), db.engine.connect() as connection, allow_commits(), connection.begin():
         rows.create(connection)
     return app
 

@@ -15,7 +15,7 @@ from tests.support.migrations import BOXES, REVISION, other, standing, things
 from tests.support.plugins import contributing, metadata
 from tests.support.served import command, serve
 from yoq_web import create_app, db
-from yoq_web.database.migrations import lineages, prepare_database, standings
+from yoq_web.database.migrations import list_lineages, list_standings, prepare_database
 
 CANARY = "canary-91f0-row"
 BROKEN = f"raise ValueError({CANARY!r})"
@@ -34,7 +34,7 @@ def test_a_first_start_goes_on_without_the_plugin(empty_url: str, tmp_path: Path
     assert (line["plugin"], line["error"]) == ("things", "ValueError")
     assert CANARY not in str(lines)
     with app.app_context():
-        assert {found.lineage.name for found in standings() if not found.up_to_date} == {"things"}
+        assert {found.lineage.name for found in list_standings() if not found.up_to_date} == {"things"}
         assert standing("worlds") == "worlds0"
         assert "things_boxes" not in inspect(db.engine).get_table_names()
     api = Api(app)
@@ -128,8 +128,8 @@ def test_a_downgrade_asks_first(app: Flask, lineage: tuple[str, ...]) -> None:
 def test_printing_a_downgrade_asks_nothing(app: Flask, capfd: pytest.CaptureFixture[str]) -> None:
     """`--sql` changes nothing and does not ask."""
     with app.app_context():
-        head = next(found.head for found in standings() if found.lineage.name == "core")
-        assert len(lineages()) == 2
+        head = next(found.head for found in list_standings() if found.lineage.name == "core")
+        assert len(list_lineages()) == 2
     done = app.test_cli_runner().invoke(args=["db", "downgrade", "--sql", f"{head}:base"])
     assert done.exit_code == 0
     assert "Go on?" not in done.output

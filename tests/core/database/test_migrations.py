@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, inspect, text
 from tests.conftest import ADMIN
 from tests.support.served import PROGRAM, command, environment, free_port
 from yoq_web import Model, create_app, db
-from yoq_web.database.migrations import configuration, lineages, prepare_database, standings, upgrade
+from yoq_web.database.migrations import list_lineages, list_standings, make_configuration, prepare_database, upgrade
 from yoq_web.problems import Problem
 
 
@@ -58,7 +58,7 @@ def execute(url: str, *statements: str) -> None:
 def test_models_equal_migrations(app: Flask) -> None:
     """The migrations of each lineage make exactly the tables that its models describe."""
     with app.app_context(), db.engine.connect() as connection:
-        for lineage in lineages():
+        for lineage in list_lineages():
             options = {
                 "compare_type": True,
                 "compare_server_default": True,
@@ -71,7 +71,7 @@ def test_models_equal_migrations(app: Flask) -> None:
 def test_every_table_belongs_to_one_lineage(app: Flask) -> None:
     """Each table in the database has an owner, and only one."""
     with app.app_context():
-        owners = {table: [lineage.name for lineage in lineages() if lineage.owns(table)] for table in described()}
+        owners = {table: [lineage.name for lineage in list_lineages() if lineage.owns(table)] for table in described()}
     assert set(owners) >= {"secrets", "policies", "tokens", "audit_log"}
     assert all(len(names) == 1 for names in owners.values()), owners
 
@@ -79,8 +79,8 @@ def test_every_table_belongs_to_one_lineage(app: Flask) -> None:
 def test_each_lineage_is_one_chain(app: Flask) -> None:
     """A lineage has one first revision and one head: `upgrade head` is never a question."""
     with app.app_context():
-        for lineage in lineages():
-            scripts = ScriptDirectory.from_config(configuration(lineage))
+        for lineage in list_lineages():
+            scripts = ScriptDirectory.from_config(make_configuration(lineage))
             assert (len(scripts.get_heads()), len(scripts.get_bases())) == (1, 1), lineage.name
 
 
@@ -88,11 +88,11 @@ def test_down_and_up_again(empty_app: Flask) -> None:
     """From empty to the newest, back to nothing, and up again to the same."""
     upgrade()
     first = described()
-    assert all(standing.up_to_date for standing in standings())
-    for lineage in reversed(lineages()):
-        alembic.downgrade(configuration(lineage), "base")
+    assert all(standing.up_to_date for standing in list_standings())
+    for lineage in reversed(list_lineages()):
+        alembic.downgrade(make_configuration(lineage), "base")
     assert described() == {}
-    assert [standing.current for standing in standings()] == [None] * len(lineages())
+    assert [standing.current for standing in list_standings()] == [None] * len(list_lineages())
     upgrade()
     assert described() == first
 
@@ -101,7 +101,7 @@ def test_the_embedded_database_is_made_ready_and_another_is_not(empty_app: Flask
     """An empty SQLite database is migrated by the first start; PostgreSQL never unasked: it says what to run."""
     if backend == "sqlite":
         prepare_database(empty_app)
-        assert all(standing.up_to_date for standing in standings())
+        assert all(standing.up_to_date for standing in list_standings())
     else:
         with pytest.raises(Problem) as refused:
             prepare_database(empty_app)
@@ -151,7 +151,7 @@ def test_a_newer_database_is_refused(app: Flask, lineage: str) -> None:
                 start()
             assert f"{lineage}: later, made by a newer version" in str(refused.value.detail)
             assert "Install the version that made the database" in str(refused.value.detail)
-        assert [found.current for found in standings() if found.lineage.name == lineage] == ["later"]
+        assert [found.current for found in list_standings() if found.lineage.name == lineage] == ["later"]
 
 
 @pytest.mark.program

@@ -18,14 +18,14 @@ from tests.support.plugins import contributing, refused
 from yoq_web import db
 from yoq_web.database.migrations import (
     UpgradeFailed,
-    configuration,
-    lineage_named,
-    lineages,
+    find_lineage,
+    list_lineages,
+    list_standings,
+    make_configuration,
     prepare_database,
-    standings,
     upgrade,
 )
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 
 
 def tables() -> set[str]:
@@ -35,7 +35,7 @@ def tables() -> set[str]:
 
 def run(*statements: str) -> None:
     """Run statements and commit them."""
-    with db.engine.connect() as connection, may_commit(), connection.begin():
+    with db.engine.connect() as connection, allow_commits(), connection.begin():
         for statement in statements:
             connection.execute(text(statement))
 
@@ -56,7 +56,7 @@ def test_a_failing_migration_leaves_nothing(make_app: MakeApp, tmp_path: Path) -
             upgrade()
         assert not {name for name in tables() if "things" in name}
         assert standing("things") is None
-        assert all(found.up_to_date for found in standings() if found.lineage.name != "things")
+        assert all(found.up_to_date for found in list_standings() if found.lineage.name != "things")
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_an_absent_plugin_harms_nobody(make_app: MakeApp, tmp_path: Path) -> Non
     app = make_app()
     with app.app_context():
         upgrade()
-        for lineage in lineages():
-            alembic.check(configuration(lineage))
-        assert "things" not in [found.lineage.name for found in standings()]
+        for lineage in list_lineages():
+            alembic.check(make_configuration(lineage))
+        assert "things" not in [found.lineage.name for found in list_standings()]
         assert ask("SELECT id FROM things_boxes") == [1]
         assert ask("SELECT version_num FROM alembic_version_things") == ["things0"]
     assert Api(app)("GET", "/health").json == {"status": "ok"}
@@ -138,10 +138,10 @@ def test_a_present_plugin_is_not_the_cores_concern(make_app: MakeApp, tmp_path: 
     """Autogenerating for one lineage sees no other's tables."""
     with make_app(things(tmp_path, BOXES)).app_context():
         upgrade()
-        alembic.check(configuration(lineage_named("core")))
-        alembic.check(configuration(lineage_named("audit")))
+        alembic.check(make_configuration(find_lineage("core")))
+        alembic.check(make_configuration(find_lineage("audit")))
         with pytest.raises(CommandError, match="New upgrade operations detected"):
-            alembic.check(configuration(lineage_named("things")))  # it has a table and no model
+            alembic.check(make_configuration(find_lineage("things")))  # it has a table and no model
 
 
 def test_a_plugin_behind_is_reported(make_app: MakeApp, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, InternalError
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Resource, db, hookimpl
 from yoq_web.cli import Root
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 
 labels = Resource("labels", __name__)
 declared = MetaData()
@@ -60,7 +60,7 @@ class Plugin:
 def app(make_app: MakeApp) -> Flask:
     """An application with the plugin and its tables."""
     app = make_app(Plugin())
-    with app.app_context(), db.engine.connect() as connection, may_commit(), connection.begin():
+    with app.app_context(), db.engine.connect() as connection, allow_commits(), connection.begin():
         declared.create_all(connection)
     return app
 
@@ -103,7 +103,7 @@ def test_a_value_that_cannot_be_stored_is_the_callers_mistake(app: Flask, api: A
 
 def test_a_missing_table_is_the_databases_fault(app: Flask, api: Api) -> None:
     """On both databases a table that is not there answers 503, and a command says which."""
-    with app.app_context(), db.engine.connect() as connection, may_commit(), connection.begin():
+    with app.app_context(), db.engine.connect() as connection, allow_commits(), connection.begin():
         declared.drop_all(connection)
     assert told(api, "PUT", "/v1/labels/red", json={}) == (503, "database unavailable")
     code, output = run(app, "add", "red")

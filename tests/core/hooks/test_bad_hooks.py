@@ -102,7 +102,7 @@ def test_a_plugin_with_bad_hooks(make_app: MakeApp, case: str) -> None:
     assert reason in (refused(app)["bad"] or "")
     host = current_host(app)
     hooks = [hook for hook in vars(hookspecs) if hook.startswith("yoq_")]
-    assert not [one for hook in hooks for one in host.implementations(hook) if one.plugin == "bad"]
+    assert not [one for hook in hooks for one in host.find_implementations(hook) if one.plugin == "bad"]
     assert plugins_of(app)["good"].state == "active"
     assert Api(app)("POST", "/v1/secrets", json={"name": "a", "value": "b"}).status_code == 200
 

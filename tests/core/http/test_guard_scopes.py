@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Api
-from yoq_web.scopes import grants
+from yoq_web.scopes import is_granted
 
 # Tables of what is decided without a look at the database run on one of them.
 on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
@@ -43,8 +43,8 @@ on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
 )
 def test_matching(held: str, required: str, granted: bool) -> None:
     """`*` covers all, the same word itself, `resource:*` the resource, `write` also `read`, and nothing else."""
-    assert grants([held], required) is granted
-    assert grants(["images:read", held], required) is granted
+    assert is_granted([held], required) is granted
+    assert is_granted(["images:read", held], required) is granted
 
 
 @on_one_database

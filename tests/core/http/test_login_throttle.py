@@ -15,7 +15,7 @@ from tests.conftest import ADMIN, Api
 from tests.support.door import entries
 from tests.support.served import serve
 from yoq_web import db
-from yoq_web.http.login_throttle import ADDRESSES, PER_MINUTE, Attempts, current_throttle
+from yoq_web.http.login_throttle import ADDRESSES, PER_MINUTE, LoginThrottle, current_throttle
 
 
 class Clock:
@@ -33,7 +33,7 @@ class Clock:
 def clock(app: Flask) -> Iterator[Clock]:
     """The clock by which `app` counts attempts."""
     clock = Clock()
-    current_throttle.put(app, Attempts(clock))
+    current_throttle.put(app, LoginThrottle(clock))
     yield clock
     with app.app_context():
         db.session.remove()

@@ -11,7 +11,7 @@ from flask import Flask
 from tests.conftest import MakeApp
 from tests.support.door import Probe, acting, entries, probe_act
 from yoq_web import Actor, Event, Operation
-from yoq_web.actors import local_actor, set_actor
+from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.operations.event import DETAIL_BYTES, TARGET_BYTES
 
 
@@ -69,7 +69,7 @@ def test_the_operation_has_the_last_word_on_its_details(app: Flask, database_url
         set_actor(Actor("token", "tester", ("*",), {"note": "forged", "via": "proxy"}))
         with probe_act.performed("b", note="why"):
             pass
-        set_actor(local_actor())
+        set_actor(make_local_actor())
         with probe_act.performed("b"):
             pass
     first, second = (json.loads(entry["details"]) for entry in entries(database_url))

@@ -263,7 +263,7 @@ def test_a_replay_takes_what_is_there_for_the_same(make_app: MakeApp, database_u
     ):
         spool.keep(document | changed, ["audit"])
         recover(app)
-        assert len(spool.waiting()) == waiting, changed
+        assert len(spool.read_waiting()) == waiting, changed
     assert [entry["outcome"] for entry in entries(database_url)] == ["started", "ok"]
     assert behind(database_url, "SELECT count(*) AS n FROM audit_log") == [{"n": 2}]
 

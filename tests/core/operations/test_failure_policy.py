@@ -143,7 +143,7 @@ def test_a_process_that_dies_at_its_commit_was_interrupted(
     """After a crash between spooling and settling the trail says `interrupted`: it does not claim what nobody knows."""
     app = make_app(Probe())
     with no_audit_log(database_url), acting(app), pytest.MonkeyPatch.context() as patched:
-        patched.setattr(current_spool(app), "settle", lambda *_: None)  # it is gone by then
+        patched.setattr(current_spool(app), "resolve", lambda *_: None)  # it is gone by then
         with probe_act.performed("b") as session:
             session.add(policy())
     (line,) = spooled(tmp_path)

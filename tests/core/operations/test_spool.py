@@ -25,7 +25,7 @@ def event(name: str, outcome: str = "ok") -> dict[str, Any]:
 
 def ids(spool: Spool) -> list[str]:
     """What waits."""
-    return list(spool.waiting())
+    return list(spool.read_waiting())
 
 
 def drained(spool: Spool) -> list[tuple[str, str, str]]:
@@ -122,10 +122,10 @@ def test_a_settled_change_is_what_it_was_settled_as(spool: Spool) -> None:
         spool.prepare(event(name), ["audit"])
     assert ids(spool) == []
     assert drained(spool) == []
-    spool.settle("committed", "committed")
-    spool.settle("back", "rolled back")
+    spool.resolve("committed", "committed")
+    spool.resolve("back", "rolled back")
     spool.keep(event("failed", "failed"), ["audit", "mirror"])
-    spool.settle("failed", "rolled back")
+    spool.resolve("failed", "rolled back")
     assert drained(spool) == [
         ("committed", "ok", "audit"),
         ("failed", "failed", "audit"),
@@ -139,7 +139,7 @@ def test_a_settlement_after_a_replay_still_counts(spool: Spool) -> None:
     spool.prepare(event("slow"), ["audit"])
     spool.keep(event("other"), ["audit"])
     assert drained(spool) == [("other", "ok", "audit")]
-    spool.settle("slow", "committed")
+    spool.resolve("slow", "committed")
     assert drained(spool) == [("slow", "ok", "audit")]
 
 
@@ -199,7 +199,7 @@ for number in range(100):
         spool.keep({"id": name, "outcome": "ok"}, ["audit"])
     else:
         spool.prepare({"id": name, "outcome": "ok"}, ["audit"])
-        spool.settle(name, "committed")
+        spool.resolve(name, "committed")
 """
 
 

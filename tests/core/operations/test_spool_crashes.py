@@ -105,7 +105,7 @@ def test_a_disk_that_takes_nothing_is_said_and_nothing_is_forgotten(spool: Spool
     (tmp_path / FILE).mkdir()
     assert _fails(lambda: spool.keep(event("a"), ["audit"]))
     assert _fails(lambda: spool.prepare(event("b"), ["audit"]))
-    assert _fails(lambda: spool.settle("b", "committed"))
+    assert _fails(lambda: spool.resolve("b", "committed"))
     health = (spool.writable, spool.empty)
     assert health == (False, False)
     assert ids(spool) == ["a", "b"]

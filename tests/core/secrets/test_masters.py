@@ -17,9 +17,9 @@ from tests.support.commandline import failure, output
 from tests.support.door import acting, behind
 from tests.support.keys import Injected, fill, keys_of, stored
 from yoq_web import db, files, hookimpl
-from yoq_web.database.migrations import configuration, lineage_named, upgrade
+from yoq_web.database.migrations import find_lineage, make_configuration, upgrade
 from yoq_web.secrets.keys import masters, rotation
-from yoq_web.secrets.keys.encryption import id_of
+from yoq_web.secrets.keys.encryption import compute_key_id
 from yoq_web.secrets.operations import get_secret, set_secret
 from yoq_web.settings import Settings, current_settings
 
@@ -88,16 +88,16 @@ def test_from_the_file_to_the_environment_and_back(make_app: MakeApp, database_u
     file = tmp_path / "secrets.key"
     output(make_app(YOQ_MASTER_KEY=MASTER), "keys", "rewrap")
     file.unlink()
-    assert keys_of(database_url)[0]["master"] == id_of(bytes.fromhex(MASTER))
+    assert keys_of(database_url)[0]["master"] == compute_key_id(bytes.fromhex(MASTER))
     assert stored(make_app(YOQ_MASTER_KEY=MASTER)) == values
     output(make_app(YOQ_MASTER_KEY=MASTER), "keys", "rewrap", "--to", "file")
     assert stored(make_app()) == values
-    assert keys_of(database_url)[0]["master"] == id_of(file.read_bytes())
+    assert keys_of(database_url)[0]["master"] == compute_key_id(file.read_bytes())
     entry = Api(make_app()).entries(1)[0]
     assert (entry["action"], entry["outcome"], entry["details"]["after"]) == (
         "key_rewrap",
         "ok",
-        id_of(file.read_bytes()),
+        compute_key_id(file.read_bytes()),
     )
 
 
@@ -107,7 +107,7 @@ def test_to_a_new_file(make_app: MakeApp, database_url: str, tmp_path: Path) -> 
     old = (tmp_path / "secrets.key").read_bytes()
     output(make_app(), "keys", "rewrap", "--to", "new-file")
     new = (tmp_path / "secrets.key").read_bytes()
-    kept = tmp_path / f"secrets.key.{id_of(old)}"
+    kept = tmp_path / f"secrets.key.{compute_key_id(old)}"
     assert new != old == kept.read_bytes()
     assert {path.stat().st_mode & 0o777 for path in (kept, tmp_path / "secrets.key")} == {0o600}
     kept.unlink()
@@ -138,7 +138,7 @@ def test_a_new_file_after_a_crash(
         rotation.rotate_keys()
     assert stored(make_app()) == values
     master = keys_of(database_url)[0]["master"]
-    assert id_of((tmp_path / "secrets.key").read_bytes()) == master
+    assert compute_key_id((tmp_path / "secrets.key").read_bytes()) == master
 
 
 def test_a_kms(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def legacy(app: Flask, url: str, folder: Path) -> bytes:
     (folder / "secrets.key").write_bytes(key)
     (folder / "secrets.key").chmod(0o600)
     with app.app_context():
-        alembic.downgrade(configuration(lineage_named("core")), "core001")
+        alembic.downgrade(make_configuration(find_lineage("core")), "core001")
         with db.engine.connect() as connection:
             raw = connection.connection.cursor()
             mark = "?" if url.startswith("sqlite") else "%s"
@@ -191,7 +191,7 @@ def legacy(app: Flask, url: str, folder: Path) -> bytes:
                 name, nonce = f"old{number}", os.urandom(12)
                 sealed = AESGCM(key).encrypt(nonce, f"value {number}".encode(), b"yoq-web secret\0" + name.encode())
                 marks = ", ".join([mark] * 6)
-                raw.execute(f"INSERT INTO secrets VALUES ({marks})", (name, id_of(key), nonce, sealed, 1, 1))
+                raw.execute(f"INSERT INTO secrets VALUES ({marks})", (name, compute_key_id(key), nonce, sealed, 1, 1))
             connection.connection.commit()
         db.engine.dispose()
     return key
@@ -205,20 +205,20 @@ def test_an_older_database_is_adopted(make_app: MakeApp, database_url: str, tmp_
         upgrade()
     values = {f"old{number}": f"value {number}" for number in range(3)}
     (tmp_path / "secrets.key").write_bytes(b"x" * 32)
-    assert id_of(key) in failure(make_app(), "secret", "get", "old1")
+    assert compute_key_id(key) in failure(make_app(), "secret", "get", "old1")
     assert failure(make_app(), "secret", "set", "old1", "--value", "v").startswith("wrong key")
     (tmp_path / "secrets.key").write_bytes(key)
     assert output(make_app(), "secret", "get", "old1") == "value 1\n"
     assert keys_of(database_url)[0]["wrapped"] is not None
     # What was only adopted can go back to the older version and up again.
     with app.app_context():
-        alembic.downgrade(configuration(lineage_named("core")), "core001")
+        alembic.downgrade(make_configuration(find_lineage("core")), "core001")
         upgrade()
     assert stored(make_app()) == values
     output(make_app(), "keys", "rotate")
     assert stored(make_app()) == values
     with app.app_context(), pytest.raises(CommandError, match="the older version cannot read 3 of the secrets"):
-        alembic.downgrade(configuration(lineage_named("core")), "core001")
+        alembic.downgrade(make_configuration(find_lineage("core")), "core001")
     assert behind(database_url, "SELECT count(*) AS n FROM secrets")[0]["n"] == 3
 
 

@@ -19,7 +19,7 @@ from yoq_web.secrets.models import SecretKey
 from yoq_web.secrets.operations import get_secret, rotate_secret, set_secret
 
 
-def rotate(app: Flask) -> rotation.Rotated:
+def rotate(app: Flask) -> rotation.Rotation:
     """Rotate as the administrator."""
     with acting(app):
         return rotation.rotate_keys()

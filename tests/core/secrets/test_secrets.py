@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from tests.conftest import Api
 from yoq_web import db
 from yoq_web.actors import ADMIN, set_actor
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import get_secret, rotate_secret
 
@@ -55,7 +55,7 @@ def test_the_list_is_compact_unescaped_and_in_the_order_of_bytes(api: Api) -> No
 def test_setting_again_replaces_the_value_and_keeps_the_creation(api: Api, app: Flask) -> None:
     """A replaced secret keeps its time of creation; there is one row a name."""
     assert api("POST", "/v1/secrets", json={"name": "db", "value": "first"}).status_code == 200
-    with app.app_context(), may_commit(), db.engine.begin() as connection:
+    with app.app_context(), allow_commits(), db.engine.begin() as connection:
         connection.execute(update(Secret).values(created_at=1000, updated_at=1000))
     assert api("POST", "/v1/secrets", json={"name": "db", "value": "second"}).text == '{"status":"ok"}'
     with app.app_context():

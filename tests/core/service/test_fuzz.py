@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, negative_data_reject
 
 from tests.conftest import ADMIN, Api
 from yoq_audit.export import streaming
-from yoq_web.http.endpoints import MAX_BODY, declaration_of
+from yoq_web.http.endpoints import MAX_BODY, find_declaration
 
 HEADERS = {"Authorization": f"Bearer {ADMIN}"}
 
@@ -129,7 +129,7 @@ def writing_routes(app: Flask) -> list[tuple[str, str]]:
     with app.test_request_context():
         adapter = app.url_map.bind("localhost")
         for rule in app.url_map.iter_rules():
-            assert declaration_of(app.view_functions[rule.endpoint])
+            assert find_declaration(app.view_functions[rule.endpoint])
             path = adapter.build(rule.endpoint, dict.fromkeys(rule.arguments, "1"))
             found += [(method, path) for method in (rule.methods or set()) & {"POST", "PUT", "DELETE", "PATCH"}]
     return sorted(found)

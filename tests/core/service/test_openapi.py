@@ -12,7 +12,7 @@ from werkzeug.routing import Rule
 
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Operation, endpoint, hookimpl
-from yoq_web.http.endpoints import Declaration, declaration_of
+from yoq_web.http.endpoints import Declaration, find_declaration
 
 
 class Adder:
@@ -89,7 +89,7 @@ def test_it_is_valid(make_app: MakeApp) -> None:
 
 def declared(app: Flask, rule: Rule) -> Declaration:
     """What was declared for a route."""
-    found = declaration_of(app.view_functions[rule.endpoint])
+    found = find_declaration(app.view_functions[rule.endpoint])
     assert found is not None
     return found
 

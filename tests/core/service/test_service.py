@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from tests.conftest import Api, MakeApp
 from tests.support.postgres import Postgres
 from yoq_web import Contribution, create_app, db, hookimpl
-from yoq_web.http.endpoints import declaration_of
+from yoq_web.http.endpoints import find_declaration
 from yoq_web.settings import VERSION
 
 
@@ -182,7 +182,7 @@ def test_the_page_shows_every_route_and_needs_nothing_else(app: Flask) -> None:
     assert not {"script", "link", "iframe", "img"} & set(page.tags)
     assert not page.loads
     for rule in app.url_map.iter_rules():
-        declaration = declaration_of(app.view_functions[rule.endpoint])
+        declaration = find_declaration(app.view_functions[rule.endpoint])
         assert declaration
         assert declaration.hidden or re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule) in page.text
     assert len(set(page.ids)) == len(page.ids)

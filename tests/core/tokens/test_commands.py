@@ -14,13 +14,13 @@ from tests.conftest import Api
 from tests.support.commandline import failure, local_entries, output
 from tests.support.served import command
 from yoq_web import db
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 from yoq_web.tokens.models import Token
 
 
 def change(app: Flask, name: str, **values: object) -> None:
     """Change one token's row behind the program's back."""
-    with app.app_context(), may_commit(), db.engine.begin() as connection:
+    with app.app_context(), allow_commits(), db.engine.begin() as connection:
         connection.execute(update(Token).where(Token.name == name).values(values))
 
 

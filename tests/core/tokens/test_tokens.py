@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from tests.conftest import Api
 from yoq_web import db
-from yoq_web.database.session import may_commit
+from yoq_web.database.session import allow_commits
 from yoq_web.tokens.models import Token
 
 
@@ -27,7 +27,7 @@ def create(api: Api, **body: Any) -> dict[str, Any]:
 
 def change(app: Flask, **values: object) -> None:
     """Change every token's row behind the program's back."""
-    with app.app_context(), may_commit(), db.engine.begin() as connection:
+    with app.app_context(), allow_commits(), db.engine.begin() as connection:
         connection.execute(update(Token).values(values))
 
 

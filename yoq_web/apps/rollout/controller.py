@@ -18,7 +18,7 @@ from yoq_web.apps.rollout.machine import Rollout
 from yoq_web.apps.rollout.reconcile import Row, Scene
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import HOOK_ERRORS
-from yoq_web.logs import rendered
+from yoq_web.logs import render_exception
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
 
@@ -156,7 +156,7 @@ def go_on(number: int, at: int | None = None) -> None:
     try:
         advance(number, now)
     except HOOK_ERRORS as error:
-        log.error("a rollout cannot go on", release=number, exception=rendered(error))  # noqa: TRY400 - hides values
+        log.error("a rollout cannot go on", release=number, exception=render_exception(error))  # noqa: TRY400 - hides values
         with unit_of_work() as session:
             later = update(RolloutRow).where(RolloutRow.number == number, RolloutRow.due_at <= now)
             session.execute(later.values(due_at=now + AGAIN_SECONDS))

@@ -23,7 +23,7 @@ class WrongKey(Exception):
     """A wrapped key does not open: under another master key, or altered."""
 
 
-def id_of(key: bytes) -> str:
+def compute_key_id(key: bytes) -> str:
     """What tells a key from others and reveals nothing of it."""
     return hashlib.sha256(b"yoq-web key id\0" + key).hexdigest()[:16]
 
@@ -33,7 +33,7 @@ class Cipher:
 
     def __init__(self, key: bytes) -> None:
         self._aead = AESGCM(key)
-        self.key_id = id_of(key)
+        self.key_id = compute_key_id(key)
 
     def encrypt(self, name: str, value: str) -> tuple[bytes, bytes]:
         """A fresh nonce, and the ciphertext of `value`, which opens under `name` only."""
@@ -52,18 +52,18 @@ class Cipher:
 def wrap(master: bytes, key: bytes) -> bytes:
     """A data key, encrypted under a master key and bound to its id."""
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + _wrapping(master).encrypt(nonce, key, WRAPPING + id_of(key).encode())
+    return nonce + _make_wrapping_cipher(master).encrypt(nonce, key, WRAPPING + compute_key_id(key).encode())
 
 
 def unwrap(master: bytes, key_id: str, wrapped: bytes) -> bytes:
     """The data key of this id that wrap() encrypted. Raises WrongKey."""
     nonce, ciphertext = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
     try:
-        return _wrapping(master).decrypt(nonce, ciphertext, WRAPPING + key_id.encode())
+        return _make_wrapping_cipher(master).decrypt(nonce, ciphertext, WRAPPING + key_id.encode())
     except (InvalidTag, ValueError):
         raise WrongKey from None
 
 
-def _wrapping(master: bytes) -> AESGCM:
+def _make_wrapping_cipher(master: bytes) -> AESGCM:
     # Not the master key itself: an older version encrypted secrets with it.
     return AESGCM(HKDF(SHA256(), KEY_BYTES, salt=None, info=b"yoq-web master key").derive(master))

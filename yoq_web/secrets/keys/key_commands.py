@@ -8,7 +8,7 @@ from typing import cast
 import click
 
 from yoq_web.commands.group import CommandGroup
-from yoq_web.commands.output import Failure, as_json, print_json, print_table, printable
+from yoq_web.commands.output import Failure, as_json, escape_text, print_json, print_table
 from yoq_web.commands.progress import Progress
 from yoq_web.secrets.keys import rotation
 from yoq_web.secrets.keys.masters import Place
@@ -42,7 +42,7 @@ def rotate_command() -> None:
     what = "finished the rotation to" if done.resumed else "rotated to"
     click.echo(f"{what} the key {done.key}: {done.secrets} secrets encrypted, {len(done.dropped)} keys dropped")
     if done.unreadable:
-        names = ", ".join(map(printable, done.unreadable))
+        names = ", ".join(map(escape_text, done.unreadable))
         raise Failure(f"these cannot be decrypted, and are left as they are, with their key: {names}")
 
 

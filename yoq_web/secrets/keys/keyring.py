@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from yoq_web.database.locks import advisory_lock
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys.encryption import KEY_BYTES, Cipher
-from yoq_web.secrets.keys.masters import choose, unwrap_key
+from yoq_web.secrets.keys.masters import choose_wrapper, unwrap_key
 from yoq_web.secrets.models import Secret, SecretKey
 
 SECRETS = cast("Table", Secret.__table__)
@@ -30,7 +30,7 @@ class Keyring:
         self._ciphers: dict[str, Cipher] = {}
         self._newest: str | None = None
 
-    def cipher(self, session: Session, key_id: str) -> Cipher | None:
+    def find_cipher(self, session: Session, key_id: str) -> Cipher | None:
         """The cipher of a stored data key, or None if there is no such key. Raises a Problem if it does not open."""
         if key_id not in self._ciphers:
             row = session.scalar(select(SecretKey).where(SecretKey.id == key_id))
@@ -39,13 +39,13 @@ class Keyring:
             self._keep(session, row)
         return self._ciphers[key_id]
 
-    def newest(self, session: Session) -> Cipher:
+    def find_newest(self, session: Session) -> Cipher:
         """The cipher to encrypt with; the first one is made. Its key stays while the transaction lasts.
 
         Raises a Problem.
         """
         for _ in range(3):  # the key may be dropped between the look for it and its lock
-            row = session.scalar(_newest().with_for_update(read=True, key_share=True))
+            row = session.scalar(_select_newest().with_for_update(read=True, key_share=True))
             if row is not None:
                 if row.id not in self._ciphers or row.wrapped is None:
                     self._keep(session, row)
@@ -56,31 +56,31 @@ class Keyring:
 
     def store(self, session: Session, name: str, value: str) -> None:
         """Store a secret under the newest key, in one statement if this process knows that. Raises a Problem."""
-        cipher = self._ciphers[self._newest] if self._newest else self.newest(session)
+        cipher = self._ciphers[self._newest] if self._newest else self.find_newest(session)
         for _ in range(3):
             nonce, ciphertext = cipher.encrypt(name, value)
             now = int(time.time())
             row = dict(zip(STORED, (name, cipher.key_id, nonce, ciphertext, now, now), strict=True))
-            if session.scalar(_store(session.get_bind().dialect.name), row) is not None:
+            if session.scalar(_make_store_statement(session.get_bind().dialect.name), row) is not None:
                 return
-            cipher = self.newest(session)
+            cipher = self.find_newest(session)
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
 
     def add(self, session: Session) -> str:
         """Make a new data key, from now on the newest. Returns its id. Raises a Problem."""
-        self.newest(session)  # under a master key that does not open what is there none is made
+        self.find_newest(session)  # under a master key that does not open what is there none is made
         lock_keys(session)
-        return self._add(session, session.scalar(_newest().with_only_columns(SecretKey.master)))
+        return self._add(session, session.scalar(_select_newest().with_only_columns(SecretKey.master)))
 
     def _make_first(self, session: Session) -> None:
         lock_keys(session)
         # Another machine may have made it meanwhile.
-        if session.scalar(_newest().with_only_columns(SecretKey.id)) is None:
+        if session.scalar(_select_newest().with_only_columns(SecretKey.id)) is None:
             self._add(session, None)
 
     def _add(self, session: Session, current: str | None) -> str:
         key = os.urandom(KEY_BYTES)
-        wrapper, cipher = choose(current), Cipher(key)
+        wrapper, cipher = choose_wrapper(current), Cipher(key)
         values = {"id": cipher.key_id, "master": wrapper.name, "wrapped": wrapper.wrap(key)}
         session.execute(insert(SecretKey).values(values | {"created_at": int(time.time())}))
         self._ciphers[cipher.key_id] = cipher
@@ -89,7 +89,7 @@ class Keyring:
     def _keep(self, session: Session, row: SecretKey) -> None:
         key = unwrap_key(row)
         if row.wrapped is None:
-            wrapper = choose(row.master)
+            wrapper = choose_wrapper(row.master)
             change = {"master": wrapper.name, "wrapped": wrapper.wrap(key)}
             session.execute(update(SecretKey).where(SecretKey.id == row.id, SecretKey.wrapped.is_(None)).values(change))
         self._ciphers[row.id] = Cipher(key)
@@ -106,12 +106,12 @@ def lock_keys(session: Session) -> None:
     advisory_lock(session, "secrets keys")
 
 
-def _newest() -> Any:
+def _select_newest() -> Any:
     return select(SecretKey).order_by(SecretKey.number.desc()).limit(1)
 
 
 @functools.cache
-def _store(dialect: str) -> Executable:
+def _make_store_statement(dialect: str) -> Executable:
     """Insert or replace a secret if the key that it is encrypted with is still the newest; returns its name if so."""
     # On PostgreSQL the key is locked first: it cannot be dropped before this transaction ends.
     newest = (

@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Rotated:
+class Rotation:
     """What a rotation did: the key in use, the keys that were dropped, and the names of secrets that do not open."""
 
     key: str
@@ -45,14 +45,14 @@ class Rotated:
     unreadable: list[str] = field(default_factory=list)
 
 
-def rotate_keys(progress: Progress = lambda _done, _of: None) -> Rotated:
+def rotate_keys(progress: Progress = lambda _done, _of: None) -> Rotation:
     """Make a new data key, encrypt every secret with it and drop the keys that nothing needs any more.
 
     A rotation that was interrupted is finished instead. Others may read and write all the while. A secret that cannot
     be decrypted is left as it is, with its key. Raises a Problem if the master key cannot be used.
     """
     with key_rotate.undertaken() as undertaking:
-        done = _resumed(progress) or _rotated(_new_key(), progress)
+        done = _resume(progress) or _rotate(_make_key(), progress)
         undertaking.add(key=done.key, dropped=done.dropped, secrets=done.secrets, unreadable=len(done.unreadable))
     return done
 
@@ -65,7 +65,7 @@ def rewrap_keys(place: Place | None = None) -> tuple[set[str], str]:
     """
     before = db.session.scalars(select(SecretKey.master).order_by(SecretKey.number)).all()
     db.session.rollback()
-    after = masters.choose(before[-1] if before else None, place)
+    after = masters.choose_wrapper(before[-1] if before else None, place)
     with key_rewrap.performed(before=sorted(set(before)), after=after.name) as session:
         lock_keys(session)
         for row in session.scalars(select(SecretKey).with_for_update()).all():
@@ -92,23 +92,23 @@ def list_keys() -> list[StoredKey]:
     return [StoredKey(*row) for row in db.session.execute(select(*columns).order_by(SecretKey.number)).all()]
 
 
-def _new_key() -> str:
+def _make_key() -> str:
     with unit_of_work() as session:
         return keyring().add(session)
 
 
-def _resumed(progress: Progress) -> Rotated | None:
+def _resume(progress: Progress) -> Rotation | None:
     """Finish a rotation that was interrupted; None if there is none, or nothing that could be done."""
     ids = db.session.scalars(select(SecretKey.id).order_by(SecretKey.number)).all()
     db.session.rollback()
     if len(ids) < 2:
         return None
-    done = _rotated(ids[-1], progress, resumed=True)
+    done = _rotate(ids[-1], progress, resumed=True)
     return done if done.secrets or done.dropped else None
 
 
-def _rotated(key_id: str, progress: Progress, *, resumed: bool = False) -> Rotated:
-    done = Rotated(key_id, resumed)
+def _rotate(key_id: str, progress: Progress, *, resumed: bool = False) -> Rotation:
+    done = Rotation(key_id, resumed)
     total = db.session.scalar(select(func.count()).select_from(Secret).where(Secret.key_id != key_id)) or 0
     while True:
         unreadable: list[str] = []
@@ -116,29 +116,29 @@ def _rotated(key_id: str, progress: Progress, *, resumed: bool = False) -> Rotat
         after: str | None = ""
         while after is not None:
             with unit_of_work() as session:
-                count, after = _batch(session, after, unreadable)
+                count, after = _encrypt_batch(session, after, unreadable)
             moved += count
             progress(min(done.secrets + moved, total), total)
         done.secrets += moved
         done.unreadable = unreadable
         with unit_of_work() as session:
-            dropped, waiting = _drop(session, unreadable)
+            dropped, waiting = _drop_keys(session, unreadable)
         done.dropped += dropped
         if not waiting:
             return done
 
 
-def _batch(session: Session, after: str, unreadable: list[str]) -> tuple[int, str | None]:
+def _encrypt_batch(session: Session, after: str, unreadable: list[str]) -> tuple[int, str | None]:
     """Encrypt the next secrets with the newest key; returns how many, and the last one's name unless it was the end."""
     ring = keyring()
-    newest = ring.newest(session)
+    newest = ring.find_newest(session)
     query = select(Secret).where(Secret.key_id != newest.key_id, Secret.name > after).order_by(Secret.name).limit(BATCH)
     # Whoever sets one of them meanwhile waits, and what he sets stays.
     rows = session.scalars(query.with_for_update().execution_options(populate_existing=True)).all()
     changes = []
     for row in rows:
         try:
-            cipher = ring.cipher(session, row.key_id)
+            cipher = ring.find_cipher(session, row.key_id)
             value = cipher.decrypt(row) if cipher else None
         except Problem as problem:
             if problem.error != "the secret cannot be decrypted":
@@ -154,7 +154,7 @@ def _batch(session: Session, after: str, unreadable: list[str]) -> tuple[int, st
     return len(changes), rows[-1].name if len(rows) == BATCH else None
 
 
-def _drop(session: Session, unreadable: list[str]) -> tuple[list[str], bool]:
+def _drop_keys(session: Session, unreadable: list[str]) -> tuple[list[str], bool]:
     """Drop the older keys that nothing needs; returns them, and whether another one is needed by what can be read."""
     dropped, waiting = [], False
     numbers = session.execute(select(SecretKey.number, SecretKey.id).order_by(SecretKey.number)).all()
