@@ -91,7 +91,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
 
 
 def make_ready(app: Flask, *, read_only: bool = False) -> None:
-    """Make an empty embedded database ready, as a first start does, store what waits and settle what a crash left.
+    """Make an empty embedded database ready, as a first start does, store what waits and close what a crash left.
 
     With `read_only` only see that the database can be used. Raises a Problem if it is not up to date.
     """

@@ -1,7 +1,7 @@
 """External operations: their effect is outside the database, so its record cannot be committed with it.
 
 An intent, the event with the outcome `started`, is committed before the effect; the outcome follows with the same event
-id. What a crash leaves open is settled as `interrupted` by sweep().
+id. What a crash leaves open is closed as `interrupted` by sweep().
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
 
 
 def sweep() -> None:
-    """Settle as `interrupted` what processes left open that are gone; what is under way is left alone."""
+    """Close as `interrupted` what processes left open that are gone; what is under way is left alone."""
     for intent, document in current_intents().claim_abandoned():
         try:
             event = Event.from_document(document, current_operations())

@@ -50,7 +50,7 @@ class Intents:
             os.close(handle)
 
     def is_under_way(self, event_id: str) -> bool:
-        """Whether this machine runs the operation of this event, or has still to settle it."""
+        """Whether this machine runs the operation of this event, or has still to close it."""
         return any(path.name == f"{event_id}.json" for path in self._folder.glob("*.json"))
 
     def claim_abandoned(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
@@ -68,7 +68,7 @@ class Intents:
                 continue
             try:
                 if not files.lock_handle(handle, wait=False) or not _is_same_file(path, handle):
-                    continue  # it is under way, or somebody else settles it
+                    continue  # it is under way, or somebody else closes it
                 document = _read_document(path)
                 if document is None:  # the crash came before the intent was on disk: nothing was begun
                     path.unlink()
@@ -84,7 +84,7 @@ current_intents: AppLocal[Intents] = AppLocal("intents", lambda app: Intents(cur
 
 
 class Intent:
-    """One operation under way, until it is settled."""
+    """One operation under way, until its outcome is known."""
 
     def __init__(self, path: Path, handle: int) -> None:
         self._path = path

@@ -57,7 +57,7 @@ class Operation:
 
         No transaction is open in the block and no lock is held. It gets an Undertaking, on which it can leave further
         details and a change of the database that is committed with the outcome. Raises like performed(); whatever the
-        block raises is raised again and recorded as `failed`, a NotFound too. What a crash leaves open is settled as
+        block raises is raised again and recorded as `failed`, a NotFound too. What a crash leaves open is closed as
         `interrupted` by the next process on the same data directory.
         """
         from yoq_web.operations.external import undertake  # noqa: PLC0415 - as above

@@ -14,7 +14,8 @@ from yoq_web.metrics import current_metrics
 from yoq_web.operations.event import Event
 from yoq_web.operations.recorders import Failures, current_outages, list_recorders, record
 from yoq_web.operations.replay import current_replayer
-from yoq_web.operations.spool import Settlement, current_spool
+from yoq_web.operations.spool import current_spool
+from yoq_web.operations.spool_format import Resolution
 from yoq_web.problems import Problem
 from yoq_web.settings import current_settings
 
@@ -53,14 +54,14 @@ def record_change(event: Event, session: Session, *, may_refuse: bool = True) ->
     return True
 
 
-def resolve(event: Event, settlement: Settlement) -> None:
+def resolve(event: Event, resolution: Resolution) -> None:
     """Tell the spool how the change of a prepared event ended."""
-    if settlement == "committed":
+    if resolution == "committed":
         current_metrics().audit_spooled.inc()
     try:
-        current_spool().resolve(event.id, settlement)
+        current_spool().resolve(event.id, resolution)
     except OSError as error:
-        if settlement == "committed":
+        if resolution == "committed":
             _log_as_last_resort(event, error)
 
 

@@ -19,7 +19,8 @@ from yoq_web.metrics import current_metrics
 from yoq_web.operations.event import Event
 from yoq_web.operations.operation import current_operations
 from yoq_web.operations.recorders import current_outages, list_recorders, record
-from yoq_web.operations.spool import Waiting, current_spool, key
+from yoq_web.operations.spool import current_spool
+from yoq_web.operations.spool_format import SpooledEvent, make_key
 
 log = get_logger("yoq_web")
 
@@ -76,11 +77,11 @@ def ignore_signals() -> Iterator[None]:
 def find_spooled(event_id: str) -> Event | None:
     """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
     waiting = current_spool().read_waiting()
-    found = waiting.get(event_id) or waiting.get(key({"id": event_id, "outcome": "started"}))
+    found = waiting.get(event_id) or waiting.get(make_key({"id": event_id, "outcome": "started"}))
     return _read_event(found) if found else None
 
 
-def _store_waiting(waiting: list[Waiting]) -> list[Waiting]:
+def _store_waiting(waiting: list[SpooledEvent]) -> list[SpooledEvent]:
     """Give the recorders what they lack; returns what they lack still."""
     events = {line.key: _read_event(line) for line in waiting}
     current_spool().set_aside([_encode(line) for line in waiting if events[line.key] is None])
@@ -104,7 +105,8 @@ def _store_waiting(waiting: list[Waiting]) -> list[Waiting]:
         lacking[name] = wanted.keys() - taken
     _end_outages({name for name in current_outages().copy() if replayed.get(name) or not lacking.get(name)}, replayed)
     kept = (
-        Waiting(line.event, tuple(name for name in line.recorders if line.key in lacking[name])) for line in waiting
+        SpooledEvent(line.event, tuple(name for name in line.recorders if line.key in lacking[name]))
+        for line in waiting
     )
     return [line for line in kept if line.recorders]
 
@@ -144,12 +146,12 @@ def _end_outages(names: Iterable[str], replayed: Mapping[str, int]) -> None:
         log.warning("operations are recorded again", plugin=name or None, replayed=replayed.get(name, 0))
 
 
-def _read_event(line: Waiting) -> Event | None:
+def _read_event(line: SpooledEvent) -> Event | None:
     try:
         return Event.from_document(line.event, current_operations())
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
-def _encode(line: Waiting) -> bytes:
+def _encode(line: SpooledEvent) -> bytes:
     return dumps(line.to_line()).encode()

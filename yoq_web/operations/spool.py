@@ -1,72 +1,41 @@
 """Spool: events that the recorders could not store, kept in the data directory until they can.
 
-One line of JSON an event, synced to disk before it counts. The event of a change that is about to commit is *prepared*
-first and *settled* afterwards, so that what a crash between the two leaves is known for what it is.
+Each is synced to disk before it counts. The event of a change that is about to commit is *prepared* first and
+*resolved* afterwards, so that what a crash between the two leaves is known for what it is.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from structlog.stdlib import get_logger
 
 from yoq_web import files
 from yoq_web.app_local import AppLocal
-from yoq_web.jsontext import dumps
+from yoq_web.operations.spool_format import (
+    Resolution,
+    SpooledEvent,
+    encode_lines,
+    find_subject,
+    list_pairs,
+    read_lines,
+)
 from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
-
-Settlement = Literal["committed", "rolled back"]
 
 FILE = "spool.jsonl"
 SET_ASIDE = "spool.torn"
 LOCK = "spool.lock"
 REPLAY_LOCK = "spool.replay.lock"
 
-UNSETTLED_SECONDS = 300.0
-"""How long an event may wait for its settlement while its process lives."""
-
 HELD = 10_000
 """So many lines are held in memory while the disk takes none."""
-
-PROCESS = secrets.token_hex(8)
-"""Tells this process from an earlier one with the same id, as every start of a container has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """An event, as a JSON document, and the recorders that lack it."""
-
-    event: dict[str, Any]
-    recorders: tuple[str, ...]
-
-    @property
-    def key(self) -> str:
-        """What tells the event from every other one that waits."""
-        return key(self.event)
-
-    def to_line(self) -> dict[str, Any]:
-        """The event as a line of the file."""
-        return {"event": self.event, "recorders": self.recorders}
-
-
-@dataclass
-class Content:
-    """What the file holds: what waits, what is still under way, what cannot be read."""
-
-    waiting: dict[str, Waiting] = field(default_factory=dict)
-    under_way: list[dict[str, Any]] = field(default_factory=list)
-    unreadable: list[bytes] = field(default_factory=list)
 
 
 class Spool:
@@ -95,31 +64,30 @@ class Spool:
     @property
     def held(self) -> int:
         """How many events are only in memory, because the disk did not take them."""
-        return len({_subject(line) for line in self._held}) if self._held else 0
+        return len({find_subject(line) for line in self._held}) if self._held else 0
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""
-        self._append(Waiting(event, tuple(recorders)).to_line())
+        self._append(SpooledEvent(event, tuple(recorders)).to_line())
 
     def prepare(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
-        """Keep the event of a change that is about to commit; like keep(), but only its settlement makes it count."""
-        process = {"pid": os.getpid(), "process": PROCESS, "prepared": time.time()}
-        self._append(Waiting(event, tuple(recorders)).to_line() | process)
+        """Keep the event of a change that is about to commit; like keep(), but it counts only once it is resolved."""
+        self._append(SpooledEvent(event, tuple(recorders)).to_line(prepared=True))
 
-    def resolve(self, event_id: str, settlement: Settlement) -> None:
+    def resolve(self, event_id: str, resolution: Resolution) -> None:
         """Say how the change of a prepared event ended. Raises OSError like keep()."""
-        self._append({"settles": event_id, "as": settlement})
+        self._append({"settles": event_id, "as": resolution})
 
-    def read_waiting(self) -> dict[str, Waiting]:
+    def read_waiting(self) -> dict[str, SpooledEvent]:
         """What waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
         if self.empty:
             return {}
         content = b""
         with suppress(OSError):
             content = self._read()
-        return _sorted_out(content + b"\n" + _encoded(self._held), self._taken).waiting
+        return read_lines(content + b"\n" + encode_lines(self._held), self._taken).waiting
 
-    def replay(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
+    def replay(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
         """Hand what waits to `store`, the oldest first, and keep what that returns: what waits still.
 
         One process replays at a time; others go on spooling meanwhile. After a crash, what was stored already is
@@ -132,40 +100,40 @@ class Spool:
             self._replay_held(store)
             raise
 
-    def _replay(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
+    def _replay(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
         with files.lock(self._folder / REPLAY_LOCK, wait=False) as mine:
             if not mine:
                 return
             self._flush()
             with files.lock(self._folder / LOCK):
                 old = self._read()
-            found = _sorted_out(old, self._taken)
+            found = read_lines(old, self._taken)
             self.set_aside(found.unreadable)
             waiting = list(found.waiting.values())
             kept = store(waiting)
-            lines = [*(line.to_line() for line in kept), *found.under_way]
+            lines = [*(line.to_line() for line in kept), *found.prepared]
             # Should the file not be replaced, what was stored is at least not handed over again by this process.
-            self._taken |= _pairs(waiting) - _pairs(kept)
-            if len(lines) < old.count(b"\n") or found.unreadable or _pairs(waiting) != _pairs(kept):
+            self._taken |= list_pairs(waiting) - list_pairs(kept)
+            if len(lines) < old.count(b"\n") or found.unreadable or list_pairs(waiting) != list_pairs(kept):
                 with files.lock(self._folder / LOCK):
-                    self._replace(_encoded(lines) + self._read()[len(old) :])
+                    self._replace(encode_lines(lines) + self._read()[len(old) :])
                 self._taken.clear()
 
-    def _replay_held(self, store: Callable[[list[Waiting]], list[Waiting]]) -> None:
+    def _replay_held(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
         """Hand over what the disk does not take."""
         if not self._held_lock.acquire(blocking=False):
             return
         try:
             with self._lock:
                 held = list(self._held)
-            waiting = list(_sorted_out(_encoded(held), self._taken).waiting.values())
+            waiting = list(read_lines(encode_lines(held), self._taken).waiting.values())
             if not waiting:
                 return
             kept = store(waiting)
             done = {line.key for line in waiting} - {line.key for line in kept}
             with self._lock:
-                self._taken |= _pairs(waiting) - _pairs(kept)
-                self._held[: len(held)] = [line for line in held if _subject(line) not in done]
+                self._taken |= list_pairs(waiting) - list_pairs(kept)
+                self._held[: len(held)] = [line for line in held if find_subject(line) not in done]
         finally:
             self._held_lock.release()
 
@@ -189,7 +157,7 @@ class Spool:
                 return
             try:
                 with files.lock(self._folder / LOCK):
-                    _append(self._file, _encoded(self._held))
+                    _append(self._file, encode_lines(self._held))
             except OSError:
                 self.writable = False
                 raise
@@ -232,82 +200,3 @@ def _append(path: Path, content: bytes) -> None:
         os.close(handle)
     if size == 0:
         files.sync_folder(path.parent)
-
-
-def _encoded(lines: Iterable[dict[str, Any]]) -> bytes:
-    return b"".join(dumps(line).encode() + b"\n" for line in lines)
-
-
-def key(event: Mapping[str, Any]) -> str:
-    """What tells an event from others: its id; an intent is apart from the outcome with the same id."""
-    return f"{event['id']} started" if event.get("outcome") == "started" else str(event["id"])
-
-
-def _subject(line: Mapping[str, Any]) -> str:
-    """The key of the event that a line is about."""
-    return key(line["event"]) if "event" in line else str(line["settles"])
-
-
-def _pairs(lines: Iterable[Waiting]) -> set[tuple[str, str]]:
-    return {(line.key, recorder) for line in lines for recorder in line.recorders}
-
-
-def _sorted_out(content: bytes, taken: set[tuple[str, str]]) -> Content:
-    """What the lines come to, without the pairs of event and recorder that were taken."""
-    found = Content()
-    lines: dict[str, dict[str, Any]] = {}
-    for raw in content.split(b"\n"):
-        if not raw.strip():
-            continue
-        line = _parsed(raw)
-        if line is None:
-            found.unreadable.append(raw)
-        elif "event" in line:
-            # A later line about an event is the truth about it: a change that was prepared and then failed.
-            lines[key(line["event"])] = line
-        elif "prepared" in lines.get(line["settles"], ()):
-            if line["as"] == "committed":
-                del lines[line["settles"]]["prepared"]
-            else:
-                del lines[line["settles"]]
-    for about, line in lines.items():
-        event = line["event"]
-        if "prepared" in line:
-            if _may_live(line):
-                found.under_way.append(line)
-                continue
-            event = event | {"outcome": "interrupted", "doubtful": True}
-        recorders = tuple(name for name in line["recorders"] if (about, name) not in taken)
-        if recorders:
-            found.waiting[about] = Waiting(event, recorders)
-    return found
-
-
-def _parsed(raw: bytes) -> dict[str, Any] | None:
-    """A line of the file, or None for what is none."""
-    try:
-        line = json.loads(raw)
-        if isinstance(line.get("settles"), str):
-            return {"settles": line["settles"], "as": line["as"]}
-        if isinstance(line["event"]["id"], str) and all(isinstance(name, str) for name in line["recorders"]):
-            if "prepared" in line:
-                line |= {"prepared": float(line["prepared"]), "pid": int(line["pid"])}
-            return dict(line)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        pass
-    return None
-
-
-def _may_live(line: dict[str, Any]) -> bool:
-    """Whether the process that prepared this event may still be at it."""
-    if abs(time.time() - line["prepared"]) > UNSETTLED_SECONDS:
-        return False
-    if line["pid"] == os.getpid():
-        return bool(line.get("process") == PROCESS)
-    try:
-        os.kill(line["pid"], 0)
-    except PermissionError:
-        return True  # another user's
-    except (OSError, OverflowError):
-        return False
-    return True

@@ -14,8 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from yoq_web.jsontext import dumps
-from yoq_web.operations import spool as module
-from yoq_web.operations.spool import FILE, SET_ASIDE, Spool, Waiting
+from yoq_web.operations.spool import FILE, SET_ASIDE, Spool
+from yoq_web.operations.spool_format import PROCESS, SpooledEvent
 
 
 def event(name: str, outcome: str = "ok") -> dict[str, Any]:
@@ -32,7 +32,7 @@ def drained(spool: Spool) -> list[tuple[str, str, str]]:
     """(id, outcome, recorder) of everything that a replay hands over; all of it is taken."""
     seen: list[tuple[str, str, str]] = []
 
-    def store(waiting: list[Waiting]) -> list[Waiting]:
+    def store(waiting: list[SpooledEvent]) -> list[SpooledEvent]:
         seen.extend((line.event["id"], line.event["outcome"], name) for line in waiting for name in line.recorders)
         return []
 
@@ -65,7 +65,7 @@ def test_only_recorders_that_lack_an_event_get_it_again(spool: Spool) -> None:
     """What one recorder took it does not see again; what another did not take waits for it."""
     spool.keep(event("a"), ["audit", "mirror"])
     spool.keep(event("b"), ["mirror"])
-    spool.replay(lambda waiting: [Waiting(line.event, ("mirror",)) for line in waiting])
+    spool.replay(lambda waiting: [SpooledEvent(line.event, ("mirror",)) for line in waiting])
     assert drained(spool) == [("a", "ok", "mirror"), ("b", "ok", "mirror")]
 
 
@@ -146,7 +146,7 @@ def test_a_settlement_after_a_replay_still_counts(spool: Spool) -> None:
 def lines_of(tmp_path: Path, **changed: object) -> None:
     """Write one prepared line with some of its members changed."""
     line = {"event": event("x"), "recorders": ["audit"], "prepared": time.time(), "pid": os.getpid()}
-    (tmp_path / FILE).write_text(dumps(line | {"process": module.PROCESS} | changed) + "\n")
+    (tmp_path / FILE).write_text(dumps(line | {"process": PROCESS} | changed) + "\n")
 
 
 def test_what_a_dead_process_left_open_was_interrupted(spool: Spool, tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_what_comes_during_a_replay_is_not_lost(spool: Spool, tmp_path: Path) ->
     spool.keep(event("b"), ["audit"])
     other = Spool(tmp_path)
 
-    def store(waiting: list[Waiting]) -> list[Waiting]:
+    def store(waiting: list[SpooledEvent]) -> list[SpooledEvent]:
         other.keep(event("c"), ["audit"])
         assert drained(other) == []
         return waiting[1:]

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.core.operations.test_spool import drained, event, ids
-from yoq_web.operations.spool import FILE, SET_ASIDE, Spool, Waiting
+from yoq_web.operations.spool import FILE, SET_ASIDE, Spool
+from yoq_web.operations.spool_format import SpooledEvent
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_a_crash_at_any_step_of_a_replay_loses_nothing(
             file.write(b"torn")
         taken: list[str] = []
 
-        def store(waiting: list[Waiting], taken: list[str] = taken) -> list[Waiting]:
+        def store(waiting: list[SpooledEvent], taken: list[str] = taken) -> list[SpooledEvent]:
             taken.append(waiting[0].event["id"])
             if not keep:
                 taken.append(waiting[1].event["id"])
