@@ -9,7 +9,7 @@ import click
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.http.endpoints import explain_invalid
+from yoq_web.http.validation import explain_invalid
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
 from yoq_web.problems import translate_database_error
