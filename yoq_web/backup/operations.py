@@ -10,20 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import Connection
-
 from yoq_web import files
 from yoq_web.backup import archive, streams
 from yoq_web.backup.encryption import choose_encryption
-from yoq_web.backup.manifest import FORMAT, Manifest
+from yoq_web.backup.manifest import Manifest, make_manifest
 from yoq_web.backup.snapshot import copy_database
-from yoq_web.backup.validation import count_rows, list_keepers
 from yoq_web.backup.workdir import hold_workdir, translate_disk_error
 from yoq_web.contributions.keeper import Mark
-from yoq_web.database.migrations import list_standings
+from yoq_web.contributions.registry import list_keepers
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
-from yoq_web.settings import VERSION, current_settings
+from yoq_web.settings import current_settings
 
 READ = "backups:read"
 
@@ -99,7 +96,7 @@ def take_backup(
         for _, keeper in list_keepers():
             keeper.ready()
         with copy_database(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
-            manifest = _make_manifest(connection, database, list(keys))
+            manifest = make_manifest(connection, database, list(keys))
         done = 0
 
         def progress(step: int) -> None:
@@ -195,24 +192,3 @@ def _read_keys(data_dir: Path) -> dict[str, bytes]:
         return {path.name: path.read_bytes() for pattern in patterns for path in sorted(data_dir.glob(pattern))}
     except OSError as error:
         raise translate_disk_error(error) from error
-
-
-def _make_manifest(connection: Connection, database: Path, keys: list[str]) -> Manifest:
-    settings = current_settings()
-    rows = count_rows(connection)
-    current = {
-        found.lineage.name: found.current for found in list_standings(connection.engine) if found.current is not None
-    }
-    return Manifest(
-        format=FORMAT,
-        version=VERSION,
-        node=settings.node,
-        created_at=int(time.time()),
-        database="sqlite" if settings.on_sqlite else "postgresql",
-        lineages=current,
-        rows=rows,
-        marks={owner: dict(mark) for owner, keeper in list_keepers() if (mark := keeper.mark(connection))},
-        keys=keys,
-        sha256="",
-        size=database.stat().st_size,
-    )

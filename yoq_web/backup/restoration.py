@@ -20,14 +20,15 @@ from yoq_web.backup import postgres
 from yoq_web.backup.age import NotOpened, Transform
 from yoq_web.backup.archive import Content, NotABackup
 from yoq_web.backup.encryption import choose_decryption
-from yoq_web.backup.manifest import Manifest
+from yoq_web.backup.manifest import Manifest, count_rows
 from yoq_web.backup.operations import Steps, format_marks, ignore_steps, restore_done
 from yoq_web.backup.snapshot import make_sqlite_engine
 from yoq_web.backup.streams import read_file
 from yoq_web.backup.transfer import carry, remake
-from yoq_web.backup.validation import check_backup, count_rows, list_keepers, make_refusal
+from yoq_web.backup.validation import check_backup, make_refusal
 from yoq_web.backup.workdir import hold_workdir, swap_files
 from yoq_web.contributions.keeper import Choice
+from yoq_web.contributions.registry import list_keepers
 from yoq_web.database import locks
 from yoq_web.database.migrations import find_lineage
 from yoq_web.database.session import db

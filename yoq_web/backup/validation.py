@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from alembic.util import CommandError
-from sqlalchemy import Connection, Engine, func, inspect, select, table
+from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.backup.manifest import Manifest
-from yoq_web.contributions.keeper import Keeper
-from yoq_web.contributions.registry import current_registry
+from yoq_web.backup.manifest import Manifest, count_rows
+from yoq_web.contributions.registry import list_keepers
 from yoq_web.database.migrations import UpgradeFailed, list_lineages, list_standings, upgrade
 from yoq_web.database.session import Model
 from yoq_web.hooks.errors import HOOK_ERRORS
@@ -21,19 +18,6 @@ from yoq_web.problems import Problem
 def make_refusal(reason: str) -> Problem:
     """The error for a backup that is not to be restored."""
     return Problem(422, "the backup cannot be restored", reason)
-
-
-def list_keepers() -> Iterator[tuple[str, Keeper]]:
-    """Every owner of tables that has a say, and its keeper."""
-    for owner, contribution in current_registry().contributions.items():
-        if contribution.keeper is not None:
-            yield owner, contribution.keeper
-
-
-def count_rows(connection: Connection) -> dict[str, int]:
-    """How many rows each table of a database has."""
-    names = sorted(inspect(connection).get_table_names())
-    return {name: connection.scalar(select(func.count()).select_from(table(name))) or 0 for name in names}
 
 
 def check_backup(engine: Engine, manifest: Manifest) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,13 @@ class Registry:
 
 
 current_registry: AppLocal[Registry] = AppLocal("registry")
+
+
+def list_keepers() -> Iterator[tuple[str, Keeper]]:
+    """List every owner of tables that has a say when they are backed up or restored, and its keeper."""
+    for owner, contribution in current_registry().contributions.items():
+        if contribution.keeper is not None:
+            yield owner, contribution.keeper
 
 
 def take_fingerprint(app: Flask) -> list[object]:

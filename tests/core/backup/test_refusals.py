@@ -18,7 +18,7 @@ from tests.support.backup import alone, backup, content, restore, trail, url_of
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
 from tests.support.served import serve
-from yoq_web.backup import age, operations, validation
+from yoq_web.backup import age, manifest, operations
 from yoq_web.database.migrations import find_lineage, list_standings, make_configuration, upgrade
 
 FLIPS = 15
@@ -101,11 +101,11 @@ def test_databases_that_do_not_hold(app: Flask, api: Api, tmp_path: Path) -> Non
         ),
     }
     before = content(app)
-    original = validation.count_rows
+    original = manifest.count_rows
     for reason, statements in changes.items():
         path = tmp_path / "b.tar"
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(operations, "count_rows", changed(statements, original))
+            patch.setattr(manifest, "count_rows", changed(statements, original))
             backup(app, path, "--plain")
         assert reason in failure(app, "restore", str(path), "--verify"), reason
     assert content(app) == before
