@@ -13,8 +13,9 @@ from yoq_web.commands.progress import Progress
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
+from yoq_web.database.engine import set_deadline
 from yoq_web.database.locks import advisory_lock
-from yoq_web.database.session import Model, db, metadata, set_deadline, unit_of_work, upsert
+from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import describe_actor, hookimpl
 from yoq_web.http.authentication import Authenticator, authenticate

@@ -15,7 +15,7 @@ from yoq_web.commands import db as db_commands
 from yoq_web.commands import plugins as plugin_commands
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.registry import Registry, current_registry, take_fingerprint
-from yoq_web.database import migrations, session
+from yoq_web.database import engine, migrations, session
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginHost, current_host, derive_name, summarize_error
 from yoq_web.hooks.periodic import current_tasks
@@ -60,7 +60,7 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
     other plugin that fails is refused, logged and listed, and the application is built without it.
     """
     settings = Settings.load(config or {})
-    session.make_files(settings)
+    engine.make_files(settings)
     return build_app(settings, config or {}, plugins)
 
 

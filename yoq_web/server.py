@@ -12,8 +12,9 @@ from flask.cli import ScriptInfo
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
+from yoq_web.database.engine import make_files
 from yoq_web.database.migrations import list_standings, prepare_database
-from yoq_web.database.session import db, make_files
+from yoq_web.database.session import db
 from yoq_web.problems import Problem
 from yoq_web.settings import VERSION, SettingsError, current_settings
 from yoq_web.tokens.admin import FILE, is_first_start, load_admin_token

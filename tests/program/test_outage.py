@@ -173,7 +173,7 @@ def test_a_locked_database(
     make_app: MakeApp, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While another program holds SQLite's lock operations fail with a 503, and are recorded when it lets go."""
-    monkeypatch.setattr("yoq_web.database.session.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("yoq_web.database.engine.BUSY_TIMEOUT_MS", 50)
     api = Api(make_app())
     holder = sqlite3.connect(tmp_path / "yoq.db", isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

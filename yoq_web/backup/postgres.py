@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, text
 
+from yoq_web.database.engine import make_engine
 from yoq_web.database.locks import InUse
-from yoq_web.database.session import make_engine
 from yoq_web.problems import Problem
 
 PLACES = ("/usr/lib/postgresql/{major}/bin", "/usr/pgsql-{major}/bin")

@@ -11,8 +11,9 @@ from sqlalchemy import Connection, Engine, make_url, text
 
 from yoq_web.backup import postgres
 from yoq_web.backup.archive import DATABASES
+from yoq_web.database.engine import make_engine
 from yoq_web.database.locks import database_file
-from yoq_web.database.session import db, make_engine
+from yoq_web.database.session import db
 from yoq_web.settings import Settings
 
 PAGES = 2048

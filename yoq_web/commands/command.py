@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.commands.output import Failure, explain_database_error
-from yoq_web.database import locks, session
+from yoq_web.database import engine, locks
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.periodic import notify_pulse
 from yoq_web.operations import external, replay
@@ -70,7 +70,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
     with app.app_context():
         set_actor(make_local_actor())
         try:
-            session.make_files(current_settings())
+            engine.make_files(current_settings())
             with nullcontext() if alone else locks.shared(current_settings()):
                 try:
                     yield

@@ -20,7 +20,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.support.door import acting, behind, entries
 from tests.support.served import command, environment, serve
 from tests.support.writer import COUNTER, Counting, add_one, counting_add
-from yoq_web.database import session
+from yoq_web.database import engine
 from yoq_web.secrets.operations import get_secret
 
 THREADS = 8
@@ -107,7 +107,7 @@ def test_an_operation_that_hangs_does_not_hang_the_others(
     app: Flask, api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Behind an operation that does not end, writers are told so in bounded time, and readers pass."""
-    monkeypatch.setattr(session, "BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 100)
     inside, go_on = threading.Event(), threading.Event()
 
     def hang() -> None:

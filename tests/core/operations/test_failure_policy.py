@@ -213,7 +213,7 @@ def test_an_operation_that_did_not_get_the_database_does_not_wait_for_it_again(
     make_app: MakeApp, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The failure of an operation that waited in vain is spooled at once, and recorded afterwards."""
-    monkeypatch.setattr("yoq_web.database.session.BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr("yoq_web.database.engine.BUSY_TIMEOUT_MS", 50)
     app = make_app()
     waited = []
     lock = current_write_lock(app)

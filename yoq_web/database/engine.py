@@ -1,0 +1,185 @@
+"""Engines: how connections to SQLite and PostgreSQL are set up, how long they wait, and who may commit on them."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from flask import g, has_app_context
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
+
+from yoq_web import files
+from yoq_web.settings import Settings
+
+BUSY_TIMEOUT_MS = 15_000
+"""How long another writer may hold SQLite's lock before we give up, in milliseconds."""
+
+_may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
+
+
+class CommitRefused(RuntimeError):
+    """Something other than the unit of work tried to commit: it would have changed data without a record."""
+
+
+def make_options(settings: Settings) -> dict[str, Any]:
+    """Return create_engine()'s options for the application's database."""
+    # hide_parameters: a failing statement must not carry its values, which may be secret, into logs and errors.
+    options: dict[str, Any] = {"hide_parameters": True}
+    if settings.on_sqlite:
+        return options | {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}, "pool_size": 20, "max_overflow": 60}
+    # PostgreSQL has 100 connections unless told, for all processes together: further requests wait for one.
+    return options | {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 10}
+
+
+def set_rules(engine: Engine) -> None:
+    """Put this project's rules of connections and commits on the application's engine, and on no other."""
+    event.listen(engine, "commit", _refuse_foreign_commit)
+    for options_set in ("set_connection_execution_options", "set_engine_execution_options"):
+        event.listen(engine, options_set, _refuse_isolation_level)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        _watch_file(engine)
+
+
+def make_files(settings: Settings) -> None:
+    """Make the data directory, and an empty private file for an embedded database that is not there yet.
+
+    Raises SettingsError if the settings cannot be used, or the files not be made.
+    """
+    if settings.error is not None:
+        raise settings.error
+    files.make_data_dir(settings.data_dir)
+    if settings.on_sqlite:
+        files.make_private(make_url(settings.database_url).database)
+
+
+def make_engine(url: URL) -> Engine:
+    """Make an engine on a database that is being made or looked at, and that a crash may spoil: it is not the app's."""
+    engine = create_engine(url, hide_parameters=True, poolclass=NullPool)
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _prepare_other)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_other(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys=ON", "journal_mode=DELETE", "synchronous=OFF"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # With the driver's own transaction handling a SAVEPOINT as first statement commits on release, and DDL is not
+    # rolled back; without it we say BEGIN ourselves, in _begin_sqlite.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    # A checkpoint stops all writers; at SQLite's 1,000 pages it comes every few hundred operations. 8,000 are 32 MB.
+    # Only with recursive triggers does REPLACE ask those on deletion, which keep a table append-only.
+    for pragma in (
+        "foreign_keys=ON",
+        "recursive_triggers=ON",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "wal_autocheckpoint=8000",
+    ):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _watch_file(engine: Engine) -> None:
+    """Use the file that bears the database's name, and no other: neither a new one, nor one moved away or deleted.
+
+    SQLite makes a missing file, and goes on writing to one that is gone: what it acknowledged would be lost.
+    """
+    path = engine.url.database
+    if not path or path == ":memory:" or path.startswith("file:"):
+        return
+
+    def identity() -> tuple[int, int] | None:
+        try:
+            found = os.stat(path)  # noqa: PTH116 - on the hot path: a Path costs more than the call
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+    def before_connecting(_dialect: object, record: ConnectionPoolEntry, _arguments: object, _named: object) -> None:
+        record.info["yoq_file"] = identity()
+        if record.info["yoq_file"] is None:
+            raise sqlite3.OperationalError("the database file is gone")
+
+    def before_use(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get("yoq_file") != identity():
+            raise DisconnectionError("the database file was moved or replaced")
+
+    event.listen(engine, "do_connect", before_connecting)
+    event.listen(engine, "checkout", before_use)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A deferred transaction that turns from reading to writing fails at once when another writer came between;
+    # BEGIN IMMEDIATE waits its turn instead.
+    if not connection.get_execution_options().get("yoq_writes"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    if not has_deadline():
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={compute_patience_ms()}")
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    finally:
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
+
+def _refuse_foreign_commit(connection: Connection) -> None:
+    if not _may_commit.get():
+        # SQLAlchemy takes a commit that raises for the end of the transaction: without this the connection would go
+        # back to the pool in the middle of it, and whoever gets it next would commit the refused changes.
+        connection.connection.rollback()
+        raise CommitRefused("only an operation commits: change data inside `with OPERATION.performed() as session:`")
+
+
+def _refuse_isolation_level(_connection: Connection | Engine, options: Mapping[str, Any]) -> None:
+    # AUTOCOMMIT would commit without being asked, and any other level would undo what _prepare_sqlite set up.
+    if "isolation_level" in options:
+        raise CommitRefused("the isolation level is not to be chosen: only an operation commits")
+
+
+@contextmanager
+def allow_commits() -> Iterator[None]:
+    """Let this thread commit for a while: the unit of work and migrations."""
+    # Not a mark on the connection: it is another thread's as soon as the commit has returned it to the pool.
+    before = _may_commit.set(True)
+    try:
+        yield
+    finally:
+        _may_commit.reset(before)
+
+
+def set_deadline(seconds: float) -> None:
+    """Let what this request changes wait so long in all, from now, for other writers: its client waits no longer."""
+    g.yoq_deadline = time.monotonic() + seconds
+
+
+def has_deadline() -> bool:
+    """Tell whether this request's client gives up at some moment."""
+    return has_app_context() and "yoq_deadline" in g
+
+
+def compute_patience_ms() -> int:
+    """Return how long to wait for other writers, in milliseconds."""
+    if not has_deadline():
+        return BUSY_TIMEOUT_MS
+    # Not 0, which to PostgreSQL is for ever.
+    return max(1, min(BUSY_TIMEOUT_MS, int((g.yoq_deadline - time.monotonic()) * 1000)))
