@@ -156,7 +156,7 @@ def _erase(event_id: str, erasure: Erasure) -> None:
         if len(rows) != len(erasure.places):
             logger.error("what is announced as erased is not there", audit_id=erasure.event_id, found=len(rows))
             return
-        with _wiping(session):
+        with _overwrite_deleted(session):
             values = [
                 {"leaf_index": row.leaf_index, "event_id": erasure.event_id, "announced_by": event_id} for row in rows
             ]
@@ -165,13 +165,18 @@ def _erase(event_id: str, erasure: Erasure) -> None:
 
 
 @contextmanager
-def _wiping(session: Session) -> Iterator[None]:
-    """SQLite: overwrite what is deleted inside the block with zeros."""
+def _overwrite_deleted(session: Session) -> Iterator[None]:
+    """Have SQLite overwrite with zeros what is deleted inside the block."""
     if session.get_bind().dialect.name != "sqlite":
         yield
         return
-    session.execute(text("PRAGMA secure_delete = ON"))
+    connection = session.connection()
+    before = connection.scalar(text("PRAGMA secure_delete"))
+    connection.execute(text("PRAGMA secure_delete = ON"))
     try:
         yield
-    finally:
-        session.execute(text("PRAGMA secure_delete = OFF"))
+    except BaseException:
+        # A statement that sets it back may fail, too: it would hide the cause and leave the pool a changed connection.
+        connection.invalidate()
+        raise
+    connection.execute(text(f"PRAGMA secure_delete = {before}"))

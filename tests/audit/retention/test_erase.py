@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy import Connection
+from sqlalchemy.event import listen, remove
+from sqlalchemy.exc import OperationalError
 
 from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output, run
-from tests.support.door import behind
+from tests.support.door import acting, behind
 from tests.support.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint
 from tests.support.retention import hand_over, key_of, leaf_of, old_event, prune, store, stored
 from tests.support.tampering import fill, seal, verified
+from yoq_audit.retention import eraser
 from yoq_audit.tlog.encoding import from_base64
+from yoq_web import NotFound, db
 
 SECRET = "Erika-Mustermann-1964"
 OLD = 3 * 86400
@@ -121,6 +128,54 @@ def test_the_files_do_not_hold_it(app: Flask, api: Api, tmp_path: Path) -> None:
     erase(app, ids[40], "--rewrite")
     assert files_with(SECRET) == []
     assert verified(app)["ok"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("default", [0, 1])  # builds of SQLite differ
+def test_a_fault_in_the_middle_is_told_and_changes_no_connection(app: Flask, database_url: str, default: int) -> None:
+    """What the database says first is raised, not what it says next; connections stay as they were, then and later."""
+    ids, _ = personal_log(app)
+    faulty: list[sqlite3.Connection] = []
+
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute(f"PRAGMA secure_delete = {default}")
+
+    def break_down(connection: Connection, _cursor: object, statement: str, *_rest: object) -> None:
+        if statement.startswith("DELETE FROM audit_log"):
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            driver.set_progress_handler(lambda: 1, 1)  # from here on every statement is interrupted
+            faulty.append(driver)
+
+    def settings() -> set[int]:
+        in_use = [db.engine.raw_connection() for _ in range(3)]
+        found = {one.cursor().execute("PRAGMA secure_delete").fetchone()[0] for one in in_use}
+        for one in in_use:
+            one.close()
+        return found
+
+    with acting(app):
+        db.session.close()
+        db.engine.dispose()
+        listen(db.engine, "connect", prepare)
+        found = eraser.find(ids[40])
+        listen(db.engine, "before_cursor_execute", break_down)
+        with pytest.raises(OperationalError) as told:
+            eraser.erase(found, "x")
+        remove(db.engine, "before_cursor_execute", break_down)
+        assert (told.value.statement or "").startswith("DELETE FROM audit_log")
+        for driver in faulty:
+            with suppress(sqlite3.ProgrammingError):  # it was closed
+                driver.set_progress_handler(None, 1)
+        assert settings() == {default}
+        assert stored(database_url) == 301
+        with pytest.raises(NotFound) as gone:  # it was announced, and this ends what was announced
+            eraser.find(ids[40])
+        assert "it was erased: number 40" in str(gone.value.detail)
+        db.session.rollback()
+        assert settings() == {default}
+    assert stored(database_url) == 300
+    assert (verified(app)["ok"], verified(app)["erased"]) == (True, 1)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
