@@ -46,12 +46,12 @@ class Actor:
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
 
     def allows(self, scope: str) -> bool:
-        """Whether the actor holds `scope`."""
+        """Tell whether the actor holds `scope`."""
         return is_granted(self.scopes, scope)
 
 
 def is_storable_label(label: object) -> bool:
-    """Whether both databases can store `label` as an actor's."""
+    """Tell whether both databases can store `label` as an actor's."""
     if not isinstance(label, str) or "\0" in label:
         return False
     try:
@@ -69,7 +69,7 @@ UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
 
 
 def make_local_actor() -> Actor:
-    """The person at the command line: may do anything; the operating system's user goes into the details."""
+    """Make the person at the command line: may do anything; the operating system's user goes into the details."""
     try:
         user = getpass.getuser()
     except (OSError, KeyError):  # no passwd entry for this uid, as in many containers
@@ -78,7 +78,7 @@ def make_local_actor() -> Actor:
 
 
 def make_label(token_name: str) -> str:
-    """The label that the trail shows for a named token: the name, cut to 64 bytes without splitting a character."""
+    """Make the label that the trail shows for a named token: its name, cut to 64 bytes between two characters."""
     return token_name.encode()[:LABEL_BYTES].decode(errors="ignore")
 
 
@@ -103,7 +103,7 @@ def act_as_system() -> Iterator[None]:
 
 
 def current_actor() -> Actor:
-    """The acting actor. Raises RuntimeError where nobody set one: such code must not act."""
+    """Return the acting actor. Raises RuntimeError where nobody set one: such code must not act."""
     if "yoq_actor" not in g:
         raise RuntimeError("no actor is set: act from a route or from a command of a CommandGroup")
     actor: Actor = g.yoq_actor

@@ -181,7 +181,7 @@ def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
 
 
 def _take_fingerprint(app: Flask) -> tuple[object, ...]:
-    """What only contributions may change."""
+    """Take down what only contributions may change."""
     return (tuple(app.url_map.iter_rules()), dict(app.view_functions), tuple(app.blueprints), take_fingerprint(app))
 
 

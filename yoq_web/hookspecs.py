@@ -28,7 +28,7 @@ def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # p
 
 @hookspec
 def yoq_ready(app: Flask) -> None:
-    """Called at the end of start-up, when everything is mounted.
+    """Start what needs a whole application. Called at the end of start-up, when everything is mounted.
 
     A plugin that raises, or changes the app itself, is refused whole.
     """
@@ -45,7 +45,7 @@ def yoq_authenticate(request: Request) -> Actor | None:
 
 @hookspec
 def yoq_before_operation(event: Event) -> None:
-    """Called inside the transaction, before the change; raise Veto to refuse. Any exception refuses the operation.
+    """Look at an operation before it is done; raise Veto to refuse it. Any other exception refuses it as well.
 
     Of an external operation that is the transaction of its intent.
     """
@@ -84,12 +84,12 @@ def yoq_record_operation(event: Event, session: Session) -> None:
 
 @hookspec
 def yoq_operation_committed(event: Event) -> None:
-    """Told after the commit, on a thread of the plugin's own. The response waits a second for it at the most."""
+    """Take note of a commit, on a thread of the plugin's own. The response waits a second for it at the most."""
 
 
 @hookspec
 def yoq_operation_failed(event: Event, error: BaseException) -> None:
-    """Told after a failure or denial was rolled back and recorded, on a thread of the plugin's own."""
+    """Take note of a failure or denial that was rolled back and recorded, on a thread of the plugin's own."""
 
 
 @hookspec

@@ -12,7 +12,7 @@ _encoder = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def dumps(value: object) -> str:
-    """`value` as compact JSON text. yoq's clients search for the literal `"key":"`, so no space may follow a colon."""
+    """Write `value` as compact JSON. yoq's clients search for the literal `"key":"`, so no space may follow a colon."""
     return _encoder.encode(value)
 
 
@@ -20,9 +20,9 @@ class CompactProvider(JSONProvider):
     """Makes Flask's own JSON (jsonify, flask.json) the same as ours."""
 
     def dumps(self, obj: Any, **kwargs: Any) -> str:  # noqa: ARG002 - callers may not change the format
-        """`obj` as compact JSON text."""
+        """Write `obj` as compact JSON."""
         return dumps(obj)
 
     def loads(self, s: str | bytes, **kwargs: Any) -> Any:
-        """The value that the JSON text `s` stands for."""
+        """Read the value that the JSON text `s` stands for."""
         return json.loads(s, **kwargs)

@@ -17,7 +17,7 @@ TELLING = (exc.OperationalError, exc.ProgrammingError, exc.InternalError, exc.Ti
 
 
 def render_exception(error: BaseException) -> str:
-    """An exception for the log: where and of what types, with its causes; messages may hold secret values."""
+    """Write an exception for the log: where and of what types, with its causes; messages may hold secret values."""
     return "\n".join(_render_chain(error, set()))
 
 

@@ -11,7 +11,7 @@ MAX_NAME = 256
 
 
 def check_storable(text: str) -> str:
-    """`text`, if both databases can store it and it is short enough; raises ValueError otherwise."""
+    """Return `text` if both databases can store it and it is short enough; raises ValueError otherwise."""
     if "\0" in text:
         raise ValueError("a NUL character is not allowed")
     try:
@@ -24,7 +24,7 @@ def check_storable(text: str) -> str:
 
 
 def is_plain_text(text: str) -> bool:
-    """Whether yoq takes `text` for an address or a key: 1 to 256 bytes, no quote, semicolon, backslash or control."""
+    """Tell whether yoq takes `text` for an address or key: 1 to 256 bytes, no quote, semicolon, backslash, control."""
     harmless = all(character >= " " and character not in "'\";\\" for character in text)
     return harmless and 1 <= len(text.encode(errors="replace")) <= MAX_NAME
 

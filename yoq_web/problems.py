@@ -53,7 +53,7 @@ class Denied(Problem):
 
 
 def render_problem(problem: Problem) -> Response:
-    """The problem as a response. The status phrase is the title; `request_id` finds the log lines."""
+    """Render the problem as a response. The status phrase is the title; `request_id` finds the log lines."""
     document: dict[str, object] = {
         "error": problem.error,
         "type": "about:blank",
@@ -69,7 +69,7 @@ def render_problem(problem: Problem) -> Response:
 
 
 def translate_database_error(error: SQLAlchemyError) -> Problem | None:
-    """What an error of the database means to whoever caused it, or None if it is a defect of ours or a plugin's."""
+    """Translate an error of the database to what it means to its cause; None for a defect of ours or a plugin's."""
     if isinstance(error, IntegrityError):
         return Problem(
             409, "conflict", "it clashes with what is stored: a name is taken, or something it needs is not there"

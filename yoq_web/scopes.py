@@ -34,7 +34,7 @@ READ_ONLY = ("status",)
 
 
 def is_scope(word: str) -> bool:
-    """Whether `word` has the form of a scope. Tokens keep theirs joined by commas, so none may hold one."""
+    """Tell whether `word` has the form of a scope. Tokens keep theirs joined by commas, so none may hold one."""
     return re.fullmatch(r"\*|[a-z][a-z0-9_]*:([a-z][a-z0-9_]*|\*)", word) is not None
 
 
@@ -43,7 +43,7 @@ SCOPE = "scope"
 
 
 def is_granted(held: Iterable[str], required: str) -> bool:
-    """Whether one of the scopes in `held` covers `required`; `write` covers `read`, no other verb covers another."""
+    """Tell whether one of the scopes `held` covers `required`; `write` covers `read`, no other verb covers another."""
     resource, _, verb = required.partition(":")
     covering = {ANYTHING, required, f"{resource}:*"} if verb else {ANYTHING}
     if verb == "read":
@@ -77,7 +77,7 @@ class Vocabulary:
 
     @staticmethod
     def _list_words(resources: Iterable[str], declared: Iterable[str]) -> tuple[str, ...]:
-        """Three for each resource, and those that operations and routes declare."""
+        """List three for each resource, and those that operations and routes declare."""
         words = {ANYTHING, "cluster:admin", *declared}
         words.update(f"{resource}:{verb}" for resource in resources for verb in ("read", "write", "*"))
         return tuple(sorted(words - {JOINING}))

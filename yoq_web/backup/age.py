@@ -39,7 +39,7 @@ class Reader(Protocol):
     """What is read from; None of its reads returns less than asked for but the last."""
 
     def read(self, size: int, /) -> bytes:
-        """The next bytes."""
+        """Read the next bytes."""
 
 
 class Writer(Protocol):
@@ -61,7 +61,7 @@ class NotOpened(Exception):
 
 
 def encrypt_to_recipients(*texts: str) -> Transform:
-    """Seal for recipients in age's notation, `age1…`. Raises ValueError for one that is none."""
+    """Encrypt for recipients in age's notation, `age1…`. Raises ValueError for one that is none."""
     try:
         recipients = [pyrage.x25519.Recipient.from_str(text) for text in texts]
     except pyrage.RecipientError:
@@ -70,7 +70,7 @@ def encrypt_to_recipients(*texts: str) -> Transform:
 
 
 def decrypt_with_identities(text: str) -> Transform:
-    """Open with the identities in a file's text, as age-keygen writes it. Raises ValueError if there are none."""
+    """Decrypt with the identities in a file's text, as age-keygen writes it. Raises ValueError if there are none."""
     lines = [line.strip() for line in text.splitlines()]
     try:
         found = [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
@@ -96,20 +96,20 @@ def decrypt_with_identities(text: str) -> Transform:
 
 
 def make_identity() -> str:
-    """A new identity file, as age-keygen writes it."""
+    """Make a new identity file, as age-keygen writes it."""
     identity = pyrage.x25519.Identity.generate()
     return f"# public key: {identity.to_public()}\n{identity}\n"
 
 
 def derive_recipient(text: str) -> str:
-    """The recipient of an identity file. Raises ValueError if it is none."""
+    """Derive the recipient of an identity file. Raises ValueError if it is none."""
     decrypt_with_identities(text)
     line = next(line for line in text.splitlines() if line.startswith("AGE-SECRET-KEY-"))
     return str(pyrage.x25519.Identity.from_str(line.strip()).to_public())
 
 
 def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
-    """Seal with a passphrase."""
+    """Encrypt with a passphrase."""
 
     def seal(reader: Reader, writer: Writer) -> None:
         salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
@@ -130,7 +130,7 @@ def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
 
 
 def decrypt_with_passphrase(passphrase: str) -> Transform:
-    """Open with a passphrase."""
+    """Decrypt with a passphrase."""
 
     def opened(reader: Reader, writer: Writer) -> None:
         start = reader.read(_HEADER_BYTES)
@@ -162,7 +162,7 @@ def decrypt_with_passphrase(passphrase: str) -> Transform:
 
 
 def needs_passphrase(start: bytes) -> bool:
-    """Whether a sealed stream that begins so is sealed with a passphrase."""
+    """Tell whether a sealed stream that begins so is sealed with a passphrase."""
     return start.startswith(VERSION + b"\n-> scrypt ")
 
 

@@ -39,7 +39,7 @@ class NotABackup(Exception):
 def build_archive(
     database: Path, keys: dict[str, bytes], manifest: Manifest, progress: Progress, digests: list[str]
 ) -> Iterator[bytes]:
-    """The bytes of a container. The database's SHA-256 goes into the manifest, and into `digests`, once it is known."""
+    """Yield the bytes of a container. The database's SHA-256, once known, goes into the manifest and `digests`."""
     sums: dict[str, str] = {}
     digest = hashlib.sha256()
     name, size = DATABASES[manifest.database], manifest.size
@@ -72,7 +72,7 @@ class Stream:
         self._ended = False
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes, as many as asked for unless it is the end."""
+        """Read the next bytes, as many as asked for unless it is the end."""
         parts: list[bytes] = []
         while size > 0:
             while self._at >= len(self._held) and not self._ended:

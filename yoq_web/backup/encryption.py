@@ -17,7 +17,7 @@ HEAD_BYTES = 512
 
 
 def load_own_identity(settings: Settings) -> str:
-    """The identity of the data directory, made at the first backup. Raises a Problem."""
+    """Load the identity of the data directory, which is made at the first backup. Raises a Problem."""
     path = settings.data_dir / KEY_FILE
     try:
         return files.read_or_create(path, lambda: age.make_identity().encode()).decode("utf-8", "replace")
@@ -28,7 +28,7 @@ def load_own_identity(settings: Settings) -> str:
 def choose_encryption(
     settings: Settings, recipients: Sequence[str], passphrase: str | None, *, plain: bool
 ) -> Transform:
-    """How a new backup is sealed. Raises a Problem for a recipient that is none."""
+    """Choose how a new backup is encrypted. Raises a Problem for a recipient that is none."""
     if plain:
         return copy_unchanged
     if passphrase is not None:
@@ -40,7 +40,7 @@ def choose_encryption(
 
 
 def choose_decryption(settings: Settings, path: Path, identity: Path | None, passphrase: str | None) -> Transform:
-    """How a backup file is opened. Raises a Problem if it is none, or if what opens it was not given; OSError."""
+    """Choose how a backup file is decrypted. Raises a Problem if it is none or lacks what opens it, and OSError."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head.startswith(age.VERSION):

@@ -49,7 +49,7 @@ Steps = Callable[[str, int, int], object]
 
 
 def ignore_steps(_what: str, _done: int, _of: int) -> None:
-    """Steps that nobody looks at."""
+    """Report the steps to nobody."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def take_backup(
 
 
 def format_marks(marks: Mapping[str, Mark]) -> tuple[str, ...]:
-    """A manifest's marks for an entry: those that are one word."""
+    """Write a manifest's marks for an entry: those that are one word."""
     return tuple(
         f"{owner} {name} {value}"
         for owner, mark in marks.items()
@@ -138,7 +138,7 @@ def keep_backup(recipients: Sequence[str] = ()) -> KeptBackup:
 
 
 def list_backups() -> list[KeptBackup]:
-    """The backups in the server's own directory, the newest first."""
+    """List the backups in the server's own directory, the newest first."""
     kept = []
     for path in _make_folder().iterdir():
         with suppress(FileNotFoundError, ValueError):  # deleted meanwhile; or named like one, with no such day
@@ -148,7 +148,7 @@ def list_backups() -> list[KeptBackup]:
 
 
 def read_backup(name: str) -> Path:
-    """A backup of the server's own, to be sent; leaves an entry. Raises NotFound."""
+    """Return the file of a backup of the server's own, to be sent; leaves an entry. Raises NotFound."""
     path = _find_path(name)
     with backup_read.performed(name):
         return path
@@ -186,7 +186,7 @@ def _make_folder() -> Path:
 
 
 def _read_keys(data_dir: Path) -> dict[str, bytes]:
-    """The key files that owners of tables name, as far as they are there."""
+    """Read the key files that owners of tables name, as far as they are there."""
     patterns = [pattern for _, keeper in list_keepers() for pattern in keeper.files]
     try:
         return {path.name: path.read_bytes() for pattern in patterns for path in sorted(data_dir.glob(pattern))}

@@ -50,7 +50,7 @@ def load(engine: Engine, path: Path) -> None:
 
 @contextmanager
 def make_scratch(engine: Engine) -> Iterator[Engine]:
-    """A new, empty database on the server of another one; dropped at the end, unless it was renamed."""
+    """Make a new, empty database on the server of another one; dropped at the end, unless it was renamed."""
     name = f"{engine.url.database}_restore_{secrets.token_hex(4)}"
     with _connect_maintenance(engine) as connection:
         may = connection.scalar(text(MAY), {"name": engine.url.database})
@@ -101,13 +101,13 @@ def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
 
 
 def quote(connection: Connection, name: str) -> str:
-    """A name as an identifier in SQL."""
+    """Quote a name as an identifier in SQL."""
     return connection.dialect.identifier_preparer.quote_identifier(name)
 
 
 @contextmanager
 def _connect_maintenance(engine: Engine) -> Iterator[Connection]:
-    """A connection to a database from which others can be made, dropped and renamed; each statement for itself."""
+    """Connect to a database from which others are made, dropped and renamed; each statement for itself."""
     for last, database in enumerate(MAINTENANCE, 1 - len(MAINTENANCE)):
         maintenance = make_engine(engine.url.set(database=database))
         try:
@@ -144,7 +144,7 @@ def _make_in_use(others: int) -> InUse:
 
 
 def _find_program(name: str, engine: Engine) -> str:
-    """A program of the server's version. Raises a Problem that says which is needed."""
+    """Find a program of the server's version. Raises a Problem that says which is needed."""
     with engine.connect() as connection:
         major = int(connection.scalar(text("SHOW server_version_num")) or 0) // 10000
     found = [shutil.which(name), *(shutil.which(name, path=place.format(major=major)) for place in PLACES)]

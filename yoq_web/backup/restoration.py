@@ -160,7 +160,7 @@ class Restore:
         return found
 
     def _list_notes(self, candidate: _Candidate) -> list[str]:
-        """What people should know before they agree."""
+        """List what people should know before they agree."""
         notes = []
         for owner, choice in candidate.choices.items():
             if choice.whose == "current":
@@ -228,7 +228,7 @@ class Restore:
 
 @contextmanager
 def _open_database(content: Content, kind: str) -> Iterator[Engine]:
-    """The backup's database, to be opened: the file itself, or one beside the present one on the server."""
+    """Open the backup's database: the file itself, or one made of it beside the present one on the server."""
     if kind == "sqlite":
         engine = make_sqlite_engine(content.database)
         try:
@@ -245,11 +245,11 @@ def _open_database(content: Content, kind: str) -> Iterator[Engine]:
 
 
 def _is_blank() -> bool:
-    """Whether nothing is stored in the present database, as on a new machine."""
+    """Tell whether nothing is stored in the present database, as on a new machine."""
     with db.engine.connect() as connection:
         return not any(rows for name, rows in count_rows(connection).items() if not name.startswith("alembic_version"))
 
 
 def format_moment(manifest: Manifest) -> str:
-    """When a backup was taken, for people."""
+    """Write when a backup was taken, for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(manifest.created_at))

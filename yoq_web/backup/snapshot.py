@@ -25,7 +25,7 @@ Steps = Callable[[int, int], object]
 
 @contextmanager
 def copy_database(settings: Settings, folder: Path, steps: Steps) -> Iterator[tuple[Path, Connection]]:
-    """A copy of the database in a folder, and a connection that sees just what the copy holds."""
+    """Copy the database into a folder; yields the copy, and a connection that sees just what it holds."""
     if settings.on_sqlite:
         path = folder / DATABASES["sqlite"]
         file = database_file(settings)
@@ -60,5 +60,5 @@ def copy_sqlite(source: Path, target: Path, steps: Steps = lambda _done, _of: No
 
 
 def make_sqlite_engine(path: Path) -> Engine:
-    """An engine on a copy."""
+    """Make an engine on a copy."""
     return make_engine(make_url("sqlite://").set(database=str(path)))

@@ -17,7 +17,7 @@ PIECE = 1024 * 1024
 
 
 def copy_unchanged(reader: Reader, writer: Writer) -> None:
-    """The transform of a plain backup."""
+    """Copy, as the transform of a plain backup."""
     while piece := reader.read(PIECE):
         writer.write(piece)
     writer.flush()
@@ -71,7 +71,7 @@ class _WatchedFile:
 
 @contextmanager
 def _pipe_through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
-    """What a transform makes of a file, to be read while it works, on a thread of its own. Raises what it raises."""
+    """Yield what a transform makes of a file, while it works on a thread of its own. Raises what it raises."""
     reading, writing = os.pipe()
     failed: list[Exception] = []
 

@@ -71,13 +71,13 @@ def remake(lineage: Lineage, engine: Engine, kept: tuple[str, ...] = ()) -> None
 
 
 def list_tables(lineage: Lineage, engine: Engine) -> list[str]:
-    """The names of a lineage's tables in a database, those first that others refer to; its version table among them."""
+    """List a lineage's tables in a database, its version table too, those first that others refer to."""
     ordered = inspect(engine).get_sorted_table_and_fkc_names()
     return [name for name, _ in ordered if name and (lineage.owns(name) or name == lineage.version_table)]
 
 
 def _carry_sqlite(lineage: Lineage, new: str) -> None:
-    """The definitions come over as they are, with indexes and triggers; no trigger is there while rows are copied."""
+    """Take the definitions over as they are, indexes and triggers too; while rows are copied there is no trigger."""
     file = database_file(current_settings())
     assert file is not None  # noqa: S101 - the present database is SQLite's, too
     with closing(sqlite3.connect(f"file:{new}", uri=True, isolation_level=None)) as connection:
@@ -121,7 +121,7 @@ def _copy_rows(source: Driver, target: Driver, name: str) -> None:
 
 
 def _copy_sequences(source: Driver, target: Driver, name: str) -> None:
-    """Numbers that were given once are not given again."""
+    """Set the sequences, so that numbers given once are not given again."""
     owned = source.execute(
         "SELECT attname, pg_get_serial_sequence(quote_ident(%s), attname) FROM pg_attribute "
         "WHERE attrelid = quote_ident(%s)::regclass AND attnum > 0 AND NOT attisdropped",

@@ -16,7 +16,7 @@ from yoq_web.problems import Problem
 
 
 def make_refusal(reason: str) -> Problem:
-    """The error for a backup that is not to be restored."""
+    """Make the error for a backup that is not to be restored."""
     return Problem(422, "the backup cannot be restored", reason)
 
 
@@ -82,7 +82,7 @@ def _migrate(engine: Engine, manifest: Manifest) -> list[str]:
 
 
 def _check_complete(engine: Engine) -> None:
-    """All tables of all lineages with all their columns, as the models declare them."""
+    """Check that every table of every lineage is there, with all the columns that the models declare."""
     reflected = inspect(engine)
     present = set(reflected.get_table_names())
     for lineage in list_lineages():

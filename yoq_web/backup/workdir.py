@@ -22,7 +22,7 @@ LOCK = "yoq-work.lock"
 
 @contextmanager
 def hold_workdir(settings: Settings) -> Iterator[Path]:
-    """A folder for copies of the database; what an interrupted backup or restore left is removed first.
+    """Hold a folder for copies of the database; what an interrupted backup or restore left is removed first.
 
     Raises InUse if a backup or a restore is at work already, and a Problem (507) if the disk is full.
     """
@@ -48,7 +48,7 @@ def hold_workdir(settings: Settings) -> Iterator[Path]:
 
 
 def translate_disk_error(error: OSError) -> Problem:
-    """What an error of the disk means to whoever asked."""
+    """Translate an error of the disk to what it means to whoever asked."""
     if isinstance(error, Problem):
         return error
     full = error.errno in (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG

@@ -30,7 +30,7 @@ class Failure(click.ClickException):
 
 
 def explain_database_error(error: SQLAlchemyError) -> Failure | None:
-    """What an error of the database means to whoever runs a command, as one line; None if it is a defect."""
+    """Explain an error of the database to whoever runs a command, as one line; None if it is a defect."""
     problem = translate_database_error(error)
     if problem is None:
         return None
@@ -47,7 +47,7 @@ class NameType(click.ParamType[str]):
     name = "name"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """`value`, or a usage error that says what is wrong with it."""
+        """Return `value`, or raise a usage error that says what is wrong with it."""
         try:
             return check_storable(str(value))
         except ValueError as error:
@@ -55,12 +55,12 @@ class NameType(click.ParamType[str]):
 
 
 def named(argument: str) -> Callable[[C], C]:
-    """An argument that names something."""
+    """Declare an argument that names something."""
     return click.argument(argument, type=NameType())
 
 
 def checked(model: type[M], **values: object) -> M:
-    """`values` as `model`, held to the same rules as over HTTP. Raises a Problem."""
+    """Check `values` as the fields of `model`, by the same rules as over HTTP. Raises a Problem."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -73,7 +73,7 @@ def print_json(value: object) -> None:
 
 
 def escape_text(text: str) -> str:
-    """`text` on one line, harmless to a terminal: a stored name must not draw rows of its own into a table."""
+    """Escape `text`, for a terminal, on one line: a stored name must not draw rows of its own into a table."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
     )

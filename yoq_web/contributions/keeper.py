@@ -40,18 +40,18 @@ class Keeper:
     """Names, or patterns of names, of key files in the data directory without which the tables are of little use."""
 
     def ready(self) -> None:
-        """Called on the present database just before a backup's copy is made, and before a restore looks at it."""
+        """Get ready. Called just before a backup's copy is made, and before a restore looks at the present database."""
 
     def mark(self, connection: Connection) -> Mark:  # noqa: ARG002 - for those who override it
-        """Where the tables stand, read over a connection to the copy that is being backed up."""
+        """Return where the tables stand, read over a connection to the copy that is being backed up."""
         return {}
 
     def faults(self, backup: Engine) -> list[str]:  # noqa: ARG002 - as above
-        """What is wrong with the tables of a backup, which is then refused."""
+        """Return what is wrong with the tables of a backup, which is then refused."""
         return []
 
     def choose(self, current: Engine, backup: Engine) -> Choice:  # noqa: ARG002 - as above
-        """Whose tables are to stay."""
+        """Choose whose tables are to stay."""
         return Choice("backup")
 
     def put_back(self, name: str, content: bytes) -> bool:
@@ -60,11 +60,11 @@ class Keeper:
         return not path.exists() and files.read_or_create(path, lambda: content) == content
 
     def prepare(self, choice: Choice, new: Engine) -> None:
-        """Called when the tables are as was chosen, just before the new database takes its place."""
+        """Finish tables that are as was chosen. Called just before the new database takes its place."""
 
     def amend(self, current: Connection, new: Connection) -> list[str]:  # noqa: ARG002 - as above
         """Carry over single things that must not be undone; returns what was done, for people."""
         return []
 
     def restored(self) -> None:
-        """Called when the new database is in place. A crash may come before."""
+        """Do what is to be done when the new database is in place. A crash may come before."""

@@ -144,7 +144,7 @@ class Registry:
             names.add(command.name)
 
     def _find_rules(self, owner: str, contribution: Contribution, core: bool) -> list[tuple[Rule, Declaration]]:
-        """The URL rules of the blueprints, found by mounting them on an app that is thrown away."""
+        """Find the URL rules of the blueprints, by mounting them on an app that is thrown away."""
         scratch = Flask("yoq_web", static_folder=None)
         scratch.url_rule_class = QuickRule
         untouched = take_fingerprint(scratch)
@@ -171,7 +171,7 @@ class Registry:
         return declared
 
     def _may_need(self, owner: str, scope: str) -> bool:
-        """Whether a plugin's route may need `scope`: one of its own, one of the core's, or the administrator's."""
+        """Tell whether a plugin's route may need `scope`: one of its own, of the core's, or the administrator's."""
         return scope.startswith(f"{owner}:") or scope in {JOINING, *self.vocabulary.core_words}
 
     def _check_declaration(self, rule: Rule, scratch: Flask, core: bool) -> Declaration:
@@ -215,7 +215,7 @@ def list_keepers() -> Iterator[tuple[str, Keeper]]:
 
 
 def take_fingerprint(app: Flask) -> list[object]:
-    """What of an app touches requests and commands beyond one blueprint's; two answers are equal if nothing changed."""
+    """Take down what of an app touches requests and commands beyond one blueprint's: equal if nothing changed."""
     handlers = (
         app.before_request_funcs,
         app.after_request_funcs,
@@ -236,5 +236,5 @@ def take_fingerprint(app: Flask) -> list[object]:
 
 
 def _make_example(rule: Rule) -> str:
-    """A path that the rule matches, as far as its converters accept the word `1`."""
+    """Make a path that the rule matches, as far as its converters accept the word `1`."""
     return PLACEHOLDER.sub("1", rule.rule)

@@ -95,7 +95,7 @@ class Resource:
         return declare
 
     def contribution(self) -> Contribution:
-        """All of it, for the plugin's `yoq_contribute`."""
+        """Return all of it, for the plugin's `yoq_contribute`."""
         return Contribution(
             operations=self._operations,
             blueprints=(self._blueprint,),
@@ -136,7 +136,7 @@ class Resource:
 
 
 def _make_model(function: Callable[..., Any], leave_out: Collection[str] = ()) -> type[BaseModel] | None:
-    """A model with a function's arguments as its fields, or None if there are none."""
+    """Make a model with a function's arguments as its fields; None if there are none."""
     types = get_type_hints(function, include_extras=True)
     fields: dict[str, Any] = {
         name: (types[name], ... if parameter.default is parameter.empty else parameter.default)

@@ -31,7 +31,7 @@ class InUse(Problem):
 
 
 def database_file(settings: Settings) -> Path | None:
-    """The file of an SQLite database, or None."""
+    """Return the file of an SQLite database, or None."""
     path = make_url(settings.database_url).database if settings.on_sqlite else None
     return Path(path).absolute() if path and path != ":memory:" and not path.startswith("file:") else None
 

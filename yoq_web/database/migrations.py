@@ -35,7 +35,7 @@ NEEDED = frozenset({CORE, *REQUIRED_PLUGINS})
 
 
 def find_migrations_folder() -> Path:
-    """Where env.py and the core's revisions are: beside the package in a clone, inside it in an installed wheel."""
+    """Find env.py and the core's revisions: beside the package in a clone, inside it in an installed wheel."""
     package = Path(__file__).parent.parent
     # The repository first: an editable install leaves a stale copy of the folder in site-packages.
     beside = package.parent / "migrations"
@@ -55,7 +55,7 @@ class Lineage:
         return "alembic_version" if self.name == CORE else f"alembic_version_{self.name}"
 
     def owns(self, table: str) -> bool:
-        """Whether a table is this lineage's: a plugin's begins with its name, the core's are those of its models."""
+        """Tell whether a table is this lineage's: a plugin's begins with its name, the core's are its models'."""
         if self.name != CORE:
             return table.startswith(f"{self.name}_")
         return table in list_core_tables()
@@ -88,18 +88,18 @@ current_lineages: AppLocal[list[Lineage]] = AppLocal("lineages", lambda _app: []
 
 
 def list_core_tables() -> frozenset[str]:
-    """The names of the core's tables, taken from its models."""
+    """List the core's tables, taken from its models."""
     mappers = Model.registry.mappers
     return frozenset(str(mapper.local_table) for mapper in mappers if mapper.class_.__module__.startswith("yoq_web."))
 
 
 def list_lineages() -> list[Lineage]:
-    """The core's lineage, then each plugin's that brings migrations, in load order."""
+    """List the core's lineage, then each plugin's that brings migrations, in load order."""
     return [Lineage(CORE, find_migrations_folder() / "versions"), *current_lineages()]
 
 
 def find_lineage(name: str) -> Lineage:
-    """One lineage. Raises a Problem naming those there are."""
+    """Find one lineage. Raises a Problem naming those there are."""
     for lineage in list_lineages():
         if lineage.name == name:
             return lineage
@@ -108,7 +108,7 @@ def find_lineage(name: str) -> Lineage:
 
 
 def choose_lineage(arguments: Iterable[str]) -> Lineage:
-    """The lineage that the arguments of -x name, the core's if there are none. Raises a Problem for any other word."""
+    """Choose the lineage that the arguments of -x name, the core's by default. Raises a Problem for another word."""
     chosen = set(arguments) or {f"plugin={CORE}"}
     word, _, name = chosen.pop().partition("=")
     if word != "plugin" or chosen:
@@ -134,7 +134,7 @@ def _configure(config: Config) -> Config:
 
 
 def make_configuration(lineage: Lineage, engine: Engine | None = None) -> Config:
-    """Alembic's configuration for one lineage, without Flask-Migrate's command line; on another database if given."""
+    """Make Alembic's configuration for one lineage, without Flask-Migrate; on another database if one is given."""
     config = Config()
     config.attributes["engine"] = engine
     config.set_main_option("script_location", str(find_migrations_folder()))
@@ -192,7 +192,7 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine |
 
 
 def make_outdated_problem(wrong: list[Standing]) -> Problem:
-    """The error for lineages that are not where the software wants them, saying what to do."""
+    """Make the error for lineages that are not where the software wants them, saying what to do."""
     cure = "Run: yoq-web db upgrade"
     if not all(standing.known for standing in wrong):
         cure = "Install the version that made the database, or a newer one"
@@ -201,7 +201,7 @@ def make_outdated_problem(wrong: list[Standing]) -> Problem:
 
 @functools.cache
 def list_revisions(lineage: Lineage) -> tuple[str, ...]:
-    """The revisions in a lineage's folder, the newest first, as they were when this process first looked.
+    """List the revisions in a lineage's folder, the newest first, as they were when this process first looked.
 
     Raises CommandError, or what a broken file raises when it is read.
     """
@@ -211,7 +211,7 @@ def list_revisions(lineage: Lineage) -> tuple[str, ...]:
 
 
 def list_standings(engine: Engine | None = None) -> list[Standing]:
-    """Where each lineage stands in the database, the application's unless another is given."""
+    """Read where each lineage stands in the database, the application's unless another is given."""
     with (engine or db.engine).connect() as connection:
         tables = set(inspect(connection).get_table_names())
         return [_read_standing(lineage, connection, tables) for lineage in list_lineages()]

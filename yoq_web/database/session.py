@@ -79,7 +79,7 @@ def init_app(app: Flask, settings: Settings) -> None:
 
 @contextmanager
 def unit_of_work() -> Iterator[Session]:
-    """One transaction that writes: commits when the block ends, rolls back when it raises.
+    """Hold one transaction that writes: it commits when the block ends, and rolls back when it raises.
 
     Yields the app context's session. What it read before is read anew, under the write lock. Raises RuntimeError if the
     session holds changes made outside: they would be lost or slip in unrecorded.
@@ -140,7 +140,7 @@ def _hold_write_lock(engine: Engine | Connection) -> Iterator[None]:
 
 
 def upsert(model: type[Model], *, key: tuple[str, ...], update: tuple[str, ...]) -> Executable:
-    """An INSERT, to be executed with a row, that on a clash of the columns `key` sets the columns `update` instead."""
+    """Build an INSERT, to be executed with a row; on a clash of the columns `key` it sets `update` instead."""
     return _upsert(model, db.engine.dialect.name, key, update)
 
 

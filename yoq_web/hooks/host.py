@@ -172,7 +172,7 @@ class PluginHost:
         return [plugin for plugin in self.plugins.values() if plugin.state == "active"]
 
     def find_implementations(self, hook: str) -> tuple[Implementation, ...]:
-        """A hook's implementations in calling order (pluggy's: `tryfirst`, then the last loaded first, `trylast`)."""
+        """Return a hook's implementations as pluggy orders calls: `tryfirst`, the last loaded first, `trylast`."""
         if hook not in self._implementations:
             found = reversed(getattr(self._manager.hook, hook).get_hookimpls())
             self._implementations[hook] = tuple(
@@ -252,7 +252,7 @@ def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
 
 
 def summarize_error(error: BaseException) -> str:
-    """An error as one line, whatever its text is like."""
+    """Write an error as one line, whatever its text is like."""
     try:
         text = " ".join(str(error).encode(errors="replace").decode().split())
     except HOOK_ERRORS:
@@ -261,7 +261,7 @@ def summarize_error(error: BaseException) -> str:
 
 
 def _read_distribution(point: EntryPoint) -> tuple[str, str]:
-    """Name and version of the distribution that an entry point is from; a damaged one may have neither."""
+    """Read name and version of the distribution that an entry point is from; a damaged one may have neither."""
     try:
         return (point.dist.name or "damaged", point.dist.version or "") if point.dist else ("unknown", "")
     except HOOK_ERRORS:
@@ -269,13 +269,13 @@ def _read_distribution(point: EntryPoint) -> tuple[str, str]:
 
 
 def derive_name(plugin: object) -> str:
-    """The name of a plugin object given to create_app(): its `name`, else its own name without the prefix `yoq_`."""
+    """Derive a plugin object's name: its attribute `name`, else its own name without the prefix `yoq_`."""
     name = getattr(plugin, "name", None) or getattr(plugin, "__name__", type(plugin).__name__)
     return str(name).rpartition(".")[2].removeprefix("yoq_").lower()
 
 
 def describe_actor(actor: Actor) -> str | None:
-    """What the first plugin that knows says of an actor, or None; one that fails is passed over."""
+    """Ask the plugins about an actor; the first that knows is returned, else None. One that fails is passed over."""
     for ask in current_host().find_implementations("yoq_describe_actor"):
         try:
             description = ask(actor=actor)

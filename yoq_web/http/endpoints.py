@@ -133,12 +133,12 @@ def endpoint(
 
 
 def find_declaration(view: Callable[..., Any] | None) -> Declaration | None:
-    """What endpoint() declared for a view function, or None."""
+    """Return what endpoint() declared for a view function, or None."""
     return getattr(view, "declaration", None)
 
 
 def make_response(result: object, declaration: Declaration) -> Response:
-    """What a view returned, as a response: models, lists of models and plain values become compact JSON."""
+    """Make a response of what a view returned: models, lists of models and plain values become compact JSON."""
     if isinstance(result, Response):
         return result
     if isinstance(result, BaseModel):
@@ -150,7 +150,7 @@ def make_response(result: object, declaration: Declaration) -> Response:
 
 
 def read_body(model: type[BaseModel]) -> BaseModel:
-    """The request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
+    """Read the request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
     raw = receive_body()
     if not raw:
         raise Problem(400, "missing request body")
@@ -161,7 +161,7 @@ def read_body(model: type[BaseModel]) -> BaseModel:
 
 
 def receive_body() -> bytes:
-    """The request's body, whole. Raises a Problem if it is too large or ended early."""
+    """Receive the request's body, whole. Raises a Problem if it is too large or ended early."""
     raw = request.get_data(cache=False)
     if request.content_length is None and len(raw) >= MAX_BODY:
         # Werkzeug cuts a body that does not say its length off at the limit, where it refuses others.
@@ -180,7 +180,7 @@ def check_name(argument: str, value: str) -> None:
 
 
 def read_query(model: type[BaseModel]) -> BaseModel:
-    """The query's parameters as `model`; of a repeated one the first counts unless its field is a list.
+    """Read the query's parameters as `model`; of a repeated one the first counts unless its field is a list.
 
     Raises a 400 that names the parameter.
     """

@@ -124,7 +124,7 @@ def is_public(path: str) -> bool:
 
 
 def find_scope(method: str, path: str) -> str:
-    """The scope that yoq asks for at a path and method where no route is: by the resource that the path begins with."""
+    """Find the scope that yoq asks for where no route is: that of the resource that the path begins with."""
     vocabulary = current_vocabulary()
     for resource in vocabulary.resources:
         if path.startswith(f"/v1/{resource}"):
@@ -136,13 +136,13 @@ def find_scope(method: str, path: str) -> str:
 
 
 def read_raw_path(asked: Request) -> str:
-    """The request's path with all the slashes that it was sent with."""
+    """Read the request's path with all the slashes that it was sent with."""
     sent: str = asked.environ.get("PATH_INFO", "")
     return "/" * (len(sent) - len(sent.lstrip("/")) - 1) + asked.path
 
 
 def find_peer(asked: Request, proxies: tuple[Network, ...]) -> str | None:
-    """Who sent the request: the nearest address that is not one of our proxies. Only proxies' words are believed."""
+    """Find who sent the request: the nearest address that is no proxy of ours. Only proxies' words are believed."""
     address = asked.remote_addr
     forwarded = [part.strip() for part in asked.headers.get("X-Forwarded-For", "").split(",")]
     while forwarded and address and _is_proxy(address, proxies):

@@ -86,7 +86,7 @@ def _record(address: str, line: str, details: dict[str, int | str]) -> None:
 
 
 def _find_bucket(peer: str | None) -> str:
-    """The address to count by: an IPv6 network of 64 bits is one household, not 2^64 strangers."""
+    """Find the address to count by: an IPv6 network of 64 bits is one household, not 2^64 strangers."""
     try:
         address = ipaddress.ip_address(peer or "")
     except ValueError:

@@ -71,7 +71,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
 
 
 def begin_operation(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Event:
-    """An event that the current actor may begin now. Raises Denied if not, RuntimeError where none may begin."""
+    """Make an event that the current actor may begin now. Raises Denied if not, RuntimeError where none may begin."""
     # Else a label could be anybody's, and no token could be given the scope.
     known = current_operations().get(operation.name)
     if known is not operation and known != operation:
@@ -110,10 +110,10 @@ def conclude(event: Event) -> None:
 
 
 def translate_veto(event: Event, veto: Veto) -> Denied:
-    """What a plugin's veto is to the caller."""
+    """Translate a plugin's veto to what it is to the caller."""
     return Denied(clean_text(str(veto), DETAIL_BYTES) or f"{event.operation.name} was vetoed")
 
 
 def make_reason(error: BaseException) -> str:
-    """What the trail says of an error: a problem's own text, else only its type, since messages may hold secrets."""
+    """Return what the trail says of an error: a problem's own text, else its type, as messages may hold secrets."""
     return clean_text(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(error).__name__

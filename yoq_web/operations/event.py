@@ -48,7 +48,7 @@ class Event:
     doubtful: bool = False
 
     def end(self, outcome: Outcome, reason: str | None = None, *, doubtful: bool = False) -> Event:
-        """This event with its outcome."""
+        """Return this event with its outcome."""
         # Spelt out: dataclasses.replace() takes three times as long, on the path of every operation.
         return Event(
             id=self.id,
@@ -66,7 +66,7 @@ class Event:
         )
 
     def to_document(self) -> dict[str, Any]:
-        """This event as JSON knows it. Of the actor only kind and label stay; its details are among the event's."""
+        """Return this event as JSON knows it. Of the actor only kind and label stay; its details are the event's."""
         own = {name: getattr(self, name) for name in PLAIN}
         actor = {"kind": self.actor.kind, "label": self.actor.label}
         doubt = {"doubtful": True} if self.doubtful else {}
@@ -74,7 +74,7 @@ class Event:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any], operations: Mapping[str, Operation]) -> Event:
-        """The event of a document. Its operation may be unknown by now. Raises ValueError and the like for nonsense."""
+        """Read a document; its event's operation may be unknown by now. Raises ValueError and its like for nonsense."""
         name = document["operation"]
         details = {
             key: tuple(value) if isinstance(value, list) else value for key, value in document["details"].items()
@@ -97,7 +97,7 @@ PLAIN = ("id", "target", "time", "request_id", "node", "peer", "outcome", "reaso
 def make_event(
     operation: Operation, target: str | None, details: Mapping[str, Detail], actor: Actor | None = None
 ) -> Event:
-    """An Event that begins now, by the current actor, with the declared details and nothing else."""
+    """Make an Event that begins now, by the current actor, with the declared details and nothing else."""
     actor = actor or current_actor()
     kept = {clean_text(name, NAME_BYTES): clean_detail(value) for name, value in actor.details.items()}
     kept.update({name: clean_detail(details[name]) for name in operation.details if name in details})
@@ -117,13 +117,13 @@ def make_event(
 
 
 def clean_text(text: str, limit: int) -> str:
-    """`text` as both databases can store it: valid UTF-8 without NUL, at most `limit` bytes."""
+    """Make `text` one that both databases can store: valid UTF-8 without NUL, at most `limit` bytes."""
     encoded = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
     return encoded[:limit].decode(errors="ignore")
 
 
 def clean_detail(value: Any) -> Detail:
-    """A detail as the trail keeps it: short, and of a type that JSON has."""
+    """Cut a detail to what the trail keeps: short, and of a type that JSON has."""
     if value is None or isinstance(value, int):
         return value
     if isinstance(value, list | tuple):

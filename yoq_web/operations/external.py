@@ -98,7 +98,7 @@ class Undertaking:
 
 @contextmanager
 def undertake(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Iterator[Undertaking]:
-    """What Operation.undertaken() promises."""
+    """Do what Operation.undertaken() promises."""
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
     undertaking = Undertaking(begin_operation(operation, target, details))

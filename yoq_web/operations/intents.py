@@ -50,11 +50,11 @@ class Intents:
             os.close(handle)
 
     def is_under_way(self, event_id: str) -> bool:
-        """Whether this machine runs the operation of this event, or has still to close it."""
+        """Tell whether this machine runs the operation of this event, or has still to close it."""
         return any(path.name == f"{event_id}.json" for path in self._folder.glob("*.json"))
 
     def claim_abandoned(self) -> Iterator[tuple[Intent, dict[str, Any]]]:
-        """Each intent whose process is gone, with its event's document, locked until the next one is asked for."""
+        """Yield each intent whose process is gone, with its event's document, locked until the next is asked for."""
         try:
             paths = sorted(self._folder.iterdir())
         except OSError:  # there is no folder, so nothing was ever begun
@@ -106,7 +106,7 @@ class Intent:
 
 
 def _is_same_file(path: Path, handle: int) -> bool:
-    """Whether the open file still bears this name."""
+    """Tell whether the open file still bears this name."""
     try:
         return os.path.samestat(path.stat(), os.fstat(handle))
     except OSError:

@@ -33,7 +33,7 @@ class RecorderSession(Session):
         super().__init__(bind=connection, join_transaction_mode="create_savepoint", expire_on_commit=False)
 
     def connection(self, *_arguments: object, **_options: object) -> Connection:
-        """The operation's connection, under the door's savepoint: what is executed on it needs no second one."""
+        """Return the operation's connection, under the door's savepoint: what runs on it needs no second one."""
         return cast("Connection", self.bind)
 
     def commit(self) -> NoReturn:

@@ -30,7 +30,7 @@ class NotRecorded(Problem):
 
 
 def must_refuse(event: Event) -> bool:
-    """Whether what cannot be recorded must not be done."""
+    """Tell whether what cannot be recorded must not be done."""
     return "refuse" in (event.operation.audit_failure, current_settings().audit_failure)
 
 
@@ -118,7 +118,7 @@ def _put_into_spool(event: Event, failed: Failures) -> bool:
 
 
 def note_success() -> None:
-    """An event is stored and committed: so may be what waits in the spool."""
+    """Note that an event is stored and committed: so may be what waits in the spool."""
     current_metrics().audit_recorded.inc()
     if current_spool().due:
         current_replayer()()
@@ -146,6 +146,6 @@ def _count_failures(event: Event, failed: Failures) -> None:
 
 
 def _log_as_last_resort(event: Event, error: OSError) -> None:
-    """Neither the database nor the disk takes the event: the log is the last place to keep it."""
+    """Log an event that neither the database nor the disk takes: the log is the last place to keep it."""
     current_metrics().spool_failures.inc()
     log.critical("an operation is recorded nowhere but here", record=event.to_document(), error=str(error))

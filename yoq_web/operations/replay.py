@@ -75,7 +75,7 @@ def ignore_signals() -> Iterator[None]:
 
 
 def find_spooled(event_id: str) -> Event | None:
-    """An event that a recorder could not store yet, from this machine's spool; its outcome rather than its intent."""
+    """Find an event that a recorder could not store yet in this machine's spool: its outcome, else its intent."""
     waiting = current_spool().read_waiting()
     found = waiting.get(event_id) or waiting.get(make_key({"id": event_id, "outcome": "started"}))
     return _read_event(found) if found else None

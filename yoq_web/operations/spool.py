@@ -79,7 +79,7 @@ class Spool:
         self._append({"settles": event_id, "as": resolution})
 
     def read_waiting(self) -> dict[str, SpooledEvent]:
-        """What waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
+        """Read what waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
         if self.empty:
             return {}
         content = b""

@@ -7,5 +7,5 @@ from yoq_web.policies import commands, operations, routes
 
 
 def contribute() -> Contribution:
-    """What this domain adds to the application."""
+    """Return what this domain adds to the application."""
     return Contribution(operations=operations.OPERATIONS, blueprints=(routes.blueprint,), commands=(commands.group,))

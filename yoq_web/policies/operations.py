@@ -32,7 +32,7 @@ def delete_policy(source: str, target: str) -> None:
 
 
 def list_policies() -> list[tuple[str, str, str, int]]:
-    """All rules by age as (source, target, action, seconds since 1970). Reading them is not recorded."""
+    """List the rules by age as (source, target, action, seconds since 1970). Reading them is not recorded."""
     rows = db.session.execute(
         select(Policy.source, Policy.target, Policy.action, Policy.created_at).order_by(Policy.created_at, Policy.id)
     )

@@ -9,7 +9,7 @@ from yoq_web.secrets.keys import key_commands, rotation
 
 
 def contribute() -> Contribution:
-    """What this domain adds to the application."""
+    """Return what this domain adds to the application."""
     return Contribution(
         operations=(*operations.OPERATIONS, *rotation.OPERATIONS),
         blueprints=(routes.blueprint,),

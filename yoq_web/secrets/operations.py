@@ -28,13 +28,13 @@ def set_secret(name: str, value: str) -> None:
 
 
 def get_secret(name: str) -> str:
-    """A secret's value. Raises NotFound."""
+    """Return a secret's value. Raises NotFound."""
     with secret_get.performed(name) as session:
         return _decrypt(session, _find(session, name))
 
 
 def list_secrets() -> list[str]:
-    """The names of all secrets, in the order of their bytes."""
+    """List the names of all secrets, in the order of their bytes."""
     with secret_list.performed() as session:
         names = session.scalars(select(Secret.name))
         return sorted(names, key=str.encode)

@@ -8,5 +8,5 @@ from yoq_web.service import routes
 
 
 def contribute() -> Contribution:
-    """What this domain adds to the application."""
+    """Return what this domain adds to the application."""
     return Contribution(operations=(ACCESS_DENIED,), blueprints=(routes.blueprint,))

@@ -12,7 +12,7 @@ from yoq_web.operations.spool import current_spool
 
 
 def check_health() -> tuple[dict[str, object], int]:
-    """The health document and its HTTP status: `ok`, `degraded` (it works, look here) or `unavailable` (503)."""
+    """Return the health document and its HTTP status: `ok`, `degraded` (it works, look here), `unavailable` (503)."""
     spool = _describe_spool()
     try:
         behind = [standing.lineage.name for standing in list_standings() if not standing.up_to_date]
@@ -25,7 +25,7 @@ def check_health() -> tuple[dict[str, object], int]:
 
 
 def _ask_plugins() -> dict[str, str]:
-    """What the plugins say that an operator should look at, by plugin."""
+    """Ask the plugins what an operator should look at. Returns what they say, by plugin."""
     found: dict[str, str] = {}
     for ask in current_host().find_implementations("yoq_health"):
         try:
@@ -39,7 +39,7 @@ def _ask_plugins() -> dict[str, str]:
 
 
 def _describe_spool() -> dict[str, object]:
-    """How many records wait in the spool, and whether it can be written, if there is something to say."""
+    """Say how many records wait in the spool, and whether it can be written, if there is something to say."""
     spool = current_spool()
     waiting = len(spool.read_waiting())
     found: dict[str, object] = {"spool": waiting} if waiting else {}

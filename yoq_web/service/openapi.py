@@ -31,7 +31,7 @@ PROBLEM = {
 
 
 def describe_api() -> dict[str, Any]:
-    """The document of the current application, made once: nothing is mounted after start-up."""
+    """Describe the current application, once: nothing is mounted after start-up."""
     if "yoq_openapi" not in current_app.extensions:
         current_app.extensions["yoq_openapi"] = _make_document()
     document: dict[str, Any] = current_app.extensions["yoq_openapi"]
@@ -154,7 +154,7 @@ def _describe_query(declaration: Declaration, schemas: dict[str, Any], owner: st
 
 
 def _describe_schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonSchemaMode) -> dict[str, Any]:
-    """The schema of a type. Models go among the components, under their owner's name: two may have a model `Item`."""
+    """Describe a type. Models go among the components, under their owner's name: two may have a model `Item`."""
     schema = TypeAdapter(kind).json_schema(mode=mode, ref_template=REFERENCE, schema_generator=GenerateJsonSchema)
     renamed = _keep_definitions(schema, schemas, owner)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
@@ -186,5 +186,5 @@ def _rewrite_references(part: Any, owner: str) -> Any:
 
 
 def _split_rule(rule: Rule) -> list[tuple[bool, str]]:
-    """A rule's text in pieces: (whether it is a variable, the text or the variable's name)."""
+    """Split a rule's text into pieces: (whether it is a variable, the text or the variable's name)."""
     return [(variable, part) for variable, part in rule._trace if part and part != "|"]

@@ -10,7 +10,7 @@ from yoq_web.tokens.backup import RevocationKeeper
 
 
 def contribute() -> Contribution:
-    """What this domain adds to the application."""
+    """Return what this domain adds to the application."""
     return Contribution(
         operations=operations.OPERATIONS,
         blueprints=(routes.blueprint,),

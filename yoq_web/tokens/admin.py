@@ -13,12 +13,12 @@ FILE = "api_token"
 
 
 def load_admin_token(settings: Settings) -> str:
-    """The admin token; its file is made if it is missing. Raises SettingsError if the file cannot be used."""
+    """Load the admin token; its file is made if it is missing. Raises SettingsError if the file cannot be used."""
     return settings.api_token or _load_kept(settings.data_dir / FILE)
 
 
 def is_first_start(settings: Settings) -> bool:
-    """Whether the admin token is still to be made: this is the first start."""
+    """Tell whether the admin token is still to be made."""
     return settings.api_token is None and not (settings.data_dir / FILE).exists()
 
 

@@ -19,7 +19,7 @@ SCHEME = "Bearer "
 
 
 def hash_token(secret: str) -> str:
-    """What is stored of a token: the SHA-256 of its text, as hex. Its 256 random bits need no slow hash."""
+    """Return what is stored of a token: its text's SHA-256, as hex. Its 256 random bits need no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -27,7 +27,7 @@ class Token(Model):
         return f"<Token {self.name}>"
 
     def compute_status(self, now: int) -> str:
-        """`active`, `revoked` or `expired`; a revoked token stays so after its expiry."""
+        """Return `active`, `revoked` or `expired`; a revoked token stays so after its expiry."""
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"

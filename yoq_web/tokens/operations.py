@@ -67,7 +67,7 @@ def revoke_token(name: str) -> None:
 
 
 def list_tokens() -> list[TokenOut]:
-    """All tokens ever created, the newest first. Reading them is not recorded."""
+    """List all tokens ever created, the newest first. Reading them is not recorded."""
     now = int(time.time())
     tokens = db.session.scalars(select(Token).order_by(Token.created_at.desc(), Token.id.desc()))
     return [

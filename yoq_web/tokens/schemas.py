@@ -15,7 +15,7 @@ MAX_SCOPES = 16
 
 
 def parse_ttl(ttl: str) -> int:
-    """Seconds in a time to live like `45s`, `30m`, `12h` or `7d`; raises ValueError for any other text."""
+    """Read a time to live like `45s`, `30m`, `12h` or `7d` as seconds; raises ValueError for any other text."""
     with suppress(ValueError):
         if seconds := parse_duration(ttl, "smhd"):
             return seconds

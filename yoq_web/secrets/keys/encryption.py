@@ -24,7 +24,7 @@ class WrongKey(Exception):
 
 
 def compute_key_id(key: bytes) -> str:
-    """What tells a key from others and reveals nothing of it."""
+    """Compute what tells a key from others and reveals nothing of it."""
     return hashlib.sha256(b"yoq-web key id\0" + key).hexdigest()[:16]
 
 
@@ -36,12 +36,12 @@ class Cipher:
         self.key_id = compute_key_id(key)
 
     def encrypt(self, name: str, value: str) -> tuple[bytes, bytes]:
-        """A fresh nonce, and the ciphertext of `value`, which opens under `name` only."""
+        """Encrypt a value so that it opens under `name` only. Returns a fresh nonce and the ciphertext."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce, self._aead.encrypt(nonce, value.encode(), PURPOSE + name.encode())
 
     def decrypt(self, secret: Secret) -> str:
-        """The value of a stored secret. Raises a Problem if it was made under another key or name, or altered."""
+        """Decrypt a stored secret. Raises a Problem if it was made under another key or name, or altered."""
         try:
             return self._aead.decrypt(secret.nonce, secret.ciphertext, PURPOSE + secret.name.encode()).decode()
         except (InvalidTag, ValueError):  # a ValueError is a nonce of a length that cannot be
@@ -50,13 +50,13 @@ class Cipher:
 
 
 def wrap(master: bytes, key: bytes) -> bytes:
-    """A data key, encrypted under a master key and bound to its id."""
+    """Encrypt a data key under a master key, bound to its id."""
     nonce = os.urandom(NONCE_BYTES)
     return nonce + _make_wrapping_cipher(master).encrypt(nonce, key, WRAPPING + compute_key_id(key).encode())
 
 
 def unwrap(master: bytes, key_id: str, wrapped: bytes) -> bytes:
-    """The data key of this id that wrap() encrypted. Raises WrongKey."""
+    """Decrypt the data key of this id that wrap() encrypted. Raises WrongKey."""
     nonce, ciphertext = wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:]
     try:
         return _make_wrapping_cipher(master).decrypt(nonce, ciphertext, WRAPPING + key_id.encode())

@@ -31,7 +31,7 @@ class Keyring:
         self._newest: str | None = None
 
     def find_cipher(self, session: Session, key_id: str) -> Cipher | None:
-        """The cipher of a stored data key, or None if there is no such key. Raises a Problem if it does not open."""
+        """Find the cipher of a stored data key; None if there is no such key. Raises a Problem if it does not open."""
         if key_id not in self._ciphers:
             row = session.scalar(select(SecretKey).where(SecretKey.id == key_id))
             if row is None:
@@ -40,7 +40,7 @@ class Keyring:
         return self._ciphers[key_id]
 
     def find_newest(self, session: Session) -> Cipher:
-        """The cipher to encrypt with; the first one is made. Its key stays while the transaction lasts.
+        """Find the cipher to encrypt with; the first one is made. Its key stays while the transaction lasts.
 
         Raises a Problem.
         """
@@ -96,7 +96,7 @@ class Keyring:
 
 
 def keyring() -> Keyring:
-    """The current application's keyring."""
+    """Return the current application's keyring."""
     ring: Keyring = current_app.extensions.setdefault("yoq_keyring", Keyring())
     return ring
 

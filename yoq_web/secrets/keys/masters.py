@@ -27,12 +27,12 @@ Place = Literal["plugin", "environment", "file", "new-file"]
 
 
 def find_key_file() -> Path:
-    """Where the master key is kept unless the environment or a plugin has it."""
+    """Return where the master key is kept unless the environment or a plugin has it."""
     return current_settings().data_dir / KEY_FILE
 
 
 def find_kept_file(master: str) -> Path:
-    """Where a master key is kept that is not, or not yet, the one in use."""
+    """Return where a master key is kept that is not, or not yet, the one in use."""
     return find_key_file().with_name(f"{KEY_FILE}.{master}")
 
 
@@ -44,7 +44,7 @@ class Wrapper:
     master: bytes | None = field(default=None, repr=False)
 
     def wrap(self, key: bytes) -> bytes:
-        """A data key, wrapped. Raises a Problem."""
+        """Wrap a data key. Raises a Problem."""
         if self.master is not None:
             return wrap(self.master, key)
         wrapped = _wrap_by_plugin(key)
@@ -54,7 +54,7 @@ class Wrapper:
 
 
 def choose_wrapper(current: str | None, place: Place | None = None) -> Wrapper:
-    """Who wraps a key: a plugin that does so, else the environment's master key, else the file's; `place` says which.
+    """Choose who wraps a key: `place`, else a plugin that does, else the environment's master key, else the file's.
 
     `current` is the `master` of the key in use, or None in a database without any: only there a missing key file is
     made unasked. Raises a Problem.
@@ -77,7 +77,7 @@ def choose_wrapper(current: str | None, place: Place | None = None) -> Wrapper:
 
 
 def unwrap_key(row: SecretKey) -> bytes:
-    """The data key of a row. Raises a Problem that says which master key it needs, and destroys nothing."""
+    """Unwrap the data key of a row. Raises a Problem that says which master key it needs, and destroys nothing."""
     if row.wrapped is None:
         return _find_master(row.id, row.id)
     try:
@@ -114,7 +114,7 @@ def promote(master: str) -> None:
 
 
 def _find_master(master: str, key_id: str) -> bytes:
-    """The master key of this id, wherever it is. Raises a Problem."""
+    """Find the master key of this id, wherever it is. Raises a Problem."""
     there = list(_list_candidates(master))
     for _, key in there:
         if compute_key_id(key) == master:

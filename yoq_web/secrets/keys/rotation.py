@@ -86,7 +86,7 @@ class StoredKey:
 
 
 def list_keys() -> list[StoredKey]:
-    """The data keys, the newest last."""
+    """List the data keys, the newest last."""
     needed = select(func.count()).where(Secret.key_id == SecretKey.id).scalar_subquery()
     columns = (SecretKey.id, SecretKey.master, SecretKey.created_at, needed)
     return [StoredKey(*row) for row in db.session.execute(select(*columns).order_by(SecretKey.number)).all()]
