@@ -17,7 +17,7 @@ from sqlalchemy import text
 
 from tests.support import postgres as postgres_server
 from yoq_audit.retention import pruner
-from yoq_audit.storage.retention_models import PRUNED
+from yoq_audit.storage.models import PRUNED
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import create_app, db
 from yoq_web.database.engine import allow_commits

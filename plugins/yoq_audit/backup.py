@@ -16,9 +16,8 @@ from sqlalchemy.orm import Session
 from yoq_audit.sealing import keys, retired, status
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.models import LogKey
-from yoq_audit.storage.tree import CHECKPOINTS, UNSEALED
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LogKey
+from yoq_audit.storage.tree import UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT
@@ -45,12 +44,12 @@ class _Log:
         newest = session.execute(
             select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
         ).first()
-        unsealed = session.execute(UNSEALED.with_only_columns(TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome))
+        unsealed = session.execute(UNSEALED.with_only_columns(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome))
         return cls(
             session,
             newest.size if newest else 0,
             bytes(newest.root) if newest else EMPTY_ROOT,
-            session.scalar(select(func.count()).select_from(TABLE)) or 0,
+            session.scalar(select(func.count()).select_from(ENTRIES)) or 0,
             tuple((row.id, row.event_id, row.outcome) for row in unsealed),
         )
 
@@ -69,7 +68,9 @@ class _Log:
         for start in range(0, len(other.unsealed), 500):
             part = other.unsealed[start : start + 500]
             rows = self.session.execute(
-                select(TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome).where(TABLE.c.id.in_([row[0] for row in part]))
+                select(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome).where(
+                    ENTRIES.c.id.in_([row[0] for row in part])
+                )
             )
             if {tuple(row) for row in rows} != set(part):
                 return False
@@ -125,7 +126,7 @@ class TrailKeeper(Keeper):
 
     def _fork(self, reason: str, head: Checkpoint | None) -> Choice:
         ended = f"{head.origin} {head.size} {b64encode(head.root).decode()}" if head else "unknown"
-        return Choice("fork", f"two logs would come of it: {reason}", (ended,), (TABLE.name,))
+        return Choice("fork", f"two logs would come of it: {reason}", (ended,), (ENTRIES.name,))
 
     def prepare(self, choice: Choice, new: Engine) -> None:
         """Have the files beside the database agree with it, before it is in place."""

@@ -15,8 +15,9 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from yoq_audit.query.filters import Filters
-from yoq_audit.storage.log import STORED, TABLE
-from yoq_audit.storage.tree import LEAVES, latest
+from yoq_audit.storage.log import STORED
+from yoq_audit.storage.models import ENTRIES, LEAVES
+from yoq_audit.storage.tree import latest
 from yoq_web import db
 
 Row = Sequence[Any]
@@ -28,7 +29,7 @@ PAGE = 1024
 MOST_PLACES = 65_536
 """Places that one query looks at where few entries match: about 50 ms of work."""
 
-PLACED = LEAVES.join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+PLACED = LEAVES.join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
 
 
 class Pages:
@@ -39,7 +40,7 @@ class Pages:
         with app.app_context():
             dialect = db.engine.dialect
         query = (
-            select(LEAVES.c.leaf_index, *(TABLE.c[name] for name in STORED))
+            select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in STORED))
             .select_from(PLACED)
             .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
             .where(*filters.conditions(dialect.name))

@@ -16,10 +16,9 @@ from structlog.stdlib import get_logger
 from yoq_audit.sealing import keys, sealer
 from yoq_audit.sealing.signer import CannotSign, HeadMissing, Rewound
 from yoq_audit.storage import log, tree
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.models import Leaf
+from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
 from yoq_audit.storage.tombstones import absent, check_served
-from yoq_audit.storage.tree import LEAVES, Sealed
+from yoq_audit.storage.tree import Sealed
 from yoq_audit.tlog.errors import LogError, TileError
 from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -162,8 +161,8 @@ def bundle_bytes(bundle: Bundle) -> bytes:
         raise NotFound("not found", f"the log does not have {bundle.path()} yet")
     check_served(session, bundle)
     rows = session.execute(
-        select(*(TABLE.c[name] for name in FIELDS))
-        .join(LEAVES, LEAVES.c.entry_id == TABLE.c.id)
+        select(*(ENTRIES.c[name] for name in FIELDS))
+        .join(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
         .where(LEAVES.c.leaf_index >= bundle.start, LEAVES.c.leaf_index < end)
         .order_by(LEAVES.c.leaf_index)
     ).all()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import ColumnElement, FromClause, literal_column, or_
 
-from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.models import ENTRIES
 from yoq_web import Name, dumps, parse_duration, parse_time
 
 Outcome = Literal["ok", "failed", "denied", "interrupted", "started"]
@@ -117,7 +117,7 @@ class Filters:
         times = {"since": self.texts[0], "until": self.texts[1]}
         return found | {name: text for name, text in times.items() if text is not None}
 
-    def conditions(self, dialect: str, table: FromClause = TABLE) -> list[ColumnElement[bool]]:
+    def conditions(self, dialect: str, table: FromClause = ENTRIES) -> list[ColumnElement[bool]]:
         """What a row of `table` must fulfil, for the SQL of this dialect."""
         found = [any_of(name, table.c[name], values, dialect) for name, values in self.given()]
         if self.since is not None:

@@ -21,7 +21,8 @@ from sqlalchemy.sql.operators import custom_op
 
 from yoq_audit.query.filters import Filters, any_of
 from yoq_audit.query.snapshot import Frozen
-from yoq_audit.storage.log import SHOWN, TABLE
+from yoq_audit.storage.log import SHOWN
+from yoq_audit.storage.models import ENTRIES
 
 Position = tuple[int, ...]
 
@@ -43,14 +44,14 @@ TIME = SHOWN.index("time")
 
 def showable(frozen: Frozen | None) -> list[ColumnElement[bool]]:
     """That an entry is shown at all: it is in the set, and what it says to have begun has not ended there."""
-    ended = TABLE.alias("ended")
+    ended = ENTRIES.alias("ended")
     among = [frozen.holds(ended)] if frozen else []
     settled: ColumnElement[bool] = literal_column(
         "ended.outcome <> 'started'"
     )  # as the index of event ids needs it to be said
     # Not EXISTS, for which PostgreSQL may read the whole trail into a hash table beforehand.
-    end = select(ended.c.id).where(ended.c.event_id == TABLE.c.event_id, settled, *among).limit(1).scalar_subquery()
-    return [*([frozen.holds()] if frozen else []), or_(TABLE.c.outcome != "started", end.is_(None))]
+    end = select(ended.c.id).where(ended.c.event_id == ENTRIES.c.event_id, settled, *among).limit(1).scalar_subquery()
+    return [*([frozen.holds()] if frozen else []), or_(ENTRIES.c.outcome != "started", end.is_(None))]
 
 
 @dataclass
@@ -102,7 +103,7 @@ class Finder:
         """The entries in the order of the walk, up to `end`, with every filter looked at on the way."""
         found = [any_of(name, self._hidden(name), values, self._dialect) for name, values in self.given.items()]
         if end is not None:
-            key = tuple_(*self._key()) if self.timed else TABLE.c.id
+            key = tuple_(*self._key()) if self.timed else ENTRIES.c.id
             last = tuple_(*end) if self.timed else literal(end[0])
             found.append(key >= last if self.descending else key <= last)
         return self._shown(*self._range(), *found).order_by(*self._ordered(*self._key())).limit(count)
@@ -110,25 +111,25 @@ class Finder:
     def in_index(self, name: str, value: str, count: int) -> Select[Any]:
         """The entries with a value, in the order of its index, which is that of ids."""
         if self.on_sqlite:
-            given = [any_of(name, TABLE.c[name], (value,), self._dialect), *self._range()]
-            return self._shown(*given).order_by(*self._ordered(TABLE.c.id)).limit(count)
+            given = [any_of(name, ENTRIES.c[name], (value,), self._dialect), *self._range()]
+            return self._shown(*given).order_by(*self._ordered(ENTRIES.c.id)).limit(count)
         # Told in this way, PostgreSQL cannot walk the whole trail instead, as it would where it takes a value for
         # frequent, even if all entries with it are a year old.
         text = literal(value, Text)
         ends = [literal(-1, BigInteger), literal(2**63 - 1, BigInteger)]
         if self.position is not None:
             ends[self.descending] = literal(self.position[0], BigInteger)
-        key = tuple_(TABLE.c[name], TABLE.c.id)
+        key = tuple_(ENTRIES.c[name], ENTRIES.c.id)
         given = [key > tuple_(text, ends[0]), key < tuple_(text, ends[1])]
         # The conditions of the partial indexes, which PostgreSQL does not find in a comparison of pairs.
-        given += [TABLE.c.request_id.is_not(None)] if name == "request_id" else []
+        given += [ENTRIES.c.request_id.is_not(None)] if name == "request_id" else []
         given += [literal_column("audit_log.outcome <> 'ok'")] if name == "outcome" else []
-        return self._shown(*given).order_by(*self._ordered(TABLE.c[name], TABLE.c.id)).limit(count)
+        return self._shown(*given).order_by(*self._ordered(ENTRIES.c[name], ENTRIES.c.id)).limit(count)
 
     def look_up(self, name: str, value: str, count: int) -> Select[Any]:
         """The positions of so many of the entries with a value, in any order."""
         columns = [self._hidden(column.key) for column in self._key()]
-        given = any_of(name, TABLE.c[name], (value,), self._dialect)
+        given = any_of(name, ENTRIES.c[name], (value,), self._dialect)
         return select(*columns).where(given, *self._range(hidden=True)).limit(count)
 
     @property
@@ -176,21 +177,21 @@ class Finder:
         at, size = 0, count
         while len(found) < count and at < len(positions):
             ids = [position[-1] for position in positions[at : at + size]]
-            rows = self.session.execute(self._shown(TABLE.c.id.in_(ids), *given)).all()
+            rows = self.session.execute(self._shown(ENTRIES.c.id.in_(ids), *given)).all()
             found += sorted(rows, key=self.key, reverse=self.descending)
             at, size = at + size, AT_ONCE
         return found[:count]
 
     def _shown(self, *conditions: ColumnElement[bool]) -> Select[Any]:
-        return select(*(TABLE.c[name] for name in SHOWN)).where(*conditions, *showable(self.frozen))
+        return select(*(ENTRIES.c[name] for name in SHOWN)).where(*conditions, *showable(self.frozen))
 
     def _hidden(self, name: str | None) -> ColumnElement[Any]:
         """A column, so that SQLite uses no index for it."""
-        column = TABLE.c[str(name)]
+        column = ENTRIES.c[str(name)]
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type) if self.on_sqlite else column
 
     def _key(self) -> list[ColumnElement[Any]]:
-        return [TABLE.c.time, TABLE.c.id] if self.timed else [TABLE.c.id]
+        return [ENTRIES.c.time, ENTRIES.c.id] if self.timed else [ENTRIES.c.id]
 
     def _ordered(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self.descending else column.asc() for column in columns]

@@ -15,8 +15,7 @@ from sqlalchemy import ColumnElement, FromClause, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage import tree
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.tree import CHECKPOINTS, LEAVES
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES
 
 MOST_UNSEALED = 2_000
 MOST_RANGES = 32
@@ -38,7 +37,7 @@ class Frozen:
     size: int = 0
     ranges: tuple[tuple[int, int], ...] = ()
 
-    def holds(self, table: FromClause = TABLE) -> ColumnElement[bool]:
+    def holds(self, table: FromClause = ENTRIES) -> ColumnElement[bool]:
         """That a row of `table` is in the set."""
         below: ColumnElement[bool] = table.c.id <= self.floor
         if not self.size and not self.ranges:
@@ -56,12 +55,12 @@ def begin(session: Session) -> None:
 
 def freeze(session: Session) -> Frozen:
     """The entries that the session's transaction sees, which was begun by `begin`."""
-    highest = session.scalar(select(func.max(TABLE.c.id))) or 0
+    highest = session.scalar(select(func.max(ENTRIES.c.id))) or 0
     if session.get_bind().dialect.name == "sqlite":
         return Frozen(highest)
     settled = tree.settled(session)
     unsealed = session.scalars(
-        tree.UNSEALED.with_only_columns(TABLE.c.id).where(TABLE.c.id > settled).limit(MOST_UNSEALED + 1)
+        tree.UNSEALED.with_only_columns(ENTRIES.c.id).where(ENTRIES.c.id > settled).limit(MOST_UNSEALED + 1)
     ).all()
     ranges = runs(unsealed)
     if len(unsealed) > MOST_UNSEALED or len(ranges) > MOST_RANGES:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.search import showable
-from yoq_audit.storage.log import TABLE
+from yoq_audit.storage.models import ENTRIES
 from yoq_web import Problem, format_time
 
 Bucket = Literal["1m", "5m", "15m", "1h", "6h", "1d", "7d"]
@@ -31,7 +31,7 @@ FEW_BUCKETS = 60
 MOST_BUCKETS = 1500
 """A day in minutes."""
 
-COUNTED = (TABLE.c.actor, TABLE.c.action, TABLE.c.outcome)
+COUNTED = (ENTRIES.c.actor, ENTRIES.c.action, ENTRIES.c.outcome)
 
 
 class StatsQuery(FilterQuery):
@@ -76,7 +76,7 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     if until - since > MOST_BUCKETS * length:
         raise Problem(400, "invalid bucket", f"there would be more than {MOST_BUCKETS}: choose a longer one")
     # Spelled out: PostgreSQL groups by it only if it is the same text in both places, which no two parameters are.
-    period = (TABLE.c.time - TABLE.c.time % literal_column(str(length))).label("period")
+    period = (ENTRIES.c.time - ENTRIES.c.time % literal_column(str(length))).label("period")
     chosen = filters.at(since, until).conditions(session.get_bind().dialect.name)
     statement = select(period, *COUNTED, func.count()).where(*chosen, *showable(None)).group_by(period, *COUNTED)
     buckets: Counter[int] = Counter()

@@ -21,8 +21,7 @@ from sqlalchemy.orm import Session
 from yoq_audit.retention.plan import Bundle, Plan
 from yoq_audit.retention.pruner import Written
 from yoq_audit.storage import tree
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.models import ENTRIES, ERASED
 from yoq_audit.tlog import tiles
 from yoq_audit.tlog.tiles import Tile, encode_bundle, tiles_of
 from yoq_web import Problem, db, dumps, files
@@ -104,8 +103,8 @@ def _bundle(bundle: Bundle) -> bytes:
 def _erased(session: Session, first: int, end: int) -> list[dict[str, Any]]:
     """The announcement of each erased event in the range, as far as it is still in the log: what its key signed."""
     rows = session.execute(
-        select(ERASED.c.leaf_index, ERASED.c.event_id, TABLE.c.details, TABLE.c.event_id.label("announced_by"))
-        .outerjoin(TABLE, TABLE.c.event_id == ERASED.c.announced_by)
+        select(ERASED.c.leaf_index, ERASED.c.event_id, ENTRIES.c.details, ENTRIES.c.event_id.label("announced_by"))
+        .outerjoin(ENTRIES, ENTRIES.c.event_id == ERASED.c.announced_by)
         .where(ERASED.c.leaf_index >= first, ERASED.c.leaf_index < end)
         .order_by(ERASED.c.leaf_index)
     )

@@ -17,10 +17,8 @@ from yoq_audit.retention import announcements
 from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruner import finish
 from yoq_audit.sealing.announcement import Erasure, sign
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.storage.tombstones import gone
-from yoq_audit.storage.tree import LEAVES
 from yoq_web import NotFound, Problem, db, spooled
 
 YOUNGEST_SECONDS = 60
@@ -70,10 +68,12 @@ def erase(found: Erasable, reason: str) -> None:
 
 def _find(session: Session, event_id: str) -> Erasable:
     rows = session.execute(
-        select(TABLE.c.action, TABLE.c.actor, TABLE.c.target, TABLE.c.outcome, TABLE.c.time, LEAVES.c.leaf_index)
-        .outerjoin(LEAVES, LEAVES.c.entry_id == TABLE.c.id)
-        .where(TABLE.c.event_id == event_id)
-        .order_by(TABLE.c.id)
+        select(
+            ENTRIES.c.action, ENTRIES.c.actor, ENTRIES.c.target, ENTRIES.c.outcome, ENTRIES.c.time, LEAVES.c.leaf_index
+        )
+        .outerjoin(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
+        .where(ENTRIES.c.event_id == event_id)
+        .order_by(ENTRIES.c.id)
     ).all()
     if not rows:
         known = gone(session, event_id)

@@ -16,9 +16,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.proofs import prover
 from yoq_audit.storage import tree
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.retention_models import ERASED
-from yoq_audit.storage.tree import LEAVES
+from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -113,8 +111,8 @@ def read_bundle(session: Session, number: int, tiles: TrustedTiles) -> Bundle:
     first = number * TILE
     within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
     rows = session.execute(
-        select(LEAVES.c.leaf_index, *(TABLE.c[name] for name in FIELDS))
-        .join(TABLE, LEAVES.c.entry_id == TABLE.c.id)
+        select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in FIELDS))
+        .join(ENTRIES, LEAVES.c.entry_id == ENTRIES.c.id)
         .where(within)
     ).all()
     erased = set(session.scalars(select(ERASED.c.leaf_index).where(ERASED.c.leaf_index.between(first, first + 255))))

@@ -20,10 +20,8 @@ from yoq_audit.retention import announcements
 from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan, begin
 from yoq_audit.sealing.announcement import Erasure, Pruning, sign
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.retention_models import ERASED, MINIMUMS, PRUNED
+from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES, MINIMUMS, PRUNED
 from yoq_audit.storage.tombstones import KEY_SIZE, key_of, minimum
-from yoq_audit.storage.tree import LEAVES
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import Problem, db, unit_of_work
 
@@ -125,8 +123,8 @@ def _delete(session: Session, number: int) -> None:
     first = number * TILE
     within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
     rows = session.execute(
-        select(LEAVES.c.leaf_index, TABLE.c.id, TABLE.c.event_id, TABLE.c.outcome, TABLE.c.time)
-        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
+        select(LEAVES.c.leaf_index, ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome, ENTRIES.c.time)
+        .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
         .where(within)
     ).all()
     events = bytearray(TILE * KEY_SIZE)
@@ -139,16 +137,16 @@ def _delete(session: Session, number: int) -> None:
     times = [row.time for row in rows] or [0]
     values = {"number": number, "first_time": min(times), "last_time": max(times), "events": bytes(events)}
     session.execute(insert(PRUNED).values(values))
-    session.execute(delete(TABLE).where(TABLE.c.id.in_(select(LEAVES.c.entry_id).where(within))))
+    session.execute(delete(ENTRIES).where(ENTRIES.c.id.in_(select(LEAVES.c.entry_id).where(within))))
     session.execute(delete(LEAVES).where(within))
 
 
 def _erase(event_id: str, erasure: Erasure) -> None:
     """Delete the entries of an event, and keep their places. What is left of them in the database's files is wiped."""
     standing = (
-        select(LEAVES.c.leaf_index, TABLE.c.id)
-        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
-        .where(LEAVES.c.leaf_index.in_(erasure.places), TABLE.c.event_id == erasure.event_id)
+        select(LEAVES.c.leaf_index, ENTRIES.c.id)
+        .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
+        .where(LEAVES.c.leaf_index.in_(erasure.places), ENTRIES.c.event_id == erasure.event_id)
     )
     with unit_of_work() as session:
         announcements.lock_retention(session)
@@ -161,7 +159,7 @@ def _erase(event_id: str, erasure: Erasure) -> None:
                 {"leaf_index": row.leaf_index, "event_id": erasure.event_id, "announced_by": event_id} for row in rows
             ]
             session.execute(insert(ERASED), values)
-            session.execute(delete(TABLE).where(TABLE.c.id.in_([row.id for row in rows])))
+            session.execute(delete(ENTRIES).where(ENTRIES.c.id.in_([row.id for row in rows])))
 
 
 @contextmanager

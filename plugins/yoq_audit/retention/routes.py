@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from sqlalchemy import select
 
 from yoq_audit.settings import RETENTION
-from yoq_audit.storage.retention_models import ERASED
+from yoq_audit.storage.models import ERASED
 from yoq_audit.storage.tombstones import minimum
 from yoq_web import current_settings, db, endpoint
 

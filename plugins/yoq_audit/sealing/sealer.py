@@ -13,9 +13,8 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import begin, check_head, settled_signing, turn
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.models import StoredTile
-from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, UNSEALED, Sealed, settled, tile_reader
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
+from yoq_audit.storage.tree import UNSEALED, Sealed, settled, tile_reader
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import leaf_hash
 from yoq_audit.tlog.leaf import encode_leaf
@@ -78,14 +77,14 @@ def _due(session: Session) -> bool:
     """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
     newest = session.execute(select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
     unsigned = newest is not None and newest.note is None
-    return unsigned or session.execute(UNSEALED.where(TABLE.c.id > settled(session)).limit(1)).first() is not None
+    return unsigned or session.execute(UNSEALED.where(ENTRIES.c.id > settled(session)).limit(1)).first() is not None
 
 
 def _seal_batch(session: Session, after: int) -> tuple[int, int]:
     """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
     newest = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
     size = newest.size if newest else 0
-    rows = session.execute(UNSEALED.where(TABLE.c.id > max(after, settled(session))).limit(BATCH)).all()
+    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, settled(session))).limit(BATCH)).all()
     if not rows:
         return 0, after
     growth = Growth(size, tile_reader(session))

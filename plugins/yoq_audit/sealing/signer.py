@@ -11,9 +11,8 @@ from sqlalchemy.orm import Session
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.key_chain import Chain
 from yoq_audit.settings import LOG_ORIGIN
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.models import LogKey
-from yoq_audit.storage.tree import CHECKPOINTS, LEAVES, latest, root
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
+from yoq_audit.storage.tree import latest, root
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import advisory_lock, current_settings, db, unit_of_work
@@ -153,8 +152,8 @@ def announced_in_signed(session: Session, key: Verifier) -> bool:
     """Whether the entry that announces a key is in the tree of a signed checkpoint."""
     place = session.scalar(
         select(LEAVES.c.leaf_index)
-        .join(TABLE, TABLE.c.id == LEAVES.c.entry_id)
-        .where(TABLE.c.action == ROTATION, TABLE.c.outcome == "ok", TABLE.c.target == key.vkey)
+        .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
+        .where(ENTRIES.c.action == ROTATION, ENTRIES.c.outcome == "ok", ENTRIES.c.target == key.vkey)
         .limit(1)
     )
     newest = latest(session)

@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.storage.models import SETTLED, STARTED, Entry
+from yoq_audit.storage.models import ENTRIES, SETTLED, STARTED
 from yoq_audit.storage.tombstones import was_recorded
 from yoq_web import Event, dumps, spooled
 
 VERSION = 1
 """How entries are written now; stored with each."""
 
-TABLE: Table = Entry.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
 STORED = (
     "recorded_at",
     "actor",
@@ -41,10 +40,9 @@ STORED = (
 SHOWN = (*STORED[:5], "id", *STORED[5:])
 """An entry's members in order. The first five are yoq's, and yoq's clients need them first."""
 
-ENTRIES = select(*(TABLE.c[name] for name in SHOWN)).order_by(TABLE.c.id.desc())
-
-BY_EVENT = [
-    select(*(TABLE.c[name] for name in STORED)).where(TABLE.c.event_id == bindparam("event_id"), kind)
+_FULL = select(*(ENTRIES.c[name] for name in SHOWN)).order_by(ENTRIES.c.id.desc())
+_BY_EVENT = [
+    select(*(ENTRIES.c[name] for name in STORED)).where(ENTRIES.c.event_id == bindparam("event_id"), kind)
     for kind in (SETTLED, STARTED)
 ]
 """The entry of an event that has ended, and that of its intent."""
@@ -72,7 +70,7 @@ def append(event: Event, session: Session) -> None:
 
 def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> None:
     """Raise Clash unless what is stored under the event's id is this event."""
-    stored = connection.execute(BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
+    stored = connection.execute(_BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
     # The outcome that was stored first is the right one, if that of a doubtful event was. Its details may say more.
     free = {"nonce", "outcome", "reason", "details"} if event.doubtful else {"nonce"}
     differing = [name for name, was, now in zip(STORED, stored, row, strict=True) if was != now and name not in free]
@@ -107,14 +105,14 @@ def _insert(paramstyle: str) -> str:
     marks = ", ".join([mark] * len(STORED))
     # An event has one entry, however often it is handed over.
     return (
-        f"INSERT INTO {TABLE.name} ({', '.join(STORED)}) VALUES ({marks}) "  # noqa: S608 - our own names only
+        f"INSERT INTO {ENTRIES.name} ({', '.join(STORED)}) VALUES ({marks}) "  # noqa: S608 - our own names only
         "ON CONFLICT DO NOTHING"
     )
 
 
 def find(session: Session, event_id: str) -> Row[Any] | None:
     """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
-    by_id = ENTRIES.where(TABLE.c.event_id == event_id)
+    by_id = _FULL.where(ENTRIES.c.event_id == event_id)
     return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
 
 

@@ -1,8 +1,8 @@
-"""The tables of the audit log: entries, and the tree over them."""
+"""The tables of the audit log: its entries, the tree over them, its keys, and what is kept of removed entries."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Index, Integer, text
+from sqlalchemy import BigInteger, Index, Integer, Table, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from yoq_web import Model
@@ -14,9 +14,6 @@ SETTLED = text("outcome <> 'started'")
 STARTED = text("outcome = 'started'")
 """An event that acts outside the database has an entry of each kind, when it starts and when it has ended; others have
 one that is settled. To be served by an index of event ids, a query says one of the two in these very words."""
-
-SLACK_SECONDS = 60
-"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
 
 
 class Entry(Model):
@@ -129,3 +126,55 @@ class LogKey(Model):
     vkey: Mapped[str] = mapped_column(primary_key=True)
     added_at: Mapped[int] = mapped_column(BigInteger)
     announcement: Mapped[str | None]
+
+
+class Minimum(Model):
+    """A minimum index of the log: entries under it are pruned. The largest counts; rows are only ever added.
+
+    `event_id` is that of the entry `audit_prune` that announced it; no entry from `cutoff` on, in microseconds since
+    1970, is under it.
+    """
+
+    __tablename__ = "audit_minimum"
+
+    minimum: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    event_id: Mapped[str]
+    cutoff: Mapped[int] = mapped_column(BigInteger)
+
+
+class Erased(Model):
+    """A place of the log whose entry was erased: the event that it was, and the `audit_erase` that announced it."""
+
+    __tablename__ = "audit_erased"
+
+    leaf_index: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    event_id: Mapped[str] = mapped_column(index=True)
+    announced_by: Mapped[str]
+
+
+class Pruned(Model):
+    """A pruned bundle: when its first and last event began, and 8 bytes of a hash of each event's id, in their order.
+
+    With these a record that comes a second time, from a spool that was away for long, is known again.
+    """
+
+    __tablename__ = "audit_pruned"
+
+    number: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False
+    )
+    first_time: Mapped[int] = mapped_column(BigInteger)
+    last_time: Mapped[int] = mapped_column(BigInteger, index=True)
+    events: Mapped[bytes]
+
+
+ENTRIES: Table = Entry.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
+LEAVES: Table = Leaf.__table__  # type: ignore[assignment]  # as above
+CHECKPOINTS: Table = StoredCheckpoint.__table__  # type: ignore[assignment]  # as above
+MINIMUMS: Table = Minimum.__table__  # type: ignore[assignment]  # as above
+ERASED: Table = Erased.__table__  # type: ignore[assignment]  # as above
+PRUNED: Table = Pruned.__table__  # type: ignore[assignment]  # as above

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.storage.retention_models import ERASED, MINIMUMS, PRUNED
+from yoq_audit.storage.models import ERASED, MINIMUMS, PRUNED
 from yoq_audit.tlog.tiles import TILE, Bundle
 from yoq_web import Event, NotFound, Problem
 

@@ -6,22 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Table, select, text
+from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from yoq_audit.storage.log import TABLE
-from yoq_audit.storage.models import SLACK_SECONDS, Leaf, StoredCheckpoint, StoredTile
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import Tile, subtree_from
 from yoq_audit.tlog.tree import root_at
 
-LEAVES: Table = Leaf.__table__  # type: ignore[assignment]  # SQLAlchemy types it as any FROM clause
-CHECKPOINTS: Table = StoredCheckpoint.__table__  # type: ignore[assignment]  # as above
+SLACK_SECONDS = 60
+"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
+
 UNSEALED = (
-    select(TABLE.c.id, *(TABLE.c[name] for name in FIELDS))
-    .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == TABLE.c.id).exists())
-    .order_by(TABLE.c.id)
+    select(ENTRIES.c.id, *(ENTRIES.c[name] for name in FIELDS))
+    .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == ENTRIES.c.id).exists())
+    .order_by(ENTRIES.c.id)
 )
 
 

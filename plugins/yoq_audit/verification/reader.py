@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from yoq_audit.storage.models import SLACK_SECONDS
+from yoq_audit.storage.tree import SLACK_SECONDS
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import TILE
 from yoq_audit.verification import sqlite_bulk
