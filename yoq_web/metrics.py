@@ -12,20 +12,24 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.requests = self._counter("yoq_requests", "Requests answered", "method", "endpoint", "status")
+        self.requests = self._make_counter("yoq_requests", "Requests answered", "method", "endpoint", "status")
         self.seconds = Histogram(
             "yoq_request_seconds", "Time from a request's arrival to its answer", registry=self.registry
         )
-        self.operations = self._counter("yoq_operations", "Operations that ended", "action", "outcome")
-        self.audit_failures = self._counter("yoq_audit_failures", "Events that a recorder could not store")
-        self.audit_recorded = self._counter("yoq_audit_recorded", "Events that every recorder stored at once")
-        self.audit_spooled = self._counter("yoq_audit_spooled", "Events that went to the spool")
-        self.audit_replayed = self._counter("yoq_audit_replayed", "Events that a recorder took from the spool")
-        self.audit_refused = self._counter("yoq_audit_refused", "Operations refused because they were not recorded")
-        self.spool_failures = self._counter("yoq_audit_spool_failures", "Events that even the spool could not keep")
-        self.hook_failures = self._counter("yoq_hook_failures", "Plugins' hooks that raised", "plugin", "hook")
+        self.operations = self._make_counter("yoq_operations", "Operations that ended", "action", "outcome")
+        self.audit_failures = self._make_counter("yoq_audit_failures", "Events that a recorder could not store")
+        self.audit_recorded = self._make_counter("yoq_audit_recorded", "Events that every recorder stored at once")
+        self.audit_spooled = self._make_counter("yoq_audit_spooled", "Events that went to the spool")
+        self.audit_replayed = self._make_counter("yoq_audit_replayed", "Events that a recorder took from the spool")
+        self.audit_refused = self._make_counter(
+            "yoq_audit_refused", "Operations refused because they were not recorded"
+        )
+        self.spool_failures = self._make_counter(
+            "yoq_audit_spool_failures", "Events that even the spool could not keep"
+        )
+        self.hook_failures = self._make_counter("yoq_hook_failures", "Plugins' hooks that raised", "plugin", "hook")
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+    def _make_counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)
 
 

@@ -88,11 +88,11 @@ def init_app(app: Flask) -> None:
     """Answer every exception of a request with a problem; a defect of ours is logged whole and told as 500."""
 
     @app.errorhandler(Problem)
-    def known(problem: Problem) -> Response:
+    def answer_problem(problem: Problem) -> Response:
         return render_problem(problem)
 
     @app.errorhandler(HTTPException)
-    def from_werkzeug(error: HTTPException) -> Response:
+    def answer_http_exception(error: HTTPException) -> Response:
         status = error.code or 500
         text = TEXTS.get(status, HTTPStatus(status).phrase.lower())
         headers = {name: value for name, value in error.get_headers() if name == "Retry-After"}
@@ -102,15 +102,15 @@ def init_app(app: Flask) -> None:
         return render_problem(Problem(status, text, headers=headers))
 
     @app.errorhandler(SQLAlchemyError)
-    def from_database(error: SQLAlchemyError) -> Response:
+    def answer_database_error(error: SQLAlchemyError) -> Response:
         problem = translate_database_error(error)
         if problem is None:
-            return defect(error)
+            return answer_defect(error)
         said = "the database does not answer" if problem.status == 503 else "the database refused a change"
         log.error(said, path=request.path, error=type(error).__name__, exception=render_exception(error))
         return render_problem(problem)
 
     @app.errorhandler(Exception)
-    def defect(error: Exception) -> Response:
+    def answer_defect(error: Exception) -> Response:
         log.error("request failed", path=request.path, error=type(error).__name__, exception=render_exception(error))
         return render_problem(Problem(500, "internal error"))

@@ -42,7 +42,7 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     try:
         make_files(current_settings(app))
         _check_port(host, port)
-        locks.hold(current_settings(app))
+        locks.hold_share(current_settings(app))
         prepare_database(app)
         _introduce(app, host, port)
     except Problem as problem:

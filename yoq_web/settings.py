@@ -81,7 +81,7 @@ def _parse_path(text: str) -> Path:
         raise SettingsError("this user has no home directory; set YOQ_DATA_DIR to an absolute path") from None
 
 
-def _user_data_dir() -> Path:
+def _find_user_data_dir() -> Path:
     folder = platformdirs.user_data_path("yoq-web")
     if not folder.is_absolute():  # as above
         raise SettingsError("this user has no home directory; set YOQ_DATA_DIR")
@@ -158,7 +158,7 @@ class Settings:
         "YOQ_DATA_DIR",
         "database, keys, the admin token and the spool",
         _parse_path,
-        lambda _settings: _user_data_dir(),
+        lambda _settings: _find_user_data_dir(),
         "the user's data directory",
     )
     database_url = Setting[str](

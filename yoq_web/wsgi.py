@@ -36,7 +36,7 @@ def application() -> Flask:
     """Build the application and start its background work; a WSGI server calls this once in each of its processes."""
     app = create_app()
     # For the life of the process: a restore sees it.
-    locks.hold(current_settings(app))
+    locks.hold_share(current_settings(app))
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Sealing a stream and opening it: the age format (https://age-encryption.org/v1), which any age program reads.
+"""Encryption of a stream: the age format (https://age-encryption.org/v1), which any age program reads.
 
 Recipients and identities are pyrage's work. It takes a passphrase for whole texts in memory only, so the format's
 passphrase form is written here, over the primitives of `cryptography`; the tests hold it against pyrage.
@@ -79,7 +79,7 @@ def decrypt_with_identities(text: str) -> Transform:
     if not found:
         raise ValueError("it holds no identity")
 
-    def opened(reader: Reader, writer: Writer) -> None:
+    def decrypt(reader: Reader, writer: Writer) -> None:
         try:
             pyrage.decrypt_io(reader, writer, found)
         except pyrage.DecryptError as error:
@@ -92,7 +92,7 @@ def decrypt_with_identities(text: str) -> Transform:
             # The library's own: a chunk that is not authentic, missing or in another place.
             raise NotOpened("it is damaged, cut off or was altered") from None
 
-    return opened
+    return decrypt
 
 
 def make_identity() -> str:
@@ -111,7 +111,7 @@ def derive_recipient(text: str) -> str:
 def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
     """Encrypt with a passphrase."""
 
-    def seal(reader: Reader, writer: Writer) -> None:
+    def encrypt(reader: Reader, writer: Writer) -> None:
         salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
         body = ChaCha20Poly1305(_stretch(passphrase, salt, work)).encrypt(bytes(12), file_key, None)
         head = b"%s\n-> scrypt %s %d\n%s\n---" % (VERSION, _encode_base64(salt), work, _encode_base64(body))
@@ -126,13 +126,13 @@ def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
             number, chunk = number + 1, following
         writer.flush()
 
-    return seal
+    return encrypt
 
 
 def decrypt_with_passphrase(passphrase: str) -> Transform:
     """Decrypt with a passphrase."""
 
-    def opened(reader: Reader, writer: Writer) -> None:
+    def decrypt(reader: Reader, writer: Writer) -> None:
         start = reader.read(_HEADER_BYTES)
         found = _HEADER.match(start)
         if found is None or int(found[2]) > MOST_WORK:
@@ -158,11 +158,11 @@ def decrypt_with_passphrase(passphrase: str) -> Transform:
             raise NotOpened("it is damaged, cut off or was altered") from None
         writer.flush()
 
-    return opened
+    return decrypt
 
 
 def needs_passphrase(start: bytes) -> bool:
-    """Tell whether a sealed stream that begins so is sealed with a passphrase."""
+    """Tell whether an encrypted stream that begins so needs a passphrase."""
     return start.startswith(VERSION + b"\n-> scrypt ")
 
 

@@ -1,4 +1,4 @@
-"""The container: a tar file of the database, the keys if wanted, the manifest and the checksums of them all.
+"""The archive: a tar file of the database, the keys if wanted, the manifest and the checksums of them all.
 
 Written in one form only and read strictly, so that a byte changed anywhere is noticed, in a plain backup as well.
 `tar x` and `sha256sum --check SHA256SUMS` open and check it without yoq-web.
@@ -28,7 +28,7 @@ SMALL = 1024 * 1024
 """No member but the database is larger."""
 END = bytes(2 * BLOCK)
 
-Progress = Callable[[int], object]
+BytesCallback = Callable[[int], object]
 """Told how many further bytes are done."""
 
 
@@ -37,9 +37,9 @@ class NotABackup(Exception):
 
 
 def build_archive(
-    database: Path, keys: dict[str, bytes], manifest: Manifest, progress: Progress, digests: list[str]
+    database: Path, keys: dict[str, bytes], manifest: Manifest, progress: BytesCallback, digests: list[str]
 ) -> Iterator[bytes]:
-    """Yield the bytes of a container. The database's SHA-256, once known, goes into the manifest and `digests`."""
+    """Yield the bytes of an archive. The database's SHA-256, once known, goes into the manifest and `digests`."""
     sums: dict[str, str] = {}
     digest = hashlib.sha256()
     name, size = DATABASES[manifest.database], manifest.size
@@ -89,15 +89,15 @@ class Stream:
 
 @dataclass(frozen=True)
 class Content:
-    """What was in a container: the database, by now a file, the manifest, and the keys by their names."""
+    """What was in an archive: the database, by now a file, the manifest, and the keys by their names."""
 
     database: Path
     manifest: Manifest
     keys: dict[str, bytes]
 
 
-def unpack(source: Reader, folder: Path, progress: Progress) -> Content:
-    """Read a container to its end and put its database into `folder`. Raises NotABackup unless all of it fits."""
+def unpack(source: Reader, folder: Path, progress: BytesCallback) -> Content:
+    """Read an archive to its end and put its database into `folder`. Raises NotABackup unless all of it fits."""
     name, size = _read_head(source)
     if name not in DATABASES.values():
         raise NotABackup("it does not begin with a database")
@@ -122,7 +122,7 @@ def unpack(source: Reader, folder: Path, progress: Progress) -> Content:
     return Content(database, manifest, keys)
 
 
-def _store(source: Reader, path: Path, size: int, progress: Progress) -> str:
+def _store(source: Reader, path: Path, size: int, progress: BytesCallback) -> str:
     digest, left = hashlib.sha256(), size
     with path.open("xb") as file:
         while left:

@@ -146,7 +146,7 @@ def restore_command(
         )
         _make_ready(app)
         if verify:
-            with locks.shared(current_settings()):
+            with locks.use_shared(current_settings()):
                 _tell(restore.verify())
             click.echo("the backup can be restored; nothing was changed")
             return
@@ -160,7 +160,7 @@ def restore_command(
 
 def _make_ready(app: Any) -> None:
     try:
-        with locks.shared(current_settings()):
+        with locks.use_shared(current_settings()):
             make_ready(app)
     except SQLAlchemyError as error:
         failure = explain_database_error(error)

@@ -1,4 +1,4 @@
-"""With what backups are sealed and opened: recipients, a passphrase, or the key of the data directory."""
+"""With what backups are encrypted and decrypted: recipients, a passphrase, or the key of the data directory."""
 
 from __future__ import annotations
 

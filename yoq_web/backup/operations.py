@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from yoq_web.backup.encryption import choose_encryption
 from yoq_web.backup.manifest import Manifest, make_manifest
 from yoq_web.backup.snapshot import copy_database
 from yoq_web.backup.workdir import hold_workdir, translate_disk_error
+from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Mark
 from yoq_web.contributions.registry import list_keepers
 from yoq_web.operations.operation import Operation
@@ -43,9 +44,6 @@ FOLDER = "backups"
 """Of the data directory: where the server keeps those that it was asked for over HTTP."""
 SUFFIX = ".yoqbackup"
 NAMES = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]-[0-2][0-9][0-5][0-9][0-5][0-9](-[0-9]{1,3})?\.yoqbackup")
-
-Steps = Callable[[str, int, int], object]
-"""Told what is being done, how much of it is done and of how much."""
 
 
 def ignore_steps(_what: str, _done: int, _of: int) -> None:
@@ -78,17 +76,17 @@ def take_backup(
     plain: bool = False,
     with_keys: bool = False,
     target: str | None = None,
-    steps: Steps = ignore_steps,
+    steps: StepCallback = ignore_steps,
 ) -> TakenBackup:
     """Write a backup to `path`, which is replaced only by a whole one. Raises a Problem.
 
-    It is sealed for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
+    It is encrypted for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
     entry names instead of the path.
     """
     settings = current_settings()
     if plain and with_keys:
         raise Problem(400, "keys in a plain backup", "whoever reads the file would have them; leave --plain away")
-    seal = choose_encryption(settings, recipients, passphrase, plain=plain)
+    encrypt = choose_encryption(settings, recipients, passphrase, plain=plain)
     sealed_for = "nobody" if plain else "a passphrase" if passphrase else ", ".join(recipients) or "own key"
     keys = _read_keys(settings.data_dir) if with_keys else {}
     undertaken = backup_taken.undertaken(target or str(path), sealed_for=sealed_for)
@@ -99,15 +97,15 @@ def take_backup(
             manifest = make_manifest(connection, database, list(keys))
         done = 0
 
-        def progress(step: int) -> None:
+        def advance(step: int) -> None:
             nonlocal done
             done += step
             steps("writing", done, manifest.size)
 
         sums: list[str] = []
-        pieces = archive.build_archive(database, keys, manifest, progress, sums)
+        pieces = archive.build_archive(database, keys, manifest, advance, sums)
         try:
-            size = streams.write_file(path, pieces, seal)
+            size = streams.write_file(path, pieces, encrypt)
         except OSError as error:
             raise translate_disk_error(error) from error
         manifest = manifest.model_copy(update={"sha256": sums[0]})

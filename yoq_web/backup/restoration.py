@@ -21,12 +21,13 @@ from yoq_web.backup.age import NotOpened, Transform
 from yoq_web.backup.archive import Content, NotABackup
 from yoq_web.backup.encryption import choose_decryption
 from yoq_web.backup.manifest import Manifest, count_rows
-from yoq_web.backup.operations import Steps, format_marks, ignore_steps, restore_done
+from yoq_web.backup.operations import format_marks, ignore_steps, restore_done
 from yoq_web.backup.snapshot import make_sqlite_engine
 from yoq_web.backup.streams import read_file
 from yoq_web.backup.transfer import carry, remake
 from yoq_web.backup.validation import check_backup, make_refusal
 from yoq_web.backup.workdir import hold_workdir, swap_files
+from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Choice
 from yoq_web.contributions.registry import list_keepers
 from yoq_web.database import locks
@@ -70,7 +71,7 @@ class Restore:
         passphrase: str | None = None,
         accept_fork: bool = False,
         keep: bool = True,
-        steps: Steps = ignore_steps,
+        steps: StepCallback = ignore_steps,
     ) -> None:
         self._path = path
         self._identity = identity
@@ -92,7 +93,7 @@ class Restore:
 
         What fails leaves the database as it was, and an entry that says so.
         """
-        with locks.alone(self._settings), hold_workdir(self._settings) as folder:
+        with locks.use_alone(self._settings), hold_workdir(self._settings) as folder:
             self._check_alone()
             # It may not be as it was: the records that wait belong into the trail that stays.
             replay()
@@ -136,12 +137,12 @@ class Restore:
             size = self._path.stat().st_size
             done = 0
 
-            def progress(step: int) -> None:
+            def advance(step: int) -> None:
                 nonlocal done
                 done += step
                 self._steps("reading", min(done, size), size)
 
-            return read_file(self._path, transform, folder, progress)
+            return read_file(self._path, transform, folder, advance)
         except (NotOpened, NotABackup) as error:
             raise Problem(422, "the backup cannot be opened", str(error)) from error
         except SettingsError as error:
@@ -221,7 +222,7 @@ class Restore:
         if not self._settings.on_sqlite:
             return postgres.swap(db.engine, candidate.engine, keep=self._keep)
         candidate.engine.dispose()
-        current = locks.database_file(self._settings)
+        current = locks.find_database_file(self._settings)
         assert current is not None  # noqa: S101 - a database in memory is no setting of ours
         return swap_files(current, candidate.content.database, keep=self._keep)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -11,24 +11,22 @@ from sqlalchemy import Connection, Engine, make_url, text
 
 from yoq_web.backup import postgres
 from yoq_web.backup.archive import DATABASES
+from yoq_web.commands.progress import ProgressCallback
 from yoq_web.database.engine import make_engine
-from yoq_web.database.locks import database_file
+from yoq_web.database.locks import find_database_file
 from yoq_web.database.session import db
 from yoq_web.settings import Settings
 
 PAGES = 2048
 """Pages copied between two looks at the progress: 8 MB."""
 
-Steps = Callable[[int, int], object]
-"""Told how much is done and of how much."""
-
 
 @contextmanager
-def copy_database(settings: Settings, folder: Path, steps: Steps) -> Iterator[tuple[Path, Connection]]:
+def copy_database(settings: Settings, folder: Path, steps: ProgressCallback) -> Iterator[tuple[Path, Connection]]:
     """Copy the database into a folder; yields the copy, and a connection that sees just what it holds."""
     if settings.on_sqlite:
         path = folder / DATABASES["sqlite"]
-        file = database_file(settings)
+        file = find_database_file(settings)
         assert file is not None  # noqa: S101 - a database in memory is no setting of ours
         copy_sqlite(file, path, steps)
         engine = make_sqlite_engine(path)
@@ -44,7 +42,7 @@ def copy_database(settings: Settings, folder: Path, steps: Steps) -> Iterator[tu
         yield path, connection
 
 
-def copy_sqlite(source: Path, target: Path, steps: Steps = lambda _done, _of: None) -> None:
+def copy_sqlite(source: Path, target: Path, steps: ProgressCallback = lambda _done, _of: None) -> None:
     """Copy an SQLite database as it is at this moment, without holding up who writes to it."""
     with (
         closing(sqlite3.connect(f"{source.as_uri()}?mode=ro", uri=True, isolation_level=None)) as reading,

@@ -1,4 +1,4 @@
-"""From a database's copy to a backup file, and back: the container through the sealing, in constant memory."""
+"""From a database's copy to a backup file, and back: the archive through the encryption, in constant memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from yoq_web import files
 from yoq_web.backup.age import NotOpened, Reader, Transform, Writer
-from yoq_web.backup.archive import Content, NotABackup, Progress, Stream, unpack
+from yoq_web.backup.archive import BytesCallback, Content, NotABackup, Stream, unpack
 
 PIECE = 1024 * 1024
 
@@ -23,12 +23,12 @@ def copy_unchanged(reader: Reader, writer: Writer) -> None:
     writer.flush()
 
 
-def write_file(path: Path, container: Iterator[bytes], seal: Transform) -> int:
+def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform) -> int:
     """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError."""
     with files.open_atomic(path, replace=True) as file:
         kept = _WatchedFile(file)
         try:
-            seal(Stream(container), kept)
+            encrypt(Stream(archive), kept)
             kept.flush()
         except Exception:
             # The library hands an error of the disk on as one of its own.
@@ -38,12 +38,12 @@ def write_file(path: Path, container: Iterator[bytes], seal: Transform) -> int:
         return file.tell()
 
 
-def read_file(path: Path, opened: Transform, folder: Path, progress: Progress) -> Content:
+def read_file(path: Path, decrypt: Transform, folder: Path, progress: BytesCallback) -> Content:
     """Open a backup file and put its database into `folder`.
 
     Raises NotOpened or NotABackup for a file that is not a whole, undamaged backup for us; OSError.
     """
-    with path.open("rb") as file, _pipe_through(file, opened) as source:
+    with path.open("rb") as file, _pipe_through(file, decrypt) as source:
         return unpack(source, folder, progress)
 
 

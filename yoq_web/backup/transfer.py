@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 from alembic import command
 from sqlalchemy import Engine, inspect
 
-from yoq_web.database.locks import database_file
+from yoq_web.database.locks import find_database_file
 from yoq_web.database.migrations import Lineage, make_configuration
 from yoq_web.settings import current_settings
 
@@ -78,7 +78,7 @@ def list_tables(lineage: Lineage, engine: Engine) -> list[str]:
 
 def _carry_sqlite(lineage: Lineage, new: str) -> None:
     """Take the definitions over as they are, indexes and triggers too; while rows are copied there is no trigger."""
-    file = database_file(current_settings())
+    file = find_database_file(current_settings())
     assert file is not None  # noqa: S101 - the present database is SQLite's, too
     with closing(sqlite3.connect(f"file:{new}", uri=True, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous=OFF")
@@ -86,12 +86,12 @@ def _carry_sqlite(lineage: Lineage, new: str) -> None:
         connection.execute("ATTACH ? AS present", (f"{file.as_uri()}?mode=ro",))
         connection.execute("BEGIN IMMEDIATE")
         for (name,) in connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'").fetchall():
-            if _belongs_to(lineage, name):
+            if _is_own_table(lineage, name):
                 connection.execute(f'DROP TABLE main."{name}"')
         parts = connection.execute(
             f"SELECT type, name, tbl_name, sql FROM present.sqlite_master WHERE sql IS NOT NULL ORDER BY {OWN_ORDER}"  # noqa: S608 - constant
         ).fetchall()
-        own = [part for part in parts if _belongs_to(lineage, part[2])]
+        own = [part for part in parts if _is_own_table(lineage, part[2])]
         for kind, _, _, statement in own:
             if kind != "trigger":
                 connection.execute(statement)
@@ -104,7 +104,7 @@ def _carry_sqlite(lineage: Lineage, new: str) -> None:
         connection.execute("COMMIT")
 
 
-def _belongs_to(lineage: Lineage, table: str) -> bool:
+def _is_own_table(lineage: Lineage, table: str) -> bool:
     return lineage.owns(table) or table == lineage.version_table
 
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from yoq_web import files
-from yoq_web.database.locks import InUse, database_file
+from yoq_web.database.locks import InUse, find_database_file
 from yoq_web.problems import Problem
 from yoq_web.settings import Settings
 
@@ -26,7 +26,7 @@ def hold_workdir(settings: Settings) -> Iterator[Path]:
 
     Raises InUse if a backup or a restore is at work already, and a Problem (507) if the disk is full.
     """
-    file = database_file(settings)
+    file = find_database_file(settings)
     base = file.parent if file else settings.data_dir
     with files.lock(base / LOCK, wait=False) as held:
         if not held:

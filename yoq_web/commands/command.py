@@ -71,7 +71,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
         set_actor(make_local_actor())
         try:
             engine.make_files(current_settings())
-            with nullcontext() if alone else locks.shared(current_settings()):
+            with nullcontext() if alone else locks.use_shared(current_settings()):
                 try:
                     yield
                 finally:

@@ -42,7 +42,7 @@ class MigrationGroup(AppGroup):
 def remember(x_arg: tuple[str, ...]) -> None:
     """Put what was chosen where Flask-Migrate's commands look for it; wait for a restore to end."""
     make_files(current_settings())
-    click.get_current_context().with_resource(locks.shared(current_settings()))
+    click.get_current_context().with_resource(locks.use_shared(current_settings()))
     g.directory = None
     g.x_arg = x_arg
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 if TYPE_CHECKING:
     from click._termui_impl import ProgressBar
+
+ProgressCallback = Callable[[int, int], object]
+"""Told how much is done, and of how much."""
+
+StepCallback = Callable[[str, int, int], object]
+"""Told what is being done, how much of it is done and of how much."""
 
 SLOW_SECONDS = 1
 """What is done sooner needs no bar."""

@@ -106,24 +106,24 @@ def _watch_file(engine: Engine) -> None:
     if not path or path == ":memory:" or path.startswith("file:"):
         return
 
-    def identity() -> tuple[int, int] | None:
+    def identify() -> tuple[int, int] | None:
         try:
             found = os.stat(path)  # noqa: PTH116 - on the hot path: a Path costs more than the call
         except OSError:
             return None
         return found.st_dev, found.st_ino
 
-    def before_connecting(_dialect: object, record: ConnectionPoolEntry, _arguments: object, _named: object) -> None:
-        record.info["yoq_file"] = identity()
+    def remember_file(_dialect: object, record: ConnectionPoolEntry, _arguments: object, _named: object) -> None:
+        record.info["yoq_file"] = identify()
         if record.info["yoq_file"] is None:
             raise sqlite3.OperationalError("the database file is gone")
 
-    def before_use(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if record.info.get("yoq_file") != identity():
+    def check_file(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        if record.info.get("yoq_file") != identify():
             raise DisconnectionError("the database file was moved or replaced")
 
-    event.listen(engine, "do_connect", before_connecting)
-    event.listen(engine, "checkout", before_use)
+    event.listen(engine, "do_connect", remember_file)
+    event.listen(engine, "checkout", check_file)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -30,19 +30,19 @@ class InUse(Problem):
         super().__init__(409, error, detail)
 
 
-def database_file(settings: Settings) -> Path | None:
+def find_database_file(settings: Settings) -> Path | None:
     """Return the file of an SQLite database, or None."""
     path = make_url(settings.database_url).database if settings.on_sqlite else None
     return Path(path).absolute() if path and path != ":memory:" and not path.startswith("file:") else None
 
 
-def hold(settings: Settings, wait: float = 0.0) -> int | None:
+def hold_share(settings: Settings, wait: float = 0.0) -> int | None:
     """Take a share of the database's lock; returns a handle that holds it until it is closed. Raises InUse."""
-    path = database_file(settings)
+    path = find_database_file(settings)
     if path is None or not path.parent.is_dir():
         return None
     until = time.monotonic() + wait
-    while (handle := files.open_lock(_lock_file(path), shared=True, wait=False)) is None:
+    while (handle := files.open_lock(_find_lock_file(path), shared=True, wait=False)) is None:
         if time.monotonic() >= until:
             raise InUse("the database is being restored", "try again when that has ended")
         time.sleep(0.05)
@@ -50,9 +50,9 @@ def hold(settings: Settings, wait: float = 0.0) -> int | None:
 
 
 @contextmanager
-def shared(settings: Settings) -> Iterator[None]:
+def use_shared(settings: Settings) -> Iterator[None]:
     """Use the database beside others; waits a while for a restore to end. Raises InUse."""
-    handle = hold(settings, WAIT_SECONDS)
+    handle = hold_share(settings, WAIT_SECONDS)
     try:
         yield
     finally:
@@ -61,19 +61,19 @@ def shared(settings: Settings) -> Iterator[None]:
 
 
 @contextmanager
-def alone(settings: Settings) -> Iterator[None]:
+def use_alone(settings: Settings) -> Iterator[None]:
     """Use the database alone. Raises InUse if a server or a command uses it."""
-    path = database_file(settings)
+    path = find_database_file(settings)
     if path is None:
         yield
         return
-    with files.lock(_lock_file(path), wait=False) as held:
+    with files.lock(_find_lock_file(path), wait=False) as held:
         if not held:
             raise InUse("the database is in use", f"a server or a command of yoq-web has {path} open; stop it first")
         yield
 
 
-def _lock_file(database: Path) -> Path:
+def _find_lock_file(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")
 
 

@@ -13,6 +13,7 @@ from tests.conftest import Api
 from tests.support.backup import backup
 from tests.support.commandline import output
 from yoq_web.backup import age, snapshot
+from yoq_web.commands.progress import ProgressCallback
 
 
 def test_taken_listed_read_and_deleted(app: Flask, api: Api, tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_one_at_a_time_while_others_write(
         if len(written) == 1:
             written.append(Api(app)("POST", "/v1/backups", json={}).status_code)
 
-    def copy(source: Path, target: Path, steps: snapshot.Steps) -> None:
+    def copy(source: Path, target: Path, steps: ProgressCallback) -> None:
         def write_between(done: int, of: int) -> None:
             if len(written) < 6:
                 other = threading.Thread(target=write)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from yoq_web.commands.progress import ProgressCallback
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
@@ -30,9 +30,6 @@ OPERATIONS = (key_rotate, key_rewrap)
 BATCH = 100
 """Secrets encrypted in one transaction, which holds SQLite's write lock."""
 
-Progress = Callable[[int, int], None]
-"""Told how many secrets are done, and of how many."""
-
 
 @dataclass
 class Rotation:
@@ -45,7 +42,7 @@ class Rotation:
     unreadable: list[str] = field(default_factory=list)
 
 
-def rotate_keys(progress: Progress = lambda _done, _of: None) -> Rotation:
+def rotate_keys(progress: ProgressCallback = lambda _done, _of: None) -> Rotation:
     """Make a new data key, encrypt every secret with it and drop the keys that nothing needs any more.
 
     A rotation that was interrupted is finished instead. Others may read and write all the while. A secret that cannot
@@ -97,7 +94,7 @@ def _make_key() -> str:
         return keyring().add(session)
 
 
-def _resume(progress: Progress) -> Rotation | None:
+def _resume(progress: ProgressCallback) -> Rotation | None:
     """Finish a rotation that was interrupted; None if there is none, or nothing that could be done."""
     ids = db.session.scalars(select(SecretKey.id).order_by(SecretKey.number)).all()
     db.session.rollback()
@@ -107,7 +104,7 @@ def _resume(progress: Progress) -> Rotation | None:
     return done if done.secrets or done.dropped else None
 
 
-def _rotate(key_id: str, progress: Progress, *, resumed: bool = False) -> Rotation:
+def _rotate(key_id: str, progress: ProgressCallback, *, resumed: bool = False) -> Rotation:
     done = Rotation(key_id, resumed)
     total = db.session.scalar(select(func.count()).select_from(Secret).where(Secret.key_id != key_id)) or 0
     while True:
