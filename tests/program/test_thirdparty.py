@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ADMIN
+from tests.support.pages import page
 from tests.support.served import Served, command, serve
 
 HERE = Path(__file__).parents[1]
@@ -52,11 +53,11 @@ def test_the_plugin_is_short() -> None:
     assert len(MODULE.read_text().splitlines()) <= 25
 
 
-def test_the_readme_shows_the_plugin() -> None:
-    """The README's plugin is the one that is tested, word for word."""
-    readme = (HERE.parent / "README.md").read_text()
-    assert f"```python\n{MODULE.read_text()}```" in readme
-    assert (PLUGIN / "pyproject.toml").read_text().partition("\n")[2] in readme
+def test_the_tutorial_shows_the_plugin() -> None:
+    """The tutorial's plugin is the one that is tested, word for word."""
+    tutorial = page("plugins/index.md")
+    assert f"```python\n{MODULE.read_text()}```" in tutorial
+    assert (PLUGIN / "pyproject.toml").read_text().partition("\n")[2] in tutorial
 
 
 @pytest.mark.program

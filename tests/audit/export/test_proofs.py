@@ -157,7 +157,7 @@ def test_noise_is_no_export(tiles: tuple[Api, Lines, str]) -> None:
 
 
 def test_an_outsider_verifies_a_whole_export(api: Api) -> None:
-    """From the description alone: leaf hashes of the entries, folded as the README says, give the signed root."""
+    """From the description alone: leaf hashes of the entries, folded as described, give the signed root."""
     for number in range(5):
         api("POST", "/v1/policies", json={"source": f"s{number}", "target": "t", "action": "deny"})
     header, proof, *entries, end = map(json.loads, export(api, "with_proofs=true").splitlines())

@@ -13,13 +13,13 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from tests.conftest import Api, MakeApp
+from tests.support.pages import page
 from tests.support.plugins import Made, noting, plugins_of, refused
 from yoq_web import Actor, Contribution, Event, Rejected, Veto, hookspecs
 from yoq_web.hooks.host import RequiredPluginMissing, current_host
 from yoq_web.metrics import current_metrics
 from yoq_web.settings import current_settings
 
-README = Path(__file__).parents[3] / "README.md"
 SPECS = [node for node in ast.parse(Path(hookspecs.__file__).read_text()).body if isinstance(node, ast.FunctionDef)]
 HOOKS = [spec.name for spec in SPECS]
 WRONG = [RuntimeError("wrong"), SystemExit(3)]
@@ -49,10 +49,9 @@ def told(app: Flask) -> None:
 
 @pytest.mark.parametrize("spec", SPECS, ids=HOOKS)
 def test_each_hook_is_documented(spec: ast.FunctionDef) -> None:
-    """The README's section of hooks has each with its exact signature."""
-    section = README.read_text().partition("\n## Hooks\n")[2].partition("\n## ")[0]
+    """The page of hooks has each with its exact signature."""
     assert spec.returns is not None
-    assert f"def {spec.name}({ast.unparse(spec.args)}) -> {ast.unparse(spec.returns)}" in section
+    assert f"def {spec.name}({ast.unparse(spec.args)}) -> {ast.unparse(spec.returns)}" in page("plugins/hooks.md")
 
 
 @pytest.mark.parametrize("hook", HOOKS)
@@ -63,10 +62,10 @@ def test_each_hook_has_a_test(hook: str) -> None:
     assert len(own) >= 2
 
 
-def test_the_readme_lists_the_hooks_in_life_cycle_order() -> None:
+def test_the_page_lists_the_hooks_in_life_cycle_order() -> None:
     """The documented order is that of the specifications."""
-    section = README.read_text().partition("\n## Hooks\n")[2].partition("\n## ")[0]
-    places = [section.index(f"def {hook}(") for hook in HOOKS]
+    text = page("plugins/hooks.md")
+    places = [text.index(f"def {hook}(") for hook in HOOKS]
     assert places == sorted(places)
 
 
