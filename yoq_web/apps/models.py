@@ -97,6 +97,8 @@ class Assignment(Model):
     gpus: Mapped[int] = mapped_column(BigInteger)
     gpu_model: Mapped[str | None]
     gpu_vram_mb: Mapped[int] = mapped_column(BigInteger)
+    # The parts of one gang share it: the id of the first of them as it was made.
+    gang: Mapped[str | None] = mapped_column(index=True)
     rank: Mapped[int | None]
     ranks: Mapped[int | None]
     master: Mapped[str | None]

@@ -17,7 +17,7 @@ from yoq_web.apps.manifest.document import Manifest, Refused
 from yoq_web.apps.models import App, Assignment, Release, RolloutRow
 from yoq_web.apps.rollout.controller import Step, app_rollout_end, go_on, scene_of, write
 from yoq_web.apps.rollout.machine import Control, begin, controlled
-from yoq_web.apps.rollout.reconcile import Row, with_rows
+from yoq_web.apps.rollout.reconcile import Row, make_rows, with_rows
 from yoq_web.apps.rollout.rescheduler import app_move
 from yoq_web.apps.rollout.scheduler import place
 from yoq_web.database.session import db
@@ -160,9 +160,7 @@ def _place_only(session: Session, wanted: Manifest) -> Document:
     for service in wanted.services:
         seats = place(service, with_rows(nodes, made.values()))
         failed += 0 if seats else service.parts
-        for seat in seats:
-            row = Row(store.new_id(), None, seat.node, service, rank=seat.rank, master=seat.master)
-            made[row.id] = row
+        made |= make_rows(service, seats, None, store.new_id)
     store.save_rows(session, None, {}, made, int(time.time()))
     return {"placed": len(made), "failed": failed}
 
@@ -221,9 +219,7 @@ def run_worker(app: str, worker: str) -> Document:
         # Earlier runs that are over make room in the table.
         after = {key: row for key, row in before.items() if row.alive}
         seats = place(workload, nodes)
-        for seat in seats:
-            row = Row(store.new_id(), found.number, seat.node, workload, rank=seat.rank, master=seat.master)
-            after[row.id] = row
+        after |= make_rows(workload, seats, found.number, store.new_id)
         store.save_rows(session, app, before, after, int(time.time()))
     failed = 0 if seats else workload.parts
     said = "worker scheduling failed" if failed else "worker scheduled"

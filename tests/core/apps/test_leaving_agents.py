@@ -64,23 +64,6 @@ def test_a_lost_agent_does_not_end_a_rollout(shop: Shop) -> None:
     assert shop.app_status()["status"] == "completed"
 
 
-def test_a_gang_follows_its_first_part(shop: Shop) -> None:
-    """All parts of a gang know the address of the first one, also after that was placed anew."""
-    agents = [shop.join(address=f"10.0.0.{number}:7000", gpu_count=2) for number in (1, 2)]
-    mesh = {"world_size": 3, "gpus_per_rank": 1}
-    assert shop.apply(service("train", gpu_mesh=mesh, cpu_limit=100))["placed"] == 3
-    parts = [item for agent in agents for item in shop.assigned(agent)]
-    assert sorted(item["gang_rank"] for item in parts) == [0, 1, 2]
-    assert {item["gang_master_addr"] for item in parts} == {"10.0.0.1"}
-    third = shop.join(address="10.0.0.3:7000", gpu_count=2)
-    shop.lose(agents[0])
-    parts = [item for agent in (agents[1], third) for item in shop.assigned(agent)]
-    first = next(item for item in parts if item["gang_rank"] == 0)
-    assert len(parts) == 3
-    where = {agents[1]: "10.0.0.2", third: "10.0.0.3"}[first["agent_id"]]
-    assert {item["gang_master_addr"] for item in parts} == {where}
-
-
 def test_a_forgotten_agent_takes_nothing_with_it(shop: Shop) -> None:
     """When its row is removed before its services were moved, they are placed anew all the same."""
     first = shop.join(cpu_cores=8)

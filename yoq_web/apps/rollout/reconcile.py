@@ -26,6 +26,7 @@ class Row:
     workload: Workload
     status: str = "pending"
     reason: str | None = None
+    gang: str | None = None
     rank: int | None = None
     master: str | None = None
     replaced_by: int | None = None
@@ -37,8 +38,13 @@ class Row:
         return self.status in ALIVE
 
 
-Rows = Mapping[str, Row]
-"""Assignments by their ids, in the order in which they were made."""
+def make_rows(
+    workload: Workload, seats: Iterable[Seat], release: int | None, new_id: Callable[[], str]
+) -> dict[str, Row]:
+    """Make the assignments of a workload that found these places; the parts of a gang bear the id of their first."""
+    rows = [Row(new_id(), release, seat.node, workload, rank=seat.rank, master=seat.master) for seat in seats]
+    gang = rows[0].id if rows and workload.ranks else None
+    return {row.id: replace(row, gang=gang) for row in rows}
 
 
 @dataclass
@@ -105,13 +111,10 @@ class Scene:
                         self._activate({name}, keep=True)
             if seats:
                 going.add(name)
-                made[target] = tuple(self._add(workload, seat) for seat in seats)
+                rows = make_rows(workload, seats, self.number, self.new_id)
+                self.rows |= rows
+                made[target] = tuple(rows)
         return made
-
-    def _add(self, workload: Workload, seat: Seat) -> str:
-        row = Row(self.new_id(), self.number, seat.node, workload, rank=seat.rank, master=seat.master)
-        self.rows[row.id] = row
-        return row.id
 
     def _nodes(self) -> list[Node]:
         """The agents with what this app has on them by now, too; what is replaced counts no longer."""

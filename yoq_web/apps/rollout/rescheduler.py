@@ -95,9 +95,8 @@ def _carry_out(session: Session, planned: Moves, now: int) -> None:
         row = again.after[key]
         if row.rank == 0 and row.agent_id:
             # The other parts of a gang look for the first one where it is now.
-            gang = (Assignment.release == row.release, Assignment.app == row.app, Assignment.rank.is_not(None))
-            others = update(Assignment).where(*gang, Assignment.workload == row.workload.name)
-            session.execute(others.values(master=row.master), execution_options={"synchronize_session": False})
+            others = update(Assignment).where(Assignment.gang == row.gang).values(master=row.master)
+            session.execute(others, execution_options={"synchronize_session": False})
 
 
 def _leaving(session: Session) -> list[str | None]:
