@@ -13,13 +13,11 @@ PORT = 51_820
 
 def overlay_ip(node_id: int) -> str:
     """The agent's own address in the overlay network."""
-    return f"10.40.{_high(node_id)}.{node_id & 255}"
+    return f"10.40.{node_id >> 8}.{node_id & 255}"
 
 
 def container_subnet(node_id: int) -> str:
     """The network that the agent's containers get their addresses from."""
-    if node_id <= 254:
-        return f"10.42.{node_id}.0/24"
     return f"10.{42 + (node_id >> 8)}.{node_id & 255}.0/24"
 
 
@@ -27,7 +25,3 @@ def endpoint(address: str, port: int) -> str:
     """Where other agents reach this one; a port in the address is the agent's API, not WireGuard's."""
     host = re.sub(r"^(\d{1,3}(?:\.\d{1,3}){3}):\d+$", r"\1", address, flags=re.ASCII)
     return f"{host}:{port}"
-
-
-def _high(node_id: int) -> int:
-    return 0 if node_id <= 254 else node_id >> 8
