@@ -61,7 +61,7 @@ class RolloutRow(Model):
     control: Mapped[str]
     state: Mapped[str]
     due_at: Mapped[int | None] = mapped_column(BigInteger)
-    # Counted up by every step: what was decided from one version is never applied to another.
+    # How often this row was written.
     version: Mapped[int] = mapped_column(BigInteger)
 
     def __repr__(self) -> str:

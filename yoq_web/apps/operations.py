@@ -224,9 +224,3 @@ def run_worker(app: str, worker: str) -> Document:
     failed = 0 if seats else workload.parts
     said = "worker scheduling failed" if failed else "worker scheduled"
     return {"app_name": app, "worker": worker, "placed": len(seats), "failed": failed, "message": said}
-
-
-def check_app(app: str) -> None:
-    """Raise a Problem if yoq would not take this name in a path; ours take any."""
-    if not document.plain_text(app):
-        raise Problem(400, "invalid app name")

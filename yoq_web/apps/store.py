@@ -28,11 +28,6 @@ def new_id() -> str:
     return secrets.token_hex(6)
 
 
-def on_postgresql(session: Session) -> bool:
-    """Whether several transactions can write at once."""
-    return session.get_bind().dialect.name == "postgresql"
-
-
 def lock_placing(session: Session) -> None:
     """Let nobody else place anything before this transaction ends: two would fill the same room.
 
