@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from tests.conftest import Api, MakeApp
 from tests.core.operations.test_faults import faulty
-from tests.support.apps import CANARY, HEALTH, NEW, THREE, Shop, service
+from tests.support.apps import CANARY, HEALTH, NEW, THREE, Shop, manifest, service
 from tests.support.door import behind
 from yoq_web import Event, Veto, db, hookimpl
 from yoq_web.apps.documents import CLIENT_LIMIT, fitting
@@ -190,3 +190,34 @@ def test_five_hundred_releases(shop: Shop) -> None:
         told = " ".join(str(value) for row in plan for value in row.values())
         assert "SCAN r" not in told
         assert "Seq Scan" not in told
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_no_lock_is_taken_twice(shop: Shop) -> None:
+    """Whatever gives out room on agents locks it, and asks for no lock that its transaction holds already."""
+    held: list[object] = []
+    twice: list[object] = []
+    placing: list[bool] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: dict[str, object], *_: object) -> None:
+        if "advisory_xact_lock" in statement:
+            twice.extend(key for key in held if key == parameters["key"])
+            held.append(parameters["key"])
+            placing[-1] = True
+
+    with shop.app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    event.listen(engine, "begin", lambda _connection: held.clear())
+    agents = [shop.join(cpu_cores=8), shop.join()]
+    worker = {"workers": [service("job")]}
+    for act in (
+        lambda: shop.post("", manifest(service("a"), rollout=HEALTH) | worker),
+        lambda: shop.report("a", "img:1", *agents),
+        lambda: shop.post("/shop/workers/job/run"),
+        lambda: shop.operator("POST", "/deploy", json=manifest(service("b"))),
+        lambda: shop.lose(agents[0]),
+    ):
+        placing.append(False)
+        act()
+    assert (placing, twice) == ([True] * 5, [])

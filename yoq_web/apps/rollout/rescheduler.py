@@ -79,7 +79,6 @@ def move(now: int) -> None:
             continue
         try:
             with act_as_system(), app_move.performed(left, **_details(planned)) as session:
-                store.lock_placing(session)
                 _carry_out(session, planned, now)
         except Changed:
             continue
