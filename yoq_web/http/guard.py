@@ -124,7 +124,10 @@ def is_public(path: str) -> bool:
 
 
 def find_scope(method: str, path: str) -> str:
-    """Find the scope that yoq asks for where no route is: that of the resource that the path begins with."""
+    """Find the scope that yoq asks for where no route is: that of the resource that the path begins with.
+
+    yoq compares no more than this beginning: `/v1/appsfoo` asks for the scope of apps, whose holder is told 404.
+    """
     vocabulary = current_vocabulary()
     for resource in vocabulary.resources:
         if path.startswith(f"/v1/{resource}"):

@@ -124,6 +124,15 @@ def test_head_counts_as_reading(api: Api) -> None:
     assert api.token("policies:read", name="other")("HEAD", "/v1/secrets").status_code == 403
 
 
+@pytest.mark.parametrize("resource", ["secrets", "policies", "audit", "status", "apps", "agents"])
+@pytest.mark.parametrize("rest", ["foo", "/x/y/z"])
+def test_a_resource_is_the_beginning_of_a_path(api: Api, resource: str, rest: str) -> None:
+    """Where no route is, yoq asks for the scope of the resource that the path begins with, and looks no further."""
+    path = f"/v1/{resource}{rest}"
+    assert api.token(f"{resource}:read")("GET", path).status_code == 404
+    assert api.token("images:read", name="other")("GET", path).status_code == 403
+
+
 def test_a_long_target_is_refused_first(api: Api) -> None:
     """2048 characters of path and query are served, one more is a 400 even without credentials."""
     path = "/v1/audit"
