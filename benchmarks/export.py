@@ -14,7 +14,7 @@ from yoq_audit.export.formats import NAMES
 from yoq_audit.export.operations import Export
 from yoq_audit.query.filters import Filters
 from yoq_audit.storage.log import STORED
-from yoq_audit.storage.tree import latest
+from yoq_audit.storage.tree import find_signed_tree
 from yoq_web import create_app, db
 
 BARE = (
@@ -61,7 +61,7 @@ def export(folder: Path, name: str, with_proofs: bool) -> tuple[float, int]:
     """The seconds that an export to a file takes, and the process's peak memory in kilobytes."""
     app = create_app({"YOQ_DATA_DIR": str(folder)})
     with app.app_context():
-        sealed = latest(db.session())
+        sealed = find_signed_tree(db.session())
     if sealed is None or sealed.size != ENTRIES:
         raise SystemExit("the log is not sealed")
     started = time.perf_counter()

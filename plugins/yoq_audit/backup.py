@@ -16,14 +16,12 @@ from sqlalchemy.orm import Session
 from yoq_audit.sealing import keys, retired, status
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
-from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LogKey
+from yoq_audit.storage.models import ENTRIES, LogKey
 from yoq_audit.storage.tree import UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_audit.tlog.tiles import subtree_from
-from yoq_audit.tlog.tree import root_at
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import shown
 from yoq_web import Choice, Keeper, Mark, SettingsError, current_settings
@@ -41,9 +39,7 @@ class _Log:
 
     @classmethod
     def of(cls, session: Session) -> _Log:
-        newest = session.execute(
-            select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
-        ).first()
+        newest = tree.find_newest_checkpoint(session)
         unsealed = session.execute(UNSEALED.with_only_columns(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome))
         return cls(
             session,
@@ -55,7 +51,7 @@ class _Log:
 
     def root_at(self, size: int) -> bytes:
         """The root that the tree had at a size. Raises LogError if it is damaged."""
-        return root_at(size, subtree_from(tree.tile_reader(self.session), size)) if size else EMPTY_ROOT
+        return tree.compute_root(self.session, size)
 
     def begins_with(self, size: int, root: bytes) -> bool:
         """Whether the tree is an extension of another one."""
@@ -88,10 +84,10 @@ class TrailKeeper(Keeper):
 
     def mark(self, connection: Connection) -> Mark:
         """The newest signed checkpoint."""
-        newest = tree.latest(Session(connection))
+        newest = tree.find_signed_tree(Session(connection))
         if newest is None:
             return {}
-        return {"size": newest.size, "root": b64encode(newest.root).decode(), "checkpoint": newest.note or ""}
+        return {"size": newest.size, "root": b64encode(newest.root).decode(), "checkpoint": newest.note}
 
     def faults(self, backup: Engine) -> list[str]:
         """What `audit verify` finds in the backup's log."""
@@ -140,9 +136,9 @@ class TrailKeeper(Keeper):
                 session.commit()  # of a database that nobody uses yet, outside the unit of work
         elif choice.whose == "backup":
             with Session(new) as session:
-                newest = tree.latest(session)
+                newest = tree.find_signed_tree(session)
                 known = [Verifier.from_vkey(vkey) for vkey in retired.vkeys(session)]
-                if newest is not None and newest.note is not None:
+                if newest is not None:
                     keys.keep_head(newest.note, newest.size, known)
 
     def restored(self) -> None:

@@ -15,7 +15,7 @@ from tests.support.commandline import output
 from tests.support.door import acting, behind
 from tests.support.tampering import seal
 from yoq_audit.proofs.entry_leaf import document_leaf
-from yoq_audit.storage.log import STORED, append, values
+from yoq_audit.storage.log import STORED, append, make_row
 from yoq_audit.storage.models import ENTRIES
 from yoq_web import Actor, Event, Operation
 from yoq_web.database.session import unit_of_work
@@ -47,7 +47,7 @@ def old_event(age: int, number: int = 0, word: str = "plain") -> Event:
 def store(app: Flask, events: Sequence[Event]) -> list[str]:
     """Store and seal events, each once; returns their ids."""
     with acting(app), unit_of_work() as session:
-        rows = [dict(zip(STORED, values(event), strict=True)) for event in events]
+        rows = [dict(zip(STORED, make_row(event), strict=True)) for event in events]
         session.execute(insert(ENTRIES), rows)
     seal(app)
     return [event.id for event in events]

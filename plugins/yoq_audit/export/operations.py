@@ -13,7 +13,7 @@ from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.scan import Pages, Row, span
 from yoq_audit.proofs import prover
 from yoq_audit.query.filters import Filters
-from yoq_audit.storage.tree import Sealed
+from yoq_audit.storage.tree import SignedTree
 from yoq_web import Operation, Problem
 
 audit_export = Operation("audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"))
@@ -27,7 +27,7 @@ class Export:
     filters: Filters
     format: FormatName
     with_proofs: bool
-    sealed: Sealed
+    sealed: SignedTree
 
     def pieces(self, progress: Callable[[int, int], None] | None = None) -> Iterator[bytes]:
         """The export in pieces, each read from the database when it is asked for, the first one at once.

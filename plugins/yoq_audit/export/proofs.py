@@ -17,7 +17,7 @@ from flask import Flask
 from yoq_audit.export.ndjson import encoded
 from yoq_audit.export.scan import Row
 from yoq_audit.storage import tree
-from yoq_audit.storage.tree import Sealed
+from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.encoding import to_base64
 from yoq_audit.tlog.multiproof import prove
 from yoq_audit.tlog.tiles import TILE, Tile, subtree_from
@@ -31,7 +31,7 @@ HEADER, PROOF, END = "yoq_audit_export", "proof", "end"
 """The first members of the three kinds of lines that are no entries."""
 
 
-def lines(app: Flask, rows: Iterable[Row], sealed: Sealed, filters: dict[str, Any]) -> Iterator[bytes]:
+def lines(app: Flask, rows: Iterable[Row], sealed: SignedTree, filters: dict[str, Any]) -> Iterator[bytes]:
     """The export, in pieces of whole lines."""
     seen = hashlib.sha256()
     count = 0
@@ -71,7 +71,7 @@ def _ranges(rows: list[Row]) -> list[list[int]]:
 def _subtree(app: Flask, size: int) -> Subtree:
     def read(tile: Tile) -> bytes:
         with app.app_context():
-            return tree.tile_reader(db.session())(tile)
+            return tree.read_tile(db.session(), tile)
 
     # Neighbouring tiles share most of the hashes above them.
     return lru_cache(maxsize=1024)(subtree_from(read, size))

@@ -17,7 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from yoq_audit.query.filters import Filters
 from yoq_audit.storage.log import STORED
 from yoq_audit.storage.models import ENTRIES, LEAVES
-from yoq_audit.storage.tree import latest
+from yoq_audit.storage.tree import find_signed_tree
 from yoq_web import db
 
 Row = Sequence[Any]
@@ -95,5 +95,5 @@ def span(app: Flask, filters: Filters, size: int) -> tuple[int, int]:
 def sealed_size(app: Flask) -> int:
     """How many places the newest signed checkpoint has."""
     with app.app_context():
-        newest = latest(db.session())
+        newest = find_signed_tree(db.session())
         return newest.size if newest else 0

@@ -8,7 +8,7 @@ import click
 
 from yoq_audit.proofs import prover
 from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
-from yoq_audit.storage.documents import documents
+from yoq_audit.storage.documents import make_documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
@@ -24,7 +24,7 @@ def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> No
     proof, row = prover.entry_proof(entry)
     output.write(proof.format().encode())
     if document is not None:
-        document.write(f"{dumps(proved_part(documents([row])[0]))}\n".encode())
+        document.write(f"{dumps(proved_part(make_documents([row])[0]))}\n".encode())
 
 
 @command("check-proof", offline=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Row, select
@@ -17,8 +18,8 @@ from yoq_audit.sealing import keys, sealer
 from yoq_audit.sealing.signer import CannotSign, HeadMissing, Rewound
 from yoq_audit.storage import log, tree
 from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
-from yoq_audit.storage.tombstones import absent, check_served
-from yoq_audit.storage.tree import Sealed
+from yoq_audit.storage.tombstones import check_served, explain_absence
+from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.errors import LogError, TileError
 from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -59,15 +60,15 @@ def _unprovable(text: str, reason: str) -> Problem:
     return Problem(503, text, reason)
 
 
-def sealed_now() -> Sealed:
+def sealed_now() -> SignedTree:
     """The newest signed size, after everything committed so far was sealed if this machine may seal.
 
     Raises NotFound for a log without entries, and a 503 if nothing can be signed or the log was rewound.
     """
     with provable(), suppress(CannotSign):  # another machine seals
         sealer.seal(check=True)
-    newest = tree.latest(db.session())
-    if newest is not None and newest.note is not None:
+    newest = tree.find_signed_tree(db.session())
+    if newest is not None:
         return newest
     if known_keys(db.session()):
         raise Problem(503, "the log cannot be sealed here", NOT_HERE, AGAIN)
@@ -100,7 +101,7 @@ def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
     """
     for _ in range(2):  # an entry may be committed between the sealing and the look at it
         row = log.find(db.session(), event_id)
-        if row is None or log.waits(row, event_id):
+        if row is None or log.find_in_spool(row, event_id):
             raise _absent(event_id)
         newest = sealed_now()
         index = db.session.scalar(select(Leaf.leaf_index).where(Leaf.entry_id == row.id))
@@ -113,16 +114,16 @@ def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
 def _absent(event_id: str) -> Problem:
     if spooled(event_id):
         return Problem(503, "the entry is not sealed yet", "it is only in the spool: the database did not take it")
-    return absent(db.session(), event_id)
+    return explain_absence(db.session(), event_id)
 
 
-def _proof(index: int, row: Row[Any], newest: Sealed) -> Proof:
+def _proof(index: int, row: Row[Any], newest: SignedTree) -> Proof:
     with provable():
-        path = inclusion_path(index, newest.size, subtree_from(tree.tile_reader(db.session()), newest.size))
+        path = inclusion_path(index, newest.size, subtree_from(partial(tree.read_tile, db.session()), newest.size))
         leaf = leaf_hash(encode_leaf([row._mapping[name] for name in FIELDS]))
         # A proof that proves nothing is not given out: the entry, or the tree, is not what was sealed.
         verify_inclusion(index, newest.size, leaf, path, newest.root)
-    return Proof(index, path, newest.note or "")
+    return Proof(index, path, newest.note)
 
 
 def consistency(old: int, new: int | None) -> tuple[int, list[bytes]]:
@@ -137,7 +138,7 @@ def consistency(old: int, new: int | None) -> tuple[int, list[bytes]]:
     if old > new:
         raise Problem(400, "invalid from", f"it is beyond {new}")
     with provable():
-        return new, consistency_path(old, new, subtree_from(tree.tile_reader(db.session()), new))
+        return new, consistency_path(old, new, subtree_from(partial(tree.read_tile, db.session()), new))
 
 
 def tile_bytes(tile: Tile) -> bytes:
@@ -147,7 +148,7 @@ def tile_bytes(tile: Tile) -> bytes:
     if held is None or held.width < tile.width:
         raise NotFound("not found", f"the log does not have {tile.path()} yet")
     with provable():
-        hashes = tree.tile_reader(session)(tile)[: tile.width * HASH_SIZE]
+        hashes = tree.read_tile(session, tile)[: tile.width * HASH_SIZE]
         if len(hashes) != tile.width * HASH_SIZE:
             raise TileError(f"{tile.path()} is not whole")
     return hashes
@@ -173,5 +174,5 @@ def bundle_bytes(bundle: Bundle) -> bytes:
 
 
 def _signed_size(session: Session) -> int:
-    newest = tree.latest(session)
+    newest = tree.find_signed_tree(session)
     return newest.size if newest else 0

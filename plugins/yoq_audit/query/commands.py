@@ -12,7 +12,7 @@ from yoq_audit.query import pages, statistics
 from yoq_audit.query.filters import OUTCOMES, FilterQuery, Filters
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
-from yoq_audit.storage.documents import documents
+from yoq_audit.storage.documents import make_documents
 from yoq_web import as_json, checked, command, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
@@ -64,7 +64,7 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
     """List entries, the newest first."""
     chosen: Filters = filters.filters()
     page = pages.read(db.session(), chosen, limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
-    shown = documents(page.rows)
+    shown = make_documents(page.rows)
     if as_json:
         print_json(shown)
         return

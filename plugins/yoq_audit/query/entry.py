@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit.storage import log
-from yoq_audit.storage.documents import documents, waiting
-from yoq_audit.storage.tombstones import absent
+from yoq_audit.storage.documents import make_documents, make_spooled_document
+from yoq_audit.storage.tombstones import explain_absence
 from yoq_web import Outcome, db, endpoint, spooled
 
 blueprint = Blueprint("audit", __name__)
@@ -52,10 +52,10 @@ def get_entry(event_id: str) -> dict[str, Any]:
         row = log.find(db.session(), event_id)
     except SQLAlchemyError:
         if event := spooled(event_id):
-            return waiting(event)
+            return make_spooled_document(event)
         raise
-    if event := log.waits(row, event_id):
-        return waiting(event)
+    if event := log.find_in_spool(row, event_id):
+        return make_spooled_document(event)
     if row is not None:
-        return documents([row])[0]
-    raise absent(db.session(), event_id)
+        return make_documents([row])[0]
+    raise explain_absence(db.session(), event_id)

@@ -14,7 +14,7 @@ from yoq_audit.query.cursor import link
 from yoq_audit.query.entry import EntryOut
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
-from yoq_audit.storage.documents import brief, documents
+from yoq_audit.storage.documents import make_documents, shorten
 from yoq_web import db, dumps, endpoint
 
 blueprint = Blueprint("audit_query", __name__)
@@ -65,9 +65,9 @@ def list_entries(query: AuditQuery) -> Response:
         cursor=query.cursor,
         fitting=_fitting if old else len,
     )
-    shown = documents(page.rows)
+    shown = make_documents(page.rows)
     if old and _too_long(shown):
-        shown = brief(shown)
+        shown = shorten(shown)
     answer = Response(dumps(shown), content_type="application/json")
     if page.cursor:
         answer.headers["Link"] = link(request.path, list(request.args.items(multi=True)), page.cursor)
@@ -76,11 +76,11 @@ def list_entries(query: AuditQuery) -> Response:
 
 def _fitting(rows: Sequence[Row[Any]]) -> int:
     """How many entries, from the first, yoq's client takes."""
-    shown = documents(rows)
+    shown = make_documents(rows)
     if not _too_long(shown):
         return len(shown)
     room = CLIENT_BYTES - len("[]")
-    for number, document in enumerate(brief(shown)):
+    for number, document in enumerate(shorten(shown)):
         room -= len(dumps(document).encode()) + len(",")
         if room < 0:
             return number

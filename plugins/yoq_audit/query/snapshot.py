@@ -58,7 +58,7 @@ def freeze(session: Session) -> Frozen:
     highest = session.scalar(select(func.max(ENTRIES.c.id))) or 0
     if session.get_bind().dialect.name == "sqlite":
         return Frozen(highest)
-    settled = tree.settled(session)
+    settled = tree.find_watermark(session)
     unsealed = session.scalars(
         tree.UNSEALED.with_only_columns(ENTRIES.c.id).where(ENTRIES.c.id > settled).limit(MOST_UNSEALED + 1)
     ).all()

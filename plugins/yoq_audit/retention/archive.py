@@ -84,10 +84,9 @@ def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
     }
     _add(tar, DESCRIPTION, dumps(description).encode())
     _add(tar, CHECKPOINT, planned.note.encode())
-    read = tree.tile_reader(session)
     for tile in tiles_of(planned.size):
         if tile.level > 0 or not tile.full:
-            _add(tar, tile.path(), read(tile)[: tile.width * 32])
+            _add(tar, tile.path(), tree.read_tile(session, tile)[: tile.width * 32])
     for bundle in planned.bundles():
         for index, details in bundle.details:
             _add(tar, f"details/{index}.json", details.encode())

@@ -18,7 +18,7 @@ from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruner import finish
 from yoq_audit.sealing.announcement import Erasure, sign
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
-from yoq_audit.storage.tombstones import gone
+from yoq_audit.storage.tombstones import find_tombstone
 from yoq_web import NotFound, Problem, db, spooled
 
 YOUNGEST_SECONDS = 60
@@ -76,7 +76,7 @@ def _find(session: Session, event_id: str) -> Erasable:
         .order_by(ENTRIES.c.id)
     ).all()
     if not rows:
-        known = gone(session, event_id)
+        known = find_tombstone(session, event_id)
         raise NotFound("not found", f"{event_id!r} is gone: {known}" if known else f"there is no entry {event_id!r}")
     row = rows[-1]
     if any(found.action in KEPT for found in rows):

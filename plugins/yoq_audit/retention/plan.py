@@ -91,14 +91,14 @@ def begin(before: int, older_than: int) -> Plan:
     newest = prover.sealed_now()
     tiles = trusted(newest.size, newest.root)
     cutoff = time.time_ns() // 1000 - older_than * 1_000_000
-    return Plan(before, cutoff, newest.size, newest.root, newest.note or "", tiles, reached=before)
+    return Plan(before, cutoff, newest.size, newest.root, newest.note, tiles, reached=before)
 
 
 def trusted(size: int, root: bytes) -> TrustedTiles:
     """The stored tiles, held against a signed root. Raises a Problem if they are not of it."""
 
     def read(tile: Tile) -> bytes:
-        return tree.tile_reader(db.session())(tile)  # whichever session there is: a plan outlives one
+        return tree.read_tile(db.session(), tile)  # whichever session there is: a plan outlives one
 
     try:
         return TrustedTiles(read, size, root)

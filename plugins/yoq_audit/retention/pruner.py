@@ -21,7 +21,7 @@ from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan, begin
 from yoq_audit.sealing.announcement import Erasure, Pruning, sign
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES, MINIMUMS, PRUNED
-from yoq_audit.storage.tombstones import KEY_SIZE, key_of, minimum
+from yoq_audit.storage.tombstones import FINGERPRINT_SIZE, find_minimum, fingerprint
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import Problem, db, unit_of_work
 
@@ -50,7 +50,7 @@ def plan(older_than: int) -> Plan:
 def first_kept(session: Session) -> int:
     """The index of the first entry that nothing announced as pruned."""
     found = announcements.newest_pruning(session)
-    return max(minimum(session), found.minimum if found else 0)
+    return max(find_minimum(session), found.minimum if found else 0)
 
 
 def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | None = None) -> None:
@@ -83,7 +83,7 @@ def finish(until: float | None = None, progress: Progress = lambda _done, _size:
     for event_id, erasure in announcements.sealed_erasures(db.session()):
         _erase(event_id, erasure)
     db.session.rollback()
-    end = minimum(db.session())
+    end = find_minimum(db.session())
     first = done = _next_bundle(db.session()) * TILE
     while done < end:
         began = time.monotonic()
@@ -103,12 +103,12 @@ def finish(until: float | None = None, progress: Progress = lambda _done, _size:
 
 
 def _raise_minimum(found: tuple[str, Pruning] | None) -> None:
-    if found is None or found[1].minimum <= minimum(db.session()):
+    if found is None or found[1].minimum <= find_minimum(db.session()):
         return
     event_id, pruning = found
     with unit_of_work() as session:
         announcements.lock_retention(session)
-        if pruning.minimum > minimum(session):
+        if pruning.minimum > find_minimum(session):
             values = {"minimum": pruning.minimum, "event_id": event_id, "cutoff": pruning.cutoff}
             session.execute(insert(MINIMUMS).values(values))
 
@@ -127,13 +127,13 @@ def _delete(session: Session, number: int) -> None:
         .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
         .where(within)
     ).all()
-    events = bytearray(TILE * KEY_SIZE)
-    known = [(row.leaf_index, key_of(row.event_id, row.outcome)) for row in rows]
+    events = bytearray(TILE * FINGERPRINT_SIZE)
+    known = [(row.leaf_index, fingerprint(row.event_id, row.outcome)) for row in rows]
     erased = select(ERASED.c.leaf_index, ERASED.c.event_id).where(ERASED.c.leaf_index.between(first, first + TILE - 1))
-    known += [(index, key_of(event_id, "")) for index, event_id in session.execute(erased)]
+    known += [(index, fingerprint(event_id, "")) for index, event_id in session.execute(erased)]
     for index, key in known:
-        at = (index - first) * KEY_SIZE
-        events[at : at + KEY_SIZE] = key
+        at = (index - first) * FINGERPRINT_SIZE
+        events[at : at + FINGERPRINT_SIZE] = key
     times = [row.time for row in rows] or [0]
     values = {"number": number, "first_time": min(times), "last_time": max(times), "events": bytes(events)}
     session.execute(insert(PRUNED).values(values))

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from yoq_audit.settings import RETENTION
 from yoq_audit.storage.models import ERASED
-from yoq_audit.storage.tombstones import minimum
+from yoq_audit.storage.tombstones import find_minimum
 from yoq_web import current_settings, db, endpoint
 
 blueprint = Blueprint("audit_retention", __name__)
@@ -34,7 +34,7 @@ def get_retention() -> dict[str, Any]:
     Sealed entries `audit_prune` and `audit_erase` announce both, signed with the log's key.
     """
     session = db.session()
-    first = minimum(session)
+    first = find_minimum(session)
     erased = session.scalars(
         select(ERASED.c.leaf_index).where(ERASED.c.leaf_index >= first).order_by(ERASED.c.leaf_index)
     )

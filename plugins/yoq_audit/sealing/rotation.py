@@ -18,7 +18,7 @@ from yoq_audit.sealing.key_chain import announce
 from yoq_audit.sealing.signer import ROTATION
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import LogKey
-from yoq_audit.storage.tree import Sealed
+from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.note import Signer
 from yoq_web import Operation, Problem, db
 
@@ -69,7 +69,7 @@ def _announce(own: Signer, new: Signer) -> None:
         session.execute(insert(LogKey).values(vkey=new.vkey, added_at=int(time.time()), announcement=announcement))
 
 
-def accept_head() -> Sealed:
+def accept_head() -> SignedTree:
     """Keep the newest signed size as the head where there is none; the caller has verified the log.
 
     Raises a Problem if there is a head already, or nothing that could be one.
@@ -81,12 +81,12 @@ def accept_head() -> Sealed:
     newest = _newest()
     with audit_head_accept.performed(size=newest.size):
         pass
-    keys.keep_head(newest.note or "", newest.size, chain)
+    keys.keep_head(newest.note, newest.size, chain)
     return newest
 
 
-def _newest() -> Sealed:
-    newest = tree.latest(db.session())
+def _newest() -> SignedTree:
+    newest = tree.find_signed_tree(db.session())
     if newest is None:
         raise Problem(409, "the log has no entries yet")
     return newest

@@ -7,14 +7,15 @@ is signed only after it was committed, so that no two roots are ever signed for 
 from __future__ import annotations
 
 import time
+from functools import partial
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import insert, text, update
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import begin, check_head, settled_signing, turn
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
-from yoq_audit.storage.tree import UNSEALED, Sealed, settled, tile_reader
+from yoq_audit.storage.tree import UNSEALED, SignedTree, find_newest_checkpoint, find_watermark, read_tile
 from yoq_audit.tlog.growth import Growth
 from yoq_audit.tlog.hashing import leaf_hash
 from yoq_audit.tlog.leaf import encode_leaf
@@ -60,7 +61,7 @@ def seal(*, check: bool = False) -> int:
     with unit_of_work() as session:
         signing = turn(session)
         newest = _sign_committed(session, signing.key) if signing else None
-    if signing is not None and newest is not None and newest.note is not None:
+    if signing is not None and newest is not None:
         keys.keep_head(newest.note, newest.size, signing.chain.keys)
         if signing.key.verifier != signing.chain.keys[-1] and keys.next_signer() is not None:
             settle_key()
@@ -75,19 +76,21 @@ def settle_key() -> None:
 
 def _due(session: Session) -> bool:
     """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
-    newest = session.execute(select(CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    newest = find_newest_checkpoint(session)
     unsigned = newest is not None and newest.note is None
-    return unsigned or session.execute(UNSEALED.where(ENTRIES.c.id > settled(session)).limit(1)).first() is not None
+    return (
+        unsigned or session.execute(UNSEALED.where(ENTRIES.c.id > find_watermark(session)).limit(1)).first() is not None
+    )
 
 
 def _seal_batch(session: Session, after: int) -> tuple[int, int]:
     """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
-    newest = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    newest = find_newest_checkpoint(session)
     size = newest.size if newest else 0
-    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, settled(session))).limit(BATCH)).all()
+    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, find_watermark(session))).limit(BATCH)).all()
     if not rows:
         return 0, after
-    growth = Growth(size, tile_reader(session))
+    growth = Growth(size, partial(read_tile, session))
     full = growth.append(leaf_hash(encode_leaf(row[1:])) for row in rows)
     places = [{"leaf_index": size + number, "entry_id": row.id} for number, row in enumerate(rows)]
     session.execute(insert(LEAVES), places)
@@ -116,15 +119,13 @@ def _horizon(session: Session) -> int:
     return session.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) or 0
 
 
-def _sign_committed(session: Session, key: Signer) -> Sealed | None:
+def _sign_committed(session: Session, key: Signer) -> SignedTree | None:
     """Sign the newest committed size if it is not signed yet, and return it."""
-    newest = session.execute(
-        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note).order_by(CHECKPOINTS.c.size.desc()).limit(1)
-    ).first()
+    newest = find_newest_checkpoint(session)
     if newest is None:
         return None
     note = newest.note
     if note is None:
         note = keys.checkpoint_note(newest.size, bytes(newest.root), key)
         session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
-    return Sealed(newest.size, bytes(newest.root), note)
+    return SignedTree(newest.size, bytes(newest.root), note)

@@ -12,7 +12,7 @@ from yoq_audit.sealing import keys
 from yoq_audit.sealing.key_chain import Chain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
-from yoq_audit.storage.tree import latest, root
+from yoq_audit.storage.tree import compute_root, find_newest_checkpoint, find_signed_tree
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import advisory_lock, current_settings, db, unit_of_work
@@ -42,16 +42,14 @@ def check_head(session: Session, chain: Chain) -> None:
     """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one."""
     head = keys.read_head(chain.keys)
     if head is None:
-        if latest(session) is not None:
+        if find_signed_tree(session) is not None:
             raise HeadMissing(HEAD_MISSING)
         return
-    newest = session.execute(
-        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root).order_by(CHECKPOINTS.c.size.desc()).limit(1)
-    ).first()
+    newest = find_newest_checkpoint(session)
     size = newest.size if newest else 0
     if size < head.size:
         raise Rewound(f"the log has {size} sealed entries, but {head.size} were sealed according to {keys.HEAD_FILE}")
-    known = bytes(newest.root) if newest and size == head.size else root(session, head.size)
+    known = bytes(newest.root) if newest and size == head.size else compute_root(session, head.size)
     if known != head.root:
         raise Rewound(f"the first {head.size} sealed entries are not those that {keys.HEAD_FILE} was signed for")
 
@@ -95,7 +93,7 @@ def turn(session: Session) -> Signing | None:
     lock(session)
     signing = _signing(session)
     if signing is not None and signing.promoted:
-        if latest(session) is None:
+        if find_signed_tree(session) is None:
             # From the very beginning there is a head: where it is missing later, somebody took it away.
             keys.keep_head(keys.checkpoint_note(0, EMPTY_ROOT, signing.key), 0, signing.chain.keys)
         keys.promote_next()
@@ -156,7 +154,7 @@ def announced_in_signed(session: Session, key: Verifier) -> bool:
         .where(ENTRIES.c.action == ROTATION, ENTRIES.c.outcome == "ok", ENTRIES.c.target == key.vkey)
         .limit(1)
     )
-    newest = latest(session)
+    newest = find_signed_tree(session)
     return place is not None and newest is not None and newest.size > place
 
 

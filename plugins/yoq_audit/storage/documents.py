@@ -1,4 +1,4 @@
-"""Showing entries: rows of the log as the documents that the HTTP API and the command line give out."""
+"""Entries as documents: what the HTTP API and the command line give out of a row of the log."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from yoq_audit.storage.log import SHOWN, values
+from yoq_audit.storage.log import SHOWN, make_row
 from yoq_web import Actor, Event, describe_actor, format_time
 
 BRIEF = SHOWN[:5]
 
 
-def documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]]:
-    """Each row as a document: yoq's five members first, then the further ones; times as RFC 3339 in UTC.
+def make_documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]]:
+    """Make each row a document: yoq's five members first, then the further ones; times as RFC 3339 in UTC.
 
     What nobody can have recorded, because somebody altered the database, is shown as it is stored.
     """
@@ -30,27 +30,27 @@ def documents(rows: Iterable[Row[Any] | tuple[Any, ...]]) -> list[dict[str, Any]
             document["details"] = json.loads(document["details"])
         who = (document["actor_kind"], document["actor"])
         if who not in descriptions:
-            descriptions[who] = _described(*who)
+            descriptions[who] = _describe(*who)
         if descriptions[who] is not None:
             document["actor_description"] = descriptions[who]
         shown.append(document)
     return shown
 
 
-def _described(kind: Any, label: str) -> str | None:
+def _describe(kind: Any, label: str) -> str | None:
     try:
         return describe_actor(Actor(kind, label))
     except ValueError:
         return None
 
 
-def waiting(event: Event) -> dict[str, Any]:
-    """The document of an event that is only in the spool: as it will be stored, but without what storing adds."""
-    row = values(event)
-    [document] = documents([(*row[:5], None, *row[5:])])
+def make_spooled_document(event: Event) -> dict[str, Any]:
+    """Make the document of an event that is only in the spool: as it will be stored, without what storing adds."""
+    row = make_row(event)
+    [document] = make_documents([(*row[:5], None, *row[5:])])
     return document | {"nonce": None, "stored": "spool"}
 
 
-def brief(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The documents cut down to yoq's five members."""
+def shorten(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Cut documents down to yoq's five members."""
     return [{name: document[name] for name in BRIEF} for document in documents]

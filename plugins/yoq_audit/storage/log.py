@@ -62,7 +62,7 @@ def append(event: Event, session: Session) -> None:
         return
     # Through the driver: even a Core insert costs five times as much, on the path of every operation.
     with closing(connection.connection.cursor()) as cursor:
-        row = values(event)
+        row = make_row(event)
         cursor.execute(_insert(connection.dialect.paramstyle), row)
         if cursor.rowcount == 0:
             _check_stored(event, row, connection)
@@ -78,8 +78,8 @@ def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> N
         raise Clash(f"another entry is stored under the id of {event.id}: it differs in {', '.join(differing)}")
 
 
-def values(event: Event) -> tuple[Any, ...]:
-    """An event's row, with the columns STORED."""
+def make_row(event: Event) -> tuple[Any, ...]:
+    """Make an event's row, with the columns STORED."""
     return (
         event.time // 1_000_000,
         event.actor.label,
@@ -111,13 +111,16 @@ def _insert(paramstyle: str) -> str:
 
 
 def find(session: Session, event_id: str) -> Row[Any] | None:
-    """One entry by the id of its event, with the columns SHOWN, or None. While it has not ended that is its intent."""
+    """Find the entry of an event, with the columns SHOWN, or None. Of one that has not ended that is its intent."""
     by_id = _FULL.where(ENTRIES.c.event_id == event_id)
     return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
 
 
-def waits(row: Row[Any] | None, event_id: str) -> Event | None:
-    """The event, if the spool has what the log should show of it: it, or the outcome of what is stored as begun."""
+def find_in_spool(row: Row[Any] | None, event_id: str) -> Event | None:
+    """Return the event if the spool has what the log should show of it: all, or the outcome of what is begun.
+
+    `row` is what find() gave.
+    """
     if row is not None and row.outcome != "started":
         return None
     event = spooled(event_id)

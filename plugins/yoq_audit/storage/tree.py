@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
@@ -18,6 +19,12 @@ from yoq_audit.tlog.tree import root_at
 SLACK_SECONDS = 60
 """PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
 
+WATERMARK = (
+    "SELECT last_entry FROM audit_checkpoint WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint "
+    "AND sealed_at < {} ORDER BY size DESC LIMIT 1"
+)
+"""PostgreSQL: an entry id up to which everything is sealed for good. Takes compute_slack_end()."""
+
 UNSEALED = (
     select(ENTRIES.c.id, *(ENTRIES.c[name] for name in FIELDS))
     .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == ENTRIES.c.id).exists())
@@ -26,52 +33,54 @@ UNSEALED = (
 
 
 @dataclass(frozen=True)
-class Sealed:
-    """A committed size of the tree."""
+class SignedTree:
+    """A size of the tree that was signed: its root, and its checkpoint as a signed note."""
 
     size: int
     root: bytes
-    note: str | None
+    note: str
 
 
-def latest(session: Session) -> Sealed | None:
-    """The newest signed size, or None before the first."""
-    row = session.execute(
-        select(CHECKPOINTS.c.size, CHECKPOINTS.c.root, CHECKPOINTS.c.note)
-        .where(CHECKPOINTS.c.note.is_not(None))
-        .order_by(CHECKPOINTS.c.size.desc())
-        .limit(1)
-    ).first()
-    return None if row is None else Sealed(row.size, bytes(row.root), row.note)
+def find_newest_checkpoint(session: Session) -> Row[Any] | None:
+    """Return the newest committed size with the columns CHECKPOINTS, signed or not yet; None before the first."""
+    return session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
 
 
-def tile_reader(session: Session) -> Callable[[Tile], bytes]:
-    """Reads the stored tiles, by level and number; a row that grows serves every width."""
-
-    def read(tile: Tile) -> bytes:
-        found = session.scalar(
-            select(StoredTile.hashes).where(StoredTile.level == tile.level, StoredTile.number == tile.index)
-        )
-        return b"" if found is None else bytes(found)
-
-    return read
+def find_signed_tree(session: Session) -> SignedTree | None:
+    """Return the newest signed size, or None before the first."""
+    signed = select(CHECKPOINTS).where(CHECKPOINTS.c.note.is_not(None))
+    row = session.execute(signed.order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    return None if row is None else SignedTree(row.size, bytes(row.root), row.note)
 
 
-def root(session: Session, size: int) -> bytes:
-    """The root that the tree had when it was of this size, by the stored tiles."""
-    return root_at(size, subtree_from(tile_reader(session), size)) if size else EMPTY_ROOT
+def read_tile(session: Session, tile: Tile) -> bytes:
+    """Read a stored tile by its level and number: at least as many hashes as it has now, for the row grows with it."""
+    found = session.scalar(
+        select(StoredTile.hashes).where(StoredTile.level == tile.level, StoredTile.number == tile.index)
+    )
+    return b"" if found is None else bytes(found)
 
 
-def settled(session: Session) -> int:
-    """An entry id up to which everything is sealed for good.
+def compute_root(session: Session, size: int) -> bytes:
+    """Compute the root that the tree had when it was of this size, from the stored tiles.
+
+    Raises LogError if they are damaged.
+    """
+    return root_at(size, subtree_from(partial(read_tile, session), size)) if size else EMPTY_ROOT
+
+
+def find_watermark(session: Session) -> int:
+    """Return an entry id up to which everything is sealed for good.
 
     On SQLite ids are in the order of commits. On PostgreSQL a transaction may commit an entry whose id is lower than
     others' that are sealed; a checkpoint's `last_entry` is final once every transaction that ran then has ended.
     """
-    final = select(CHECKPOINTS.c.last_entry).order_by(CHECKPOINTS.c.size.desc()).limit(1)
     if session.get_bind().dialect.name == "sqlite":
-        return session.scalar(final) or 0
-    oldest = session.scalar(text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint"))
+        return session.scalar(select(CHECKPOINTS.c.last_entry).order_by(CHECKPOINTS.c.size.desc()).limit(1)) or 0
+    return session.scalar(text(WATERMARK.format(":before")), {"before": compute_slack_end()}) or 0
+
+
+def compute_slack_end() -> int:
+    """Return the time, in seconds since 1970, before which a checkpoint must have been made to count in WATERMARK."""
     # The slack is for an id that is drawn from the sequence just before its transaction gets its number.
-    final = final.where(CHECKPOINTS.c.horizon <= oldest, CHECKPOINTS.c.sealed_at < int(time.time()) - SLACK_SECONDS)
-    return session.scalar(final) or 0
+    return int(time.time()) - SLACK_SECONDS

@@ -51,7 +51,7 @@ def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
         head = keys.read_head(keys.stored_chain(db.session(), own).keys or (own.verifier,))
     except SettingsError as error:
         return None, str(error)
-    missing = head is None and tree.latest(db.session()) is not None
+    missing = head is None and tree.find_signed_tree(db.session()) is not None
     # The log goes on growing while it is verified, from what is read now.
     db.session.rollback()
     return head, signer.HEAD_MISSING if missing else None

@@ -65,16 +65,16 @@ def explain(reader: Reader, report: Report, suspects: Suspects, *, whole: bool) 
 def _unplaced(reader: Reader, report: Report, wanted: set[bytes]) -> dict[bytes, tuple[int, str]]:
     """Count what waits to be sealed and tell what was inserted; returns those with a wanted hash."""
     displaced: dict[bytes, tuple[int, str]] = {}
-    settled = reader.settled()
-    if settled is None:
-        settled = reader.value(
+    watermark = reader.find_watermark()
+    if watermark is None:
+        watermark = reader.value(
             "SELECT e.id FROM audit_log e WHERE EXISTS (SELECT 1 FROM audit_leaf l WHERE l.entry_id = e.id) "
             "ORDER BY e.id DESC LIMIT 1"
         )
     for entry, event_id, *columns in reader.unplaced():
         if wanted and (found := _hash(columns)) in wanted:
             displaced[found] = entry, event_id
-        elif entry <= (settled or 0):
+        elif entry <= (watermark or 0):
             message = f"entry {entry} ({event_id}) inserted: entries after it are sealed, it is not"
             report.add("inserted", message, entry=entry, event_id=event_id)
         else:

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from yoq_audit.storage.tree import SLACK_SECONDS
+from yoq_audit.storage.tree import WATERMARK, compute_slack_end
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import TILE
 from yoq_audit.verification import sqlite_bulk
@@ -139,16 +139,11 @@ class Reader:
         rows = self.all(f"SELECT DISTINCT {column} FROM audit_log LIMIT {limit:d}")  # noqa: S608 - our own names
         return [row[0] for row in rows]
 
-    def settled(self) -> int | None:
+    def find_watermark(self) -> int | None:
         """PostgreSQL: an entry id up to which everything was sealed for good; None where ids are in commit order."""
         if self.on_sqlite:
             return None
-        found = self.value(
-            "SELECT last_entry FROM audit_checkpoint WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot())::text"
-            "::bigint AND sealed_at < extract(epoch FROM now()) - ? ORDER BY size DESC LIMIT 1",
-            SLACK_SECONDS,
-        )
-        return int(found or 0)
+        return int(self.value(WATERMARK.format("?"), compute_slack_end()) or 0)
 
     def stream(self, query: str, *values: object) -> Iterator[Sequence[Row]]:
         """The rows of a query that gives many, as many as a tile has at a time; held by the server, not here."""

@@ -21,7 +21,7 @@ from yoq_audit.export import scan, streaming
 from yoq_audit.export.operations import Export
 from yoq_audit.export.scan import Pages
 from yoq_audit.query.filters import FilterQuery, Filters
-from yoq_audit.storage.tree import latest
+from yoq_audit.storage.tree import find_signed_tree
 from yoq_web import db
 
 
@@ -138,7 +138,7 @@ def test_memory_does_not_grow_with_the_log(app: Flask, database_url: str, with_p
 
     def peak() -> int:
         with app.app_context():
-            sealed = latest(db.session())
+            sealed = find_signed_tree(db.session())
         assert sealed is not None
         tracemalloc.start()
         size = sum(len(piece) for piece in Export(app, Filters(), "ndjson", with_proofs, sealed).pieces())

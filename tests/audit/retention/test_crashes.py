@@ -15,7 +15,7 @@ from tests.support.door import acting, behind
 from tests.support.retention import old_event, store
 from tests.support.tampering import seal
 from yoq_audit.retention import announcements, eraser, pruner
-from yoq_audit.storage.tombstones import minimum
+from yoq_audit.storage.tombstones import find_minimum
 from yoq_audit.verification.commands import check
 from yoq_web import Problem, db
 from yoq_web.operations.replay import replay
@@ -79,5 +79,5 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
     with acting(app):
         assert check().ok
         found = announcements.newest_pruning(db.session())
-        assert found is None or found.minimum == minimum(db.session()) > 0
+        assert found is None or found.minimum == find_minimum(db.session()) > 0
         assert announcements.sealed_erasures(db.session()) == []
