@@ -51,7 +51,7 @@ class _Log:
 
     def root_at(self, size: int) -> bytes:
         """The root that the tree had at a size. Raises LogError if it is damaged."""
-        return tree.compute_root(self.session, size)
+        return tree.find_root(self.session, size)
 
     def begins_with(self, size: int, root: bytes) -> bool:
         """Whether the tree is an extension of another one."""

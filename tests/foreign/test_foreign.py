@@ -188,5 +188,5 @@ def test_what_was_changed_is_noticed(auditor: Auditor, app: Flask, api: Api, ser
     attack(database, f"UPDATE audit_log SET target = 'x' WHERE id = {entry_at(database, 7)}")
     assert auditor(*honest) == "NOT verified: entry 7 is not the one in the signed tree\n"
     key = Signer.decode((tmp_path / "log.key").read_text().strip())
-    kept.write_text(sign(Checkpoint(key.name, 400, b"x" * 32).body(), key))
+    kept.write_text(sign(Checkpoint(key.name, 400, b"x" * 32).text, key))
     assert auditor(*honest).startswith("NOT verified: ")

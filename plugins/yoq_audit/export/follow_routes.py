@@ -15,7 +15,7 @@ from yoq_audit.export.scan import Row
 from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import status
-from yoq_audit.tlog.encoding import decimal
+from yoq_audit.tlog.encoding import parse_decimal
 from yoq_web import Problem, endpoint, render_exception
 
 log = get_logger("yoq_web")
@@ -76,7 +76,7 @@ def _resumed(start: int | None) -> int | None:
     if not last:
         return start
     try:
-        return decimal(last) + 1
+        return parse_decimal(last) + 1
     except ValueError:
         raise Problem(400, "invalid Last-Event-ID", "it is the id of an event of this stream") from None
 

@@ -18,9 +18,9 @@ from yoq_audit.export.ndjson import encoded
 from yoq_audit.export.scan import Row
 from yoq_audit.storage import tree
 from yoq_audit.storage.tree import SignedTree
-from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.multiproof import prove
-from yoq_audit.tlog.tiles import TILE, Tile, subtree_from
+from yoq_audit.tlog.tiles import TILE, Tile, make_subtree
 from yoq_audit.tlog.tree import Subtree
 from yoq_web import db, dumps
 
@@ -42,7 +42,7 @@ def lines(app: Flask, rows: Iterable[Row], sealed: SignedTree, filters: dict[str
     for _, group in groupby(rows, key=_tile):
         entries = list(group)
         hashes = b"".join(prove([row[0] for row in entries], sealed.size, subtree))
-        piece = _line({PROOF: {"places": _ranges(entries), "hashes": to_base64(hashes)}}) + encoded(entries)
+        piece = _line({PROOF: {"places": _ranges(entries), "hashes": encode_base64(hashes)}}) + encoded(entries)
         seen.update(piece)
         count += len(entries)
         yield piece
@@ -74,4 +74,4 @@ def _subtree(app: Flask, size: int) -> Subtree:
             return tree.read_tile(db.session(), tile)
 
     # Neighbouring tiles share most of the hashes above them.
-    return lru_cache(maxsize=1024)(subtree_from(read, size))
+    return lru_cache(maxsize=1024)(make_subtree(read, size))

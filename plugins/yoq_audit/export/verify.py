@@ -12,9 +12,9 @@ from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, read_document
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import from_base64
+from yoq_audit.tlog.encoding import decode_base64
 from yoq_audit.tlog.errors import LogError, NoteError, ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
+from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.multiproof import fold
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE
@@ -132,7 +132,7 @@ class _Lines:
             self.fail(f"entry {place} is missing")
         if not document.keys().isdisjoint(UNPROVED):
             self.fail("an entry with members that no proof covers")
-        if leaf_hash(self.checked(document_leaf, document)) != leaf:
+        if hash_leaf(self.checked(document_leaf, document)) != leaf:
             self.fail(f"not entry {place} as it was sealed: it was altered, or lines were moved, added or removed")
 
     def finish(self, members: dict[str, Any], entries: int) -> None:
@@ -168,7 +168,7 @@ def _proof(proof: Any, head: Checkpoint) -> tuple[list[int], list[bytes]]:
         places += range(first, last + 1)
         if len(places) > TILE:
             raise ProofError("malformed")
-    joined = from_base64(proof["hashes"])
+    joined = decode_base64(proof["hashes"])
     hashes = [joined[at : at + HASH_SIZE] for at in range(0, len(joined), HASH_SIZE)]
     root, leaves = fold(places, head.size, hashes)
     if root != head.root:

@@ -21,11 +21,11 @@ from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
 from yoq_audit.storage.tombstones import check_served, explain_absence
 from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.errors import LogError, TileError
-from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
+from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.proof import Proof
-from yoq_audit.tlog.tiles import Bundle, Tile, encode_bundle, subtree_from
-from yoq_audit.tlog.tree import consistency_path, inclusion_path, verify_inclusion
+from yoq_audit.tlog.tiles import Bundle, Tile, encode_bundle, make_subtree
+from yoq_audit.tlog.tree import prove_consistency, prove_inclusion, verify_inclusion
 from yoq_web import NotFound, Problem, SettingsError, current_settings, db, spooled
 
 logger = get_logger("yoq_web")
@@ -119,8 +119,8 @@ def _absent(event_id: str) -> Problem:
 
 def _proof(index: int, row: Row[Any], newest: SignedTree) -> Proof:
     with provable():
-        path = inclusion_path(index, newest.size, subtree_from(partial(tree.read_tile, db.session()), newest.size))
-        leaf = leaf_hash(encode_leaf([row._mapping[name] for name in FIELDS]))
+        path = prove_inclusion(index, newest.size, make_subtree(partial(tree.read_tile, db.session()), newest.size))
+        leaf = hash_leaf(encode_leaf([row._mapping[name] for name in FIELDS]))
         # A proof that proves nothing is not given out: the entry, or the tree, is not what was sealed.
         verify_inclusion(index, newest.size, leaf, path, newest.root)
     return Proof(index, path, newest.note)
@@ -138,7 +138,7 @@ def consistency(old: int, new: int | None) -> tuple[int, list[bytes]]:
     if old > new:
         raise Problem(400, "invalid from", f"it is beyond {new}")
     with provable():
-        return new, consistency_path(old, new, subtree_from(partial(tree.read_tile, db.session()), new))
+        return new, prove_consistency(old, new, make_subtree(partial(tree.read_tile, db.session()), new))
 
 
 def tile_bytes(tile: Tile) -> bytes:
@@ -146,11 +146,11 @@ def tile_bytes(tile: Tile) -> bytes:
     session = db.session()
     held = Tile.at(tile.level, tile.index, _signed_size(session))
     if held is None or held.width < tile.width:
-        raise NotFound("not found", f"the log does not have {tile.path()} yet")
+        raise NotFound("not found", f"the log does not have {tile.path} yet")
     with provable():
         hashes = tree.read_tile(session, tile)[: tile.width * HASH_SIZE]
         if len(hashes) != tile.width * HASH_SIZE:
-            raise TileError(f"{tile.path()} is not whole")
+            raise TileError(f"{tile.path} is not whole")
     return hashes
 
 
@@ -159,7 +159,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
     session = db.session()
     end = bundle.start + bundle.width
     if end > _signed_size(session):
-        raise NotFound("not found", f"the log does not have {bundle.path()} yet")
+        raise NotFound("not found", f"the log does not have {bundle.path} yet")
     check_served(session, bundle)
     rows = session.execute(
         select(*(ENTRIES.c[name] for name in FIELDS))
@@ -169,7 +169,7 @@ def bundle_bytes(bundle: Bundle) -> bytes:
     ).all()
     with provable():
         if len(rows) != bundle.width:
-            raise TileError(f"{bundle.path()} lacks {bundle.width - len(rows)} of its entries")
+            raise TileError(f"{bundle.path} lacks {bundle.width - len(rows)} of its entries")
         return encode_bundle(encode_leaf(row) for row in rows)
 
 

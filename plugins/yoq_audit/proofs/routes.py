@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, Field
 
 from yoq_audit.proofs import prover
-from yoq_audit.tlog.encoding import decimal, to_base64
+from yoq_audit.tlog.encoding import encode_base64, parse_decimal
 from yoq_audit.tlog.errors import PathError
 from yoq_audit.tlog.tiles import Bundle, Tile
 from yoq_web import NotFound, db, endpoint
@@ -32,7 +32,7 @@ MAX_STORED = 2**63 - 1
 
 def _size(given: object) -> object:
     """A size has one spelling: decimal, without sign, spaces or leading zeros."""
-    return decimal(given) if isinstance(given, str) else given
+    return parse_decimal(given) if isinstance(given, str) else given
 
 
 Size = Annotated[int, Field(ge=0, le=MAX_STORED), BeforeValidator(_size)]
@@ -138,7 +138,7 @@ def get_consistency(query: Sizes) -> dict[str, Any]:
     From size 0, and between equal sizes, the proof is empty (RFC 9162).
     """
     new, hashes = prover.consistency(query.old, query.new)
-    return {"from": query.old, "to": new, "hashes": [to_base64(node) for node in hashes]}
+    return {"from": query.old, "to": new, "hashes": [encode_base64(node) for node in hashes]}
 
 
 def _known_keys() -> list[str]:

@@ -23,7 +23,7 @@ from yoq_audit.retention.pruner import Written
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, ERASED
 from yoq_audit.tlog import tiles
-from yoq_audit.tlog.tiles import Tile, encode_bundle, tiles_of
+from yoq_audit.tlog.tiles import Tile, encode_bundle, list_tiles
 from yoq_web import Problem, db, dumps, files
 
 VERSION = 1
@@ -84,14 +84,14 @@ def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
     }
     _add(tar, DESCRIPTION, dumps(description).encode())
     _add(tar, CHECKPOINT, planned.note.encode())
-    for tile in tiles_of(planned.size):
+    for tile in list_tiles(planned.size):
         if tile.level > 0 or not tile.full:
-            _add(tar, tile.path(), tree.read_tile(session, tile)[: tile.width * 32])
+            _add(tar, tile.path, tree.read_tile(session, tile)[: tile.width * 32])
     for bundle in planned.bundles():
         for index, details in bundle.details:
             _add(tar, f"details/{index}.json", details.encode())
-        _add(tar, Tile(0, bundle.number).path(), bundle.hashes)
-        _add(tar, tiles.Bundle(bundle.number).path(), _bundle(bundle))
+        _add(tar, Tile(0, bundle.number).path, bundle.hashes)
+        _add(tar, tiles.Bundle(bundle.number).path, _bundle(bundle))
         progress((bundle.number + 1) * tiles.TILE - first, end - first)
 
 

@@ -20,7 +20,7 @@ from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import MAX_ENTRY, TILE, Bundle, Tile, decode_bundle, parse_path
-from yoq_audit.tlog.verified_tiles import TrustedTiles
+from yoq_audit.tlog.verified_tiles import VerifiedTiles
 
 MAX_MEMBER = TILE * (MAX_ENTRY + 2)
 """The largest bundle there can be; nothing in an archive is larger."""
@@ -103,7 +103,7 @@ class _Reading:
             room -= len(content)
             if room < 0:
                 raise ArchiveError("the archive has more tiles than any log")
-        trusted = TrustedTiles(self._tile, head.size, head.root)
+        trusted = VerifiedTiles(self._tile, head.size, head.root)
         while expected < self._found.end:
             if name.startswith("details/"):
                 self._keep_details(name, content)
@@ -176,13 +176,13 @@ class _Reading:
             raise ArchiveError(f"{name!r} is nothing that an archive has")
         self._details[int(number)] = content.decode(errors="surrogateescape")
 
-    def _bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: TrustedTiles) -> None:
+    def _bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: VerifiedTiles) -> None:
         if not bundle.full or bundle.start != expected:
-            raise ArchiveError(f"{bundle.path()} is not where it must be")
-        hashes = trusted.leaves(bundle.index)
+            raise ArchiveError(f"{bundle.path} is not where it must be")
+        hashes = trusted.read_leaves(bundle.index)
         leaves = decode_bundle(content)
         if len(leaves) != TILE:
-            raise ArchiveError(f"{bundle.path()} has {len(leaves)} entries")
+            raise ArchiveError(f"{bundle.path} has {len(leaves)} entries")
         for at, leaf in enumerate(leaves):
             index = bundle.start + at
             if not leaf and index in self._found.erased:

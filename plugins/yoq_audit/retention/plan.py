@@ -21,7 +21,7 @@ from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.tiles import TILE, Tile
-from yoq_audit.tlog.verified_tiles import TrustedTiles
+from yoq_audit.tlog.verified_tiles import VerifiedTiles
 from yoq_web import Problem, db
 
 TIME = FIELDS.index("time")
@@ -51,7 +51,7 @@ class Plan:
     size: int
     root: bytes
     note: str
-    tiles: TrustedTiles
+    tiles: VerifiedTiles
     reached: int = 0
     entries: int = 0
     done: bool = False
@@ -94,19 +94,19 @@ def begin(before: int, older_than: int) -> Plan:
     return Plan(before, cutoff, newest.size, newest.root, newest.note, tiles, reached=before)
 
 
-def trusted(size: int, root: bytes) -> TrustedTiles:
+def trusted(size: int, root: bytes) -> VerifiedTiles:
     """The stored tiles, held against a signed root. Raises a Problem if they are not of it."""
 
     def read(tile: Tile) -> bytes:
         return tree.read_tile(db.session(), tile)  # whichever session there is: a plan outlives one
 
     try:
-        return TrustedTiles(read, size, root)
+        return VerifiedTiles(read, size, root)
     except LogError as error:
         raise damaged(str(error)) from error
 
 
-def read_bundle(session: Session, number: int, tiles: TrustedTiles) -> Bundle:
+def read_bundle(session: Session, number: int, tiles: VerifiedTiles) -> Bundle:
     """One bundle, checked. Raises a Problem if it is not what was signed."""
     first = number * TILE
     within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
@@ -117,7 +117,7 @@ def read_bundle(session: Session, number: int, tiles: TrustedTiles) -> Bundle:
     ).all()
     erased = set(session.scalars(select(ERASED.c.leaf_index).where(ERASED.c.leaf_index.between(first, first + 255))))
     try:
-        return _checked(number, rows, erased, tiles.leaves(number))
+        return _checked(number, rows, erased, tiles.read_leaves(number))
     except LogError as error:
         raise damaged(str(error)) from error
 

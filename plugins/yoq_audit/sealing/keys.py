@@ -105,4 +105,4 @@ def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:
 
 def checkpoint_note(size: int, root: bytes, key: Signer) -> str:
     """The signed checkpoint for a tree. Ed25519 gives the same signature each time."""
-    return notes.sign(Checkpoint(key.name, size, root).body(), key)
+    return notes.sign(Checkpoint(key.name, size, root).text, key)

@@ -16,10 +16,10 @@ from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import begin, check_head, settled_signing, turn
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
 from yoq_audit.storage.tree import UNSEALED, SignedTree, find_newest_checkpoint, find_watermark, read_tile
-from yoq_audit.tlog.growth import Growth
-from yoq_audit.tlog.hashing import leaf_hash
+from yoq_audit.tlog.hashing import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.note import Signer
+from yoq_audit.tlog.tile_writer import TileWriter
 from yoq_web import db, unit_of_work, upsert
 
 BATCH = 1000
@@ -90,19 +90,19 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
     rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, find_watermark(session))).limit(BATCH)).all()
     if not rows:
         return 0, after
-    growth = Growth(size, partial(read_tile, session))
-    full = growth.append(leaf_hash(encode_leaf(row[1:])) for row in rows)
+    writer = TileWriter(size, partial(read_tile, session))
+    full = writer.append(hash_leaf(encode_leaf(row[1:])) for row in rows)
     places = [{"leaf_index": size + number, "entry_id": row.id} for number, row in enumerate(rows)]
     session.execute(insert(LEAVES), places)
     tiles = [
-        {"level": tile.level, "number": tile.index, "hashes": hashes} for tile, hashes in (*full, *growth.partials())
+        {"level": tile.level, "number": tile.index, "hashes": hashes} for tile, hashes in (*full, *writer.partials)
     ]
     session.execute(upsert(StoredTile, key=("level", "number"), update=("hashes",)), tiles)
     # Of a batch that is not the last one, entries before its end may be unsealed still: late ones, on PostgreSQL.
     last = rows[-1].id if len(rows) == BATCH or newest is None else max(rows[-1].id, newest.last_entry)
     committed = {
-        "size": growth.size,
-        "root": growth.root(),
+        "size": writer.size,
+        "root": writer.root,
         "note": None,
         "last_entry": last,
         "horizon": _horizon(session),

@@ -12,7 +12,7 @@ from yoq_audit.sealing import keys
 from yoq_audit.sealing.key_chain import Chain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
-from yoq_audit.storage.tree import compute_root, find_newest_checkpoint, find_signed_tree
+from yoq_audit.storage.tree import find_newest_checkpoint, find_root, find_signed_tree
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import advisory_lock, current_settings, db, unit_of_work
@@ -49,7 +49,7 @@ def check_head(session: Session, chain: Chain) -> None:
     size = newest.size if newest else 0
     if size < head.size:
         raise Rewound(f"the log has {size} sealed entries, but {head.size} were sealed according to {keys.HEAD_FILE}")
-    known = bytes(newest.root) if newest and size == head.size else compute_root(session, head.size)
+    known = bytes(newest.root) if newest and size == head.size else find_root(session, head.size)
     if known != head.root:
         raise Rewound(f"the first {head.size} sealed entries are not those that {keys.HEAD_FILE} was signed for")
 

@@ -11,10 +11,9 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
-from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.leaf import FIELDS
-from yoq_audit.tlog.tiles import Tile, subtree_from
-from yoq_audit.tlog.tree import root_at
+from yoq_audit.tlog.tiles import Tile, make_subtree
+from yoq_audit.tlog.tree import compute_root
 
 SLACK_SECONDS = 60
 """PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
@@ -61,12 +60,12 @@ def read_tile(session: Session, tile: Tile) -> bytes:
     return b"" if found is None else bytes(found)
 
 
-def compute_root(session: Session, size: int) -> bytes:
+def find_root(session: Session, size: int) -> bytes:
     """Compute the root that the tree had when it was of this size, from the stored tiles.
 
     Raises LogError if they are damaged.
     """
-    return root_at(size, subtree_from(partial(read_tile, session), size)) if size else EMPTY_ROOT
+    return compute_root(size, make_subtree(partial(read_tile, session), size))
 
 
 def find_watermark(session: Session) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yoq_audit.tlog.encoding import MAX_SIZE, decimal, from_base64, to_base64
+from yoq_audit.tlog.encoding import MAX_SIZE, decode_base64, encode_base64, parse_decimal
 from yoq_audit.tlog.errors import CheckpointError
 from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE
 
@@ -29,25 +29,26 @@ class Checkpoint:
         if self.size == 0 and self.root != EMPTY_ROOT:
             raise CheckpointError("the root is not that of the empty tree")
 
-    def body(self) -> str:
+    @property
+    def text(self) -> str:
         """The text to be signed."""
-        lines = (self.origin, str(self.size), to_base64(self.root), *self.extensions)
+        lines = (self.origin, str(self.size), encode_base64(self.root), *self.extensions)
         return "".join(f"{line}\n" for line in lines)
 
 
-def parse(body: str) -> Checkpoint:
-    """The checkpoint whose body this is, in its one spelling; else CheckpointError.
+def parse(text: str) -> Checkpoint:
+    """Read the text of a checkpoint, in its one spelling; else CheckpointError.
 
-    The body must come from a verified note (`note.verify`): by itself it proves nothing.
+    The text must come from a verified note (`note.verify`): by itself it proves nothing.
     """
-    if not body.endswith("\n"):
+    if not text.endswith("\n"):
         raise CheckpointError("a checkpoint must end with a newline")
-    lines = body[:-1].split("\n")
+    lines = text[:-1].split("\n")
     if len(lines) < 3:
         raise CheckpointError("a checkpoint has at least three lines: origin, size and root")
     origin, size, root, *extensions = lines
     try:
-        return Checkpoint(origin, decimal(size), from_base64(root), tuple(extensions))
+        return Checkpoint(origin, parse_decimal(size), decode_base64(root), tuple(extensions))
     except CheckpointError:
         raise
     except ValueError as error:

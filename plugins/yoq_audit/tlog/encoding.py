@@ -14,8 +14,8 @@ MAX_SIZE = 2**64 - 1
 _DECIMAL = re.compile("0|[1-9][0-9]{0,19}")
 
 
-def decimal(text: str) -> int:
-    """The number of an ASCII decimal without sign, spaces or leading zeros, at most `MAX_SIZE`; else ValueError."""
+def parse_decimal(text: str) -> int:
+    """Read an ASCII decimal number without sign, spaces or leading zeros, at most MAX_SIZE; else ValueError."""
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"not a canonical decimal number: {text[:40]!r}")
     number = int(text)
@@ -24,14 +24,14 @@ def decimal(text: str) -> int:
     return number
 
 
-def to_base64(data: bytes) -> str:
-    """Base64 of RFC 4648 section 4: the standard alphabet, with padding."""
+def encode_base64(data: bytes) -> str:
+    """Encode as base64 of RFC 4648 section 4: the standard alphabet, with padding."""
     return base64.b64encode(data).decode()
 
 
-def from_base64(text: str) -> bytes:
-    """The bytes of base64 text as `to_base64` writes it; any other spelling, such as stray bits, is a ValueError."""
+def decode_base64(text: str) -> bytes:
+    """Decode base64 as encode_base64() writes it; any other spelling, such as stray bits, is a ValueError."""
     data = base64.b64decode(text, validate=True)
-    if to_base64(data) != text:
+    if encode_base64(data) != text:
         raise ValueError("not canonical base64")
     return data

@@ -13,11 +13,11 @@ EMPTY_ROOT = sha256(b"").digest()
 """The root of a tree without leaves: the hash of nothing."""
 
 
-def leaf_hash(data: bytes) -> bytes:
-    """The hash of an entry: SHA-256(0x00 || data)."""
+def hash_leaf(data: bytes) -> bytes:
+    """Hash an entry: SHA-256(0x00 || data)."""
     return sha256(LEAF_PREFIX + data).digest()
 
 
-def node_hash(left: bytes, right: bytes) -> bytes:
-    """The hash of a node over its two children: SHA-256(0x01 || left || right)."""
+def hash_node(left: bytes, right: bytes) -> bytes:
+    """Hash a node over its two children: SHA-256(0x01 || left || right)."""
     return sha256(NODE_PREFIX + left + right).digest()

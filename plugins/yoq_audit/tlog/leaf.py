@@ -34,7 +34,7 @@ class LeafError(LogError):
 
 
 def encode_leaf(columns: Sequence[Any]) -> bytes:
-    """The leaf of an entry with these columns, in the order of FIELDS; version 1, the only one so far.
+    """Encode the leaf of an entry with these columns, in the order of FIELDS; version 1, the only one so far.
 
     `{"version":1,"event_id":"…","time":…,"actor":"…",…,"nonce":"…","details":{…}}` without spaces, UTF-8 unescaped;
     what is null is `null`. `time` is in microseconds since 1970. `details` is the stored JSON text as it is; being

@@ -13,12 +13,12 @@ from itertools import pairwise
 
 from yoq_audit.tlog.encoding import MAX_SIZE
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, node_hash
-from yoq_audit.tlog.tree import Subtree, range_root, split
+from yoq_audit.tlog.hashing import HASH_SIZE, hash_node
+from yoq_audit.tlog.tree import Subtree, compute_range_root, split
 
 
 def prove(indexes: Sequence[int], size: int, subtree: Subtree) -> list[bytes]:
-    """The proof that these leaves, ascending, are in the tree of this size."""
+    """Prove that these leaves, ascending, are in the tree of this size."""
     _check(indexes, size)
     hashes: list[bytes] = []
     _collect(indexes, 0, size, subtree, hashes)
@@ -26,14 +26,14 @@ def prove(indexes: Sequence[int], size: int, subtree: Subtree) -> list[bytes]:
 
 
 def fold(indexes: Sequence[int], size: int, hashes: Sequence[bytes]) -> tuple[bytes, list[bytes]]:
-    """The root to which the proof leads, and the hashes of the leaves, in order. Raises ProofError if it is none."""
+    """Return the root to which the proof leads, and the leaves' hashes, in order. Raises ProofError if it is none."""
     _check(indexes, size)
     if any(len(found) != HASH_SIZE for found in hashes):
         raise ProofError(f"a hash is not {HASH_SIZE} bytes long")
     leaves: list[bytes] = []
     given = iter(hashes)
     try:
-        root = _folded(indexes, 0, size, given, leaves)
+        root = _fold(indexes, 0, size, given, leaves)
     except StopIteration:
         raise ProofError("the proof has too few hashes") from None
     if next(given, None) is not None:
@@ -50,7 +50,7 @@ def _check(indexes: Sequence[int], size: int) -> None:
 def _collect(indexes: Sequence[int], start: int, end: int, subtree: Subtree, hashes: list[bytes]) -> None:
     """Add to `hashes` what proves those leaves that are in the range from `start` to `end`."""
     if not indexes:
-        hashes.append(range_root(start, end, subtree))
+        hashes.append(compute_range_root(start, end, subtree))
     elif len(indexes) == end - start:
         hashes.extend([subtree(0, index) for index in indexes])
     else:
@@ -60,7 +60,7 @@ def _collect(indexes: Sequence[int], start: int, end: int, subtree: Subtree, has
         _collect(indexes[cut:], middle, end, subtree, hashes)
 
 
-def _folded(indexes: Sequence[int], start: int, end: int, given: Iterator[bytes], leaves: list[bytes]) -> bytes:
+def _fold(indexes: Sequence[int], start: int, end: int, given: Iterator[bytes], leaves: list[bytes]) -> bytes:
     if not indexes:
         return next(given)
     if end - start == 1:
@@ -68,5 +68,5 @@ def _folded(indexes: Sequence[int], start: int, end: int, given: Iterator[bytes]
         return leaves[-1]
     middle = start + split(end - start)
     cut = bisect_left(indexes, middle)
-    left = _folded(indexes[:cut], start, middle, given, leaves)
-    return node_hash(left, _folded(indexes[cut:], middle, end, given, leaves))
+    left = _fold(indexes[:cut], start, middle, given, leaves)
+    return hash_node(left, _fold(indexes[cut:], middle, end, given, leaves))

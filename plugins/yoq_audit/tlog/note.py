@@ -14,7 +14,7 @@ from typing import Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from yoq_audit.tlog.encoding import from_base64, to_base64
+from yoq_audit.tlog.encoding import decode_base64, encode_base64
 from yoq_audit.tlog.errors import NoteError
 
 ED25519 = 1
@@ -39,16 +39,16 @@ class Verifier:
         _check_name(self.name)
         if len(self.public_key) != 32:
             raise NoteError("an Ed25519 public key has 32 bytes")
-        object.__setattr__(self, "key_id", _key_id(self.name, self.public_key))
+        object.__setattr__(self, "key_id", _compute_key_id(self.name, self.public_key))
 
     @property
     def vkey(self) -> str:
         """The key as text: `<name>+<key id>+<base64 of type and key>`."""
-        return f"{self.name}+{self.key_id.hex()}+{to_base64(bytes([ED25519]) + self.public_key)}"
+        return f"{self.name}+{self.key_id.hex()}+{encode_base64(bytes([ED25519]) + self.public_key)}"
 
     @classmethod
     def from_vkey(cls, text: str) -> Self:
-        """The key that the text describes; a key id that does not belong to the key is refused."""
+        """Read the key that the text describes; a key id that does not belong to the key is refused."""
         name, key_id, public_key = _parse_key(text)
         verifier = cls(name, public_key)
         if verifier.key_id.hex() != key_id:
@@ -56,7 +56,7 @@ class Verifier:
         return verifier
 
     def accepts(self, text: bytes, signature: bytes) -> bool:
-        """Whether this key signed the text ("Ed25519 signatures")."""
+        """Tell whether this key signed the text ("Ed25519 signatures")."""
         try:
             Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, text)
         except (InvalidSignature, ValueError):
@@ -76,7 +76,7 @@ class Signer:
 
     @classmethod
     def generate(cls, name: str) -> Self:
-        """A new key."""
+        """Make a new key."""
         return cls(name, Ed25519PrivateKey.generate())
 
     @property
@@ -90,13 +90,13 @@ class Signer:
         return self.verifier.vkey
 
     def encode(self) -> str:
-        """The private key as text, in Go's form: `PRIVATE+KEY+<name>+<key id>+<base64 of type and seed>`. Secret."""
+        """Write the private key, a secret, in Go's form: `PRIVATE+KEY+<name>+<key id>+<base64 of type and seed>`."""
         seed = self.private_key.private_bytes_raw()
-        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{to_base64(bytes([ED25519]) + seed)}"
+        return f"{_PRIVATE}{self.name}+{self.verifier.key_id.hex()}+{encode_base64(bytes([ED25519]) + seed)}"
 
     @classmethod
     def decode(cls, text: str) -> Self:
-        """The key that `encode` wrote; no message of an error repeats any of the text."""
+        """Read what encode() wrote; no message of an error repeats any of the text."""
         if not text.startswith(_PRIVATE):
             raise NoteError("not the text of a private key")
         name, key_id, seed = _parse_key(text.removeprefix(_PRIVATE))
@@ -107,7 +107,7 @@ class Signer:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedNote:
     """A note at least one known key signed: its text, the known keys that did, and the lines of unknown keys."""
 
     text: str
@@ -116,10 +116,10 @@ class Opened:
 
 
 def sign(text: str, *signers: Signer) -> str:
-    """The text as a note signed by these keys ("Format")."""
+    """Make the text a note that is signed by these keys ("Format")."""
     if not text.endswith("\n"):
         raise NoteError("the text of a note must end with a newline")
-    signed = _utf8(text)
+    signed = _encode(text)
     if not 1 <= len(signers) <= MAX_SIGNATURES:
         raise NoteError(f"a note has from 1 to {MAX_SIGNATURES} signatures")
     lines: dict[tuple[str, bytes], str] = {}
@@ -127,12 +127,12 @@ def sign(text: str, *signers: Signer) -> str:
         key_id = signer.verifier.key_id
         if (signer.name, key_id) in lines:
             raise NoteError(f"the key {signer.name}+{key_id.hex()} can sign only once")
-        blob = to_base64(key_id + signer.private_key.sign(signed))
+        blob = encode_base64(key_id + signer.private_key.sign(signed))
         lines[signer.name, key_id] = f"{_SIGNATURE_START}{signer.name} {blob}\n"
     return text + "\n" + "".join(lines.values())
 
 
-def verify(note: str | bytes, verifiers: Iterable[Verifier]) -> Opened:
+def verify(note: str | bytes, verifiers: Iterable[Verifier]) -> OpenedNote:
     """Open a note that is signed by at least one of the known keys, and not wrongly by any ("Signatures").
 
     Signatures of unknown keys are ignored, but must be well formed. Of several signatures of one known key the first
@@ -142,7 +142,7 @@ def verify(note: str | bytes, verifiers: Iterable[Verifier]) -> Opened:
     for verifier in verifiers:
         if known.setdefault((verifier.name, verifier.key_id), verifier) is not verifier:
             raise NoteError(f"two known keys are both called {verifier.name}+{verifier.key_id.hex()}")
-    text, lines = _split(_text(note))
+    text, lines = _split(_decode(note))
     signed = text.encode()
     verified: dict[tuple[str, bytes], Verifier] = {}
     unknown: dict[str, None] = {}  # in order, each once
@@ -157,11 +157,11 @@ def verify(note: str | bytes, verifiers: Iterable[Verifier]) -> Opened:
             verified[key] = known[key]
     if not verified:
         raise NoteError("no known key signed the note")
-    return Opened(text, tuple(verified.values()), tuple(unknown))
+    return OpenedNote(text, tuple(verified.values()), tuple(unknown))
 
 
 def _split(note: str) -> tuple[str, list[str]]:
-    """The text with its final newline, and the signature lines: what is before and behind the LAST empty line."""
+    """Return the text with its final newline and the signature lines: what is before and behind the LAST empty line."""
     at = note.rfind("\n\n")
     if at < 0:
         raise NoteError("the note has no empty line before signatures")
@@ -175,13 +175,13 @@ def _split(note: str) -> tuple[str, list[str]]:
 
 
 def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
-    """Key name, key id and signature of a signature line."""
+    """Return key name, key id and signature of a signature line."""
     if not line.startswith(_SIGNATURE_START):
         raise NoteError("a signature line must start with an em dash and a space")
     name, _, encoded = line.removeprefix(_SIGNATURE_START).partition(" ")
     _check_name(name)
     try:
-        blob = from_base64(encoded)
+        blob = decode_base64(encoded)
     except ValueError as error:
         raise NoteError(f"the signature of {name} is not base64") from error
     if len(blob) <= _KEY_ID_SIZE:
@@ -190,12 +190,12 @@ def _parse_signature(line: str) -> tuple[str, bytes, bytes]:
 
 
 def _parse_key(text: str) -> tuple[str, str, bytes]:
-    """Name, key id in hexadecimal, and 32 bytes of a key's text; the text may be secret and is never repeated."""
+    """Return name, key id in hexadecimal, and 32 bytes of a key's text, which may be secret and is never repeated."""
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")  # base64 may contain a plus itself
     _check_name(name)
     try:
-        typed = from_base64(encoded)
+        typed = decode_base64(encoded)
     except ValueError:
         raise NoteError("the key is not base64") from None
     if typed[:1] != bytes([ED25519]):
@@ -205,31 +205,31 @@ def _parse_key(text: str) -> tuple[str, str, bytes]:
     return name, key_id, typed[1:]
 
 
-def _key_id(name: str, public_key: bytes) -> bytes:
-    """The first four bytes of SHA-256(name || 0x0A || type || public key) ("Signatures")."""
+def _compute_key_id(name: str, public_key: bytes) -> bytes:
+    """Return the first four bytes of SHA-256(name || 0x0A || type || public key) ("Signatures")."""
     return sha256(name.encode() + b"\n" + bytes([ED25519]) + public_key).digest()[:_KEY_ID_SIZE]
 
 
 def _check_name(name: str) -> None:
-    """A key name is not empty and has neither spaces of any kind nor a plus."""
+    """Raise NoteError for a key name that is empty, or has spaces of any kind or a plus."""
     if not name or "+" in name or any(char.isspace() for char in name):
         raise NoteError("a key name is not empty and has no space and no plus")
-    _utf8(name)
+    _encode(name)
 
 
-def _text(note: str | bytes) -> str:
-    """The note as text, of characters that a note may have."""
+def _decode(note: str | bytes) -> str:
+    """Return the note as text. Raises NoteError for characters that a note may not have."""
     if isinstance(note, bytes):
         try:
             note = note.decode()
         except UnicodeDecodeError as error:
             raise NoteError("the note is not UTF-8") from error
-    _utf8(note)
+    _encode(note)
     return note
 
 
-def _utf8(text: str) -> bytes:
-    """The text's bytes; it has no control character but the newline."""
+def _encode(text: str) -> bytes:
+    """Return the text's bytes. Raises NoteError if it has a control character but the newline."""
     if any(char < " " and char != "\n" for char in text):
         raise NoteError("there is a control character")
     try:

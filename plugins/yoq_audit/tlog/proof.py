@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from yoq_audit.tlog import checkpoint
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import MAX_SIZE, decimal, from_base64, to_base64
+from yoq_audit.tlog.encoding import MAX_SIZE, decode_base64, encode_base64, parse_decimal
 from yoq_audit.tlog.errors import NoteError, ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, leaf_hash
+from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.note import Verifier, verify
 from yoq_audit.tlog.tree import verify_inclusion
 
@@ -37,17 +37,17 @@ class Proof:
             raise ProofError("extra data is left out when there is none")
 
     def format(self) -> str:
-        """The proof as text ("Format")."""
+        """Write the proof as text ("Format")."""
         lines = [FIRST_LINE]
         if self.extra is not None:
-            lines.append(f"extra {to_base64(self.extra)}")
+            lines.append(f"extra {encode_base64(self.extra)}")
         lines.append(f"index {self.index}")
-        lines += map(to_base64, self.path)
+        lines += map(encode_base64, self.path)
         return "\n".join(lines) + "\n\n" + self.checkpoint_note
 
 
 def parse(text: str | bytes) -> Proof:
-    """The proof that the text spells, with nothing of it checked yet ("Format"); else ProofError."""
+    """Read the proof that the text spells, with nothing of it checked yet ("Format"); else ProofError."""
     try:
         return _parse(text.decode() if isinstance(text, bytes) else text)
     except ProofError:
@@ -59,7 +59,7 @@ def parse(text: str | bytes) -> Proof:
 def check(
     proof_text: str | bytes, leaf_data: bytes, verifiers: Iterable[Verifier], origin: str | None = None
 ) -> Checkpoint:
-    """Check that the entry is in the log, and give the checkpoint that says so; else a LogError says what is wrong.
+    """Check that the entry is in the log, and return the checkpoint that says so; else a LogError says what is wrong.
 
     Without an `origin` the checkpoint's origin must be the name of a known key that signed it, which is how logs
     name their keys; so a key known for one log proves nothing about another.
@@ -71,20 +71,20 @@ def check(
         raise ProofError(f"the checkpoint is of the log {head.origin!r}, not of {origin!r}")
     if origin is None and head.origin not in {verifier.name for verifier in opened.verified}:
         raise NoteError(f"no known key of the log {head.origin!r} signed its checkpoint")
-    verify_inclusion(proof.index, head.size, leaf_hash(leaf_data), proof.path, head.root)
+    verify_inclusion(proof.index, head.size, hash_leaf(leaf_data), proof.path, head.root)
     return head
 
 
 def _parse(text: str) -> Proof:
-    """The same, where what is no number, no base64 or no UTF-8 is any ValueError."""
+    """Do the same, where what is no number, no base64 or no UTF-8 is any ValueError."""
     head, empty_line, note = text.partition("\n\n")
     first, *lines = head.split("\n")
     if first != FIRST_LINE or not empty_line:
         raise ProofError(f"a proof starts with the line {FIRST_LINE!r} and has an empty line before its checkpoint")
     extra = None
     if lines and lines[0].startswith("extra "):
-        extra = from_base64(lines.pop(0).removeprefix("extra "))
+        extra = decode_base64(lines.pop(0).removeprefix("extra "))
     if not lines or not lines[0].startswith("index "):
         raise ProofError("the proof does not say the entry's index where it must")
-    index = decimal(lines.pop(0).removeprefix("index "))
-    return Proof(index, [from_base64(line) for line in lines], note, extra)
+    index = parse_decimal(lines.pop(0).removeprefix("index "))
+    return Proof(index, [decode_base64(line) for line in lines], note, extra)

@@ -60,13 +60,14 @@ class Tile:
         """The index of the first entry behind the full tile: pruning up to there may drop it ("Pruning")."""
         return (self.index + 1) << TILE_BITS * (self.level + 1)
 
+    @property
     def path(self) -> str:
         """Where the tile is served, without the log's prefix."""
-        return f"tile/{self.level}/{_place(self.index, self.width)}"
+        return f"tile/{self.level}/{_format_place(self.index, self.width)}"
 
     @classmethod
     def parse(cls, path: str) -> Self:
-        """The tile at `tile/<L>/<N>[.p/<W>]`; any other spelling is refused with PathError."""
+        """Read a tile's path, `tile/<L>/<N>[.p/<W>]`; any other spelling is refused with PathError."""
         level, index, width = _parse(path)
         if level is None:
             raise PathError(f"an entry bundle, not a tile: {path!r}")
@@ -74,7 +75,7 @@ class Tile:
 
     @classmethod
     def at(cls, level: int, index: int, size: int) -> Self | None:
-        """The tile as a tree of this size has it: full, partial or not at all ("Partial Tiles")."""
+        """Return the tile as a tree of this size has it: full, partial or not at all ("Partial Tiles")."""
         width = min(TILE, (size >> TILE_BITS * level) - index * TILE)
         return cls(level, index, width) if width > 0 else None
 
@@ -104,13 +105,14 @@ class Bundle:
         """The index of the first entry behind the full bundle: pruning up to there may drop it ("Pruning")."""
         return (self.index + 1) * TILE
 
+    @property
     def path(self) -> str:
         """Where the bundle is served, without the log's prefix."""
-        return f"tile/entries/{_place(self.index, self.width)}"
+        return f"tile/entries/{_format_place(self.index, self.width)}"
 
     @classmethod
     def parse(cls, path: str) -> Self:
-        """The bundle at `tile/entries/<N>[.p/<W>]`; any other spelling is refused with PathError."""
+        """Read a bundle's path, `tile/entries/<N>[.p/<W>]`; any other spelling is refused with PathError."""
         level, index, width = _parse(path)
         if level is not None:
             raise PathError(f"a tile, not an entry bundle: {path!r}")
@@ -118,7 +120,7 @@ class Bundle:
 
     @classmethod
     def of(cls, index: int, size: int) -> Self:
-        """The bundle that holds entry `index` in a log of this size."""
+        """Return the bundle that holds entry `index` in a log of this size."""
         if not 0 <= index < size:
             raise PathError(f"a log of size {size} has no entry {index}")
         first = index - index % TILE
@@ -126,18 +128,18 @@ class Bundle:
 
 
 def parse_path(path: str) -> Tile | Bundle:
-    """The tile or the entry bundle at this path; any spelling but the one that `path()` gives is a PathError."""
+    """Read the path of a tile or an entry bundle; any spelling but the one that they give is a PathError."""
     level, index, width = _parse(path)
     return Bundle(index, width) if level is None else Tile(level, index, width)
 
 
-def tiles_of(size: int) -> Iterator[Tile]:
-    """Every tile of a tree of this size, full and partial, level by level from the leaves."""
-    return new_tiles(0, size)
+def list_tiles(size: int) -> Iterator[Tile]:
+    """List every tile of a tree of this size, full and partial, level by level from the leaves."""
+    return list_new_tiles(0, size)
 
 
-def new_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
-    """The tiles that the tree of the new size has and that of the old size had not, level by level from the leaves.
+def list_new_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
+    """List the tiles that a tree of the new size has and one of the old size had not, level by level from the leaves.
 
     These are the tiles that became full, and the partial tiles that are longer than before. A partial tile that did
     not change is not among them.
@@ -154,8 +156,8 @@ def new_tiles(old_size: int, new_size: int) -> Iterator[Tile]:
             yield Tile(level, new // TILE, new % TILE)
 
 
-def subtree_from(read: Callable[[Tile], bytes], size: int) -> Subtree:
-    """The hashes of complete subtrees, computed from the tiles of a tree of this size.
+def make_subtree(read: Callable[[Tile], bytes], size: int) -> Subtree:
+    """Return a function that gives the hashes of complete subtrees, from the tiles of a tree of this size.
 
     `read` is asked only for tiles that a tree of this size has. For a partial tile it may also give more of the tile,
     up to the full one: the further hashes are not used. What it gives is remembered for the last few tiles.
@@ -165,7 +167,7 @@ def subtree_from(read: Callable[[Tile], bytes], size: int) -> Subtree:
     def tile_bytes(tile: Tile) -> bytes:
         data = read(tile)
         if len(data) % HASH_SIZE or not tile.width * HASH_SIZE <= len(data) <= TILE * HASH_SIZE:
-            raise TileError(f"{tile.path()} has {len(data)} bytes")
+            raise TileError(f"{tile.path} has {len(data)} bytes")
         return data
 
     def subtree(level: int, index: int) -> bytes:
@@ -176,20 +178,20 @@ def subtree_from(read: Callable[[Tile], bytes], size: int) -> Subtree:
         place = first // TILE
         tile = Tile(tile_level, place, min(TILE, (size >> TILE_BITS * tile_level) - place * TILE))
         offset = first % TILE * HASH_SIZE
-        return _root_over(tile_bytes(tile)[offset : offset + (HASH_SIZE << height)])
+        return _compute_root(tile_bytes(tile)[offset : offset + (HASH_SIZE << height)])
 
     return subtree
 
 
-def tile_root(data: bytes) -> bytes:
-    """The root over the hashes of a full tile, which is one hash of the tile above it."""
+def compute_tile_root(data: bytes) -> bytes:
+    """Compute the root over the hashes of a full tile, which is one hash of the tile above it."""
     if len(data) != TILE * HASH_SIZE:
         raise TileError(f"a full tile has {TILE * HASH_SIZE} bytes, not {len(data)}")
-    return _root_over(data)
+    return _compute_root(data)
 
 
 def encode_bundle(entries: Iterable[bytes]) -> bytes:
-    """An entry bundle ("Log entries"): each entry behind its length as a big-endian uint16."""
+    """Write an entry bundle ("Log entries"): each entry behind its length as a big-endian uint16."""
     parts: list[bytes] = []
     for entry in entries:
         if len(entry) > MAX_ENTRY:
@@ -201,7 +203,7 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 
 
 def decode_bundle(data: bytes) -> list[bytes]:
-    """The entries of a bundle. Bytes that end within an entry, or more than 256 entries, are refused."""
+    """Read the entries of a bundle. Bytes that end within an entry, or more than 256 entries, are refused."""
     entries: list[bytes] = []
     at = 0
     while at < len(data):
@@ -215,10 +217,10 @@ def decode_bundle(data: bytes) -> list[bytes]:
     return entries
 
 
-def _root_over(data: bytes) -> bytes:
-    """The root over a power of two of joined hashes."""
+def _compute_root(data: bytes) -> bytes:
+    """Compute the root over a power of two of joined hashes."""
     while len(data) > HASH_SIZE:
-        # node_hash() spelt out: the call takes a third of the time, and verifying does little else.
+        # hash_node() spelt out: the call takes a third of the time, and verifying does little else.
         data = b"".join([sha256(NODE_PREFIX + pair).digest() for (pair,) in _PAIRS(data)])
     return data
 
@@ -230,8 +232,8 @@ def _check_place(index: int, width: int) -> None:
         raise PathError(f"no tile width: {width}")
 
 
-def _place(index: int, width: int) -> str:
-    """`<N>[.p/<W>]`: groups of three digits, all but the last with an x before them."""
+def _format_place(index: int, width: int) -> str:
+    """Write `<N>[.p/<W>]`: groups of three digits, all but the last with an x before them."""
     groups = f"{index % 1000:03}"
     while index := index // 1000:
         groups = f"x{index % 1000:03}/{groups}"
@@ -239,7 +241,7 @@ def _place(index: int, width: int) -> str:
 
 
 def _parse(path: str) -> tuple[int | None, int, int]:
-    """Level (None for entries), index and width of a path in its one spelling."""
+    """Return level (None for entries), index and width of a path in its one spelling."""
     found = _PATH.fullmatch(path)
     if not found or found["index"].startswith("x000"):  # a first group of zeros is a second spelling
         raise PathError(f"no path of a tile or an entry bundle: {path[:100]!r}")

@@ -11,7 +11,7 @@ from hashlib import sha256
 
 from yoq_audit.tlog.encoding import MAX_SIZE
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, NODE_PREFIX, node_hash
+from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, NODE_PREFIX, hash_node
 
 Subtree = Callable[[int, int], bytes]
 """(level, index) -> the hash of the complete subtree over leaves [index * 2^level, (index + 1) * 2^level)."""
@@ -35,7 +35,7 @@ class Frontier:
             raise ValueError(f"a hash of the edge is not {HASH_SIZE} bytes long")
 
     def __repr__(self) -> str:
-        return f"Frontier(size={self._size}, root={self.root().hex()})"
+        return f"Frontier(size={self._size}, root={self.root.hex()})"
 
     @property
     def size(self) -> int:
@@ -72,35 +72,24 @@ class Frontier:
         finally:  # also when `leaves` raises: what it gave before is in the tree
             self._size = size
 
+    @property
     def root(self) -> bytes:
         """The tree's root: the complete subtrees joined from the right, the smallest two first."""
         if not self._hashes:
             return EMPTY_ROOT
         *larger, root = self._hashes
         for left in reversed(larger):
-            root = node_hash(left, root)
+            root = hash_node(left, root)
         return root
 
 
-def root_of(leaf_hashes: Iterable[bytes]) -> bytes:
-    """The root over these leaf hashes (RFC 9162 section 2.1.1)."""
-    frontier = Frontier()
-    frontier.extend(leaf_hashes)
-    return frontier.root()
+def compute_root(size: int, subtree: Subtree) -> bytes:
+    """Compute the root of the tree of this size, from its complete subtrees."""
+    return compute_range_root(0, size, subtree)
 
 
-def frontier_at(size: int, subtree: Subtree) -> Frontier:
-    """The right edge of the tree of this size, from its complete subtrees."""
-    return Frontier(size, _complete(0, size, subtree))
-
-
-def root_at(size: int, subtree: Subtree) -> bytes:
-    """The root of the tree of this size, from its complete subtrees."""
-    return frontier_at(size, subtree).root()
-
-
-def inclusion_path(index: int, size: int, subtree: Subtree) -> list[bytes]:
-    """The proof that leaf `index` is in the tree of this size (RFC 9162 section 2.1.3.1), the leaf's sibling first."""
+def prove_inclusion(index: int, size: int, subtree: Subtree) -> list[bytes]:
+    """Prove that leaf `index` is in the tree of this size (RFC 9162 section 2.1.3.1), the leaf's sibling first."""
     if not 0 <= index < size <= MAX_SIZE:
         raise ProofError(f"a tree of size {size} has no leaf {index}")
     path: list[bytes] = []
@@ -108,16 +97,16 @@ def inclusion_path(index: int, size: int, subtree: Subtree) -> list[bytes]:
     while end - start > 1:
         middle = start + split(end - start)
         if index < middle:
-            path.append(range_root(middle, end, subtree))
+            path.append(compute_range_root(middle, end, subtree))
             end = middle
         else:
-            path.append(range_root(start, middle, subtree))
+            path.append(compute_range_root(start, middle, subtree))
             start = middle
     return path[::-1]
 
 
-def consistency_path(old: int, new: int, subtree: Subtree) -> list[bytes]:
-    """The proof that the tree of size `old` is the beginning of the tree of size `new` (RFC 9162 section 2.1.4.1).
+def prove_consistency(old: int, new: int, subtree: Subtree) -> list[bytes]:
+    """Prove that the tree of size `old` is the beginning of the tree of size `new` (RFC 9162 section 2.1.4.1).
 
     It is empty for equal sizes, and from size 0: every tree begins with the empty one.
     """
@@ -130,13 +119,13 @@ def consistency_path(old: int, new: int, subtree: Subtree) -> list[bytes]:
     while end != old:
         middle = start + split(end - start)
         if old <= middle:
-            path.append(range_root(middle, end, subtree))
+            path.append(compute_range_root(middle, end, subtree))
             end = middle
         else:
-            path.append(range_root(start, middle, subtree))
+            path.append(compute_range_root(start, middle, subtree))
             start = middle
     if start > 0:  # else the subtree reached is the old tree itself, whose root the verifier has
-        path.append(range_root(start, end, subtree))
+        path.append(compute_range_root(start, end, subtree))
     return path[::-1]
 
 
@@ -153,10 +142,10 @@ def verify_inclusion(index: int, size: int, leaf_hash: bytes, path: Sequence[byt
     at, last, computed = index, size - 1, leaf_hash
     for sibling in path:
         if at & 1 or at == last:
-            computed = node_hash(sibling, computed)
+            computed = hash_node(sibling, computed)
             at, last = _climb(at, last)
         else:
-            computed = node_hash(computed, sibling)
+            computed = hash_node(computed, sibling)
         at, last = at >> 1, last >> 1
     if last or computed != root:
         raise ProofError(f"leaf {index} of {size}: the path leads to another root")
@@ -196,11 +185,11 @@ def _fold_consistency(old: int, new: int, old_root: bytes, new_root: bytes, path
         if last == 0:
             raise ProofError(f"from {old} to {new} the proof has too many hashes")
         if at & 1 or at == last:
-            computed_old = node_hash(sibling, computed_old)
-            computed_new = node_hash(sibling, computed_new)
+            computed_old = hash_node(sibling, computed_old)
+            computed_new = hash_node(sibling, computed_new)
             at, last = _climb(at, last)
         else:
-            computed_new = node_hash(computed_new, sibling)
+            computed_new = hash_node(computed_new, sibling)
         at, last = at >> 1, last >> 1
     if last:
         raise ProofError(f"from {old} to {new} the proof has too few hashes")
@@ -218,18 +207,18 @@ def _climb(at: int, last: int) -> tuple[int, int]:
 
 
 def _check_hashes(*hashes: bytes) -> None:
-    """Every hash has the length of one; joined hashes of other lengths could be split elsewhere."""
+    """Raise ProofError for a hash that has not the length of one; joined ones could be split elsewhere."""
     if any(len(node) != HASH_SIZE for node in hashes):
         raise ProofError(f"a hash is not {HASH_SIZE} bytes long")
 
 
 def split(count: int) -> int:
-    """The largest power of two strictly less than `count`, which is at least 2."""
+    """Return the largest power of two strictly less than `count`, which is at least 2."""
     return 1 << (count - 1).bit_length() - 1
 
 
-def _complete(start: int, end: int, subtree: Subtree) -> list[bytes]:
-    """The complete subtrees over leaves [start, end), the largest first; `start` is a multiple of their sizes."""
+def _list_complete(start: int, end: int, subtree: Subtree) -> list[bytes]:
+    """List the complete subtrees over leaves [start, end), the largest first; `start` is a multiple of their sizes."""
     hashes = []
     while start < end:
         level = (end - start).bit_length() - 1
@@ -238,6 +227,6 @@ def _complete(start: int, end: int, subtree: Subtree) -> list[bytes]:
     return hashes
 
 
-def range_root(start: int, end: int, subtree: Subtree) -> bytes:
-    """The root over leaves [start, end), a node of the tree."""
-    return Frontier(end - start, _complete(start, end, subtree)).root()
+def compute_range_root(start: int, end: int, subtree: Subtree) -> bytes:
+    """Compute the root over leaves [start, end), a node of the tree."""
+    return Frontier(end - start, _list_complete(start, end, subtree)).root

@@ -17,8 +17,8 @@ from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import LeafError, encode_leaf
 from yoq_audit.tlog.note import Verifier
-from yoq_audit.tlog.tiles import TILE, Tile, subtree_from, tile_root
-from yoq_audit.tlog.tree import Frontier, root_at
+from yoq_audit.tlog.tiles import TILE, Tile, compute_tile_root, make_subtree
+from yoq_audit.tlog.tree import Frontier, compute_root
 from yoq_audit.verification.announcements import gone
 from yoq_audit.verification.checkpoints import Marks
 from yoq_audit.verification.diagnosis import Suspect, Suspects, explain
@@ -77,7 +77,7 @@ class _Verification:
         for number, hashes, data in self._bulks():
             width = min(TILE, self._size - walked)
             if data:
-                leaves, node = hashes, tile_root(data) if width == TILE else b""
+                leaves, node = hashes, compute_tile_root(data) if width == TILE else b""
                 self._placed += width
             else:
                 rows, stored = self._reader.placed(walked, width), self._reader.tile(0, number)
@@ -89,12 +89,12 @@ class _Verification:
             if width < TILE:
                 local = Frontier()
                 local.extend(leaves)
-                root = Frontier(walked, (*self._upper.hashes, *local.hashes)).root()
+                root = Frontier(walked, (*self._upper.hashes, *local.hashes)).root
                 break
             node = self._agreed(number, node)
             self._upper.append(node)
             self._grow(1, node)
-            root = self._upper.root()
+            root = self._upper.root
             self._marks.at(walked, root)
             self._progress(walked, self._size)
         return walked, root
@@ -125,7 +125,7 @@ class _Verification:
         computed = self._hashes(first, rows)
         data = joined(computed) if None not in computed else b""  # type: ignore[arg-type]  # as was just looked
         if data and data == stored:
-            return computed, tile_root(data) if width == TILE else b""  # type: ignore[return-value]  # as above
+            return computed, compute_tile_root(data) if width == TILE else b""  # type: ignore[return-value]  # as above
         kept: list[bytes | None] = [None] * width
         if stored is not None:
             held = [stored[at : at + HASH_SIZE] for at in range(0, width * HASH_SIZE, HASH_SIZE)]
@@ -134,13 +134,13 @@ class _Verification:
         for at in absent:
             computed[at] = kept[at]
         if absent and computed == kept and None not in kept:
-            return kept, tile_root(joined(kept)) if width == TILE else b""  # type: ignore[return-value,arg-type]  # as above
+            return kept, compute_tile_root(joined(kept)) if width == TILE else b""  # type: ignore[return-value,arg-type]  # as above
         choice = choose(computed, kept, self._test(number, width))
         if stored is None or len(stored) != width * HASH_SIZE or choice.wrongly_kept:
             self._bad_tile(0, number, stored)
         for at in (at for at in choice.wrongly_computed if at not in absent):
             self._suspects.add(Suspect(first + at, rows[at], computed[at], kept[at]))
-        return choice.leaves, tile_root(joined(choice.leaves)) if width == TILE else b""
+        return choice.leaves, compute_tile_root(joined(choice.leaves)) if width == TILE else b""
 
     def _forgiven(self, first: int, rows: list[Row | None]) -> set[int]:
         """The positions of entries that are not there because that was announced; of those only the hash is left."""
@@ -178,12 +178,12 @@ class _Verification:
         """Whether these leaf hashes are what the tree above, or its newest checkpoint, was made of."""
         if width == TILE:
             above = self._slot(1, number)
-            return lambda leaves: tile_root(joined(leaves)) == above
+            return lambda leaves: compute_tile_root(joined(leaves)) == above
 
         def fits(leaves: list[bytes]) -> bool:
             local = Frontier()
             local.extend(leaves)
-            return Frontier(self._size, (*self._upper.hashes, *local.hashes)).root() == self._marks.newest_root
+            return Frontier(self._size, (*self._upper.hashes, *local.hashes)).root == self._marks.newest_root
 
         return fits
 
@@ -205,12 +205,12 @@ class _Verification:
         """Whether a stored tile leads to the newest signed root."""
         if (number + 1) * TILE <= self._size >> 8 * level:
             data = self._reader.tile(level, number) or b""
-            whole = len(data) == FULL and tile_root(data) == self._slot(level + 1, number)
+            whole = len(data) == FULL and compute_tile_root(data) == self._slot(level + 1, number)
             return whole and self._trusted(level + 1, number // TILE)
         if self._edge is None:
             try:
-                subtree = subtree_from(lambda tile: self._reader.tile(tile.level, tile.index) or b"", self._size)
-                self._edge = root_at(self._size, subtree) == self._marks.newest_root
+                subtree = make_subtree(lambda tile: self._reader.tile(tile.level, tile.index) or b"", self._size)
+                self._edge = compute_root(self._size, subtree) == self._marks.newest_root
             except LogError:
                 self._edge = False
         return self._edge
@@ -227,7 +227,7 @@ class _Verification:
             number = (self._upper.size >> 8 * level) - 1
             if (stored := self._reader.tile(level, number)) != data:
                 self._bad_tile(level, number, stored)
-            self._grow(level + 1, tile_root(data))
+            self._grow(level + 1, compute_tile_root(data))
 
     def _upper_tiles(self, size: int) -> None:
         """Compare the partial tiles above the leaves, and look for tiles that the tree does not have."""
@@ -245,7 +245,7 @@ class _Verification:
 
     def _bad_tile(self, level: int, number: int, stored: bytes | None) -> None:
         what = "missing" if stored is None else "altered"
-        self._report.add("tile", f"tile {level}/{number} {what} ({Tile(level, number).path()})")
+        self._report.add("tile", f"tile {level}/{number} {what} ({Tile(level, number).path})")
 
 
 def _hash(row: Row | None) -> bytes | None:

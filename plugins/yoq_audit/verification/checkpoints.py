@@ -90,7 +90,7 @@ class Marks:
             if size > first:
                 local.extend(leaves[done : size - first])
                 done = size - first
-                self.at(size, Frontier(size, (*upper, *local.hashes)).root())
+                self.at(size, Frontier(size, (*upper, *local.hashes)).root)
             else:
                 self._report.add("checkpoint", f"checkpoint of size {size} cannot be: no tree has it", size=size)
                 self._advance()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 
 LIMIT = 100
@@ -68,7 +68,7 @@ class Report:
             "ok": self.ok,
             "entries": self.entries,
             "size": self.size,
-            "root": to_base64(self.root),
+            "root": encode_base64(self.root),
             "pending": self.pending,
             "spool": self.spool,
             "pruned": self.pruned,

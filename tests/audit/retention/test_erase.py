@@ -20,7 +20,7 @@ from tests.support.outsider import Log, check_proof, consistent, leaf_hash, open
 from tests.support.retention import hand_over, key_of, leaf_of, old_event, prune, store, stored
 from tests.support.tampering import fill, seal, verified
 from yoq_audit.retention import eraser
-from yoq_audit.tlog.encoding import from_base64
+from yoq_audit.tlog.encoding import decode_base64
 from yoq_web import NotFound, db
 
 SECRET = "Erika-Mustermann-1964"
@@ -73,7 +73,7 @@ def test_what_an_entry_said_is_gone_and_its_place_is_not(app: Flask, api: Api, d
     assert log.hashes(0, new.size)[40] == kept
     assert log.root(new.size) == new.root
     path = api("GET", f"/v1/audit/log/consistency?from={old.size}&to={new.size}").json["hashes"]  # type: ignore[index]
-    assert consistent(old.size, new.size, old.root, new.root, [from_base64(node) for node in path])
+    assert consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path])
     for neighbour in (ids[39], ids[41]):
         document = api("GET", f"/v1/audit/entries/{neighbour}").json
         assert isinstance(document, dict)

@@ -19,7 +19,7 @@ from tests.support.tampering import binary, fill, found, log_of, seal, verified
 from yoq_audit.sealing import keys, rotation, sealer, status
 from yoq_audit.sealing.key_chain import announce
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import from_base64
+from yoq_audit.tlog.encoding import decode_base64
 from yoq_audit.tlog.note import Signer, sign
 from yoq_web import db
 
@@ -43,7 +43,7 @@ def signer(app: Flask) -> Signer:
 def notes(url: str) -> list[str]:
     """The id of the key that signed each checkpoint, by size."""
     rows = behind(url, "SELECT note FROM audit_checkpoint ORDER BY size")
-    return [from_base64(row["note"].split("\n")[-2].split(" ")[2])[:4].hex() for row in rows]
+    return [decode_base64(row["note"].split("\n")[-2].split(" ")[2])[:4].hex() for row in rows]
 
 
 def ids(*vkeys: str) -> list[str]:
@@ -65,15 +65,15 @@ def follow(announcement: str, vkey: str) -> str:
     text, _, lines = announcement.rpartition("\n\n")
     name, heading, old, new = text.split("\n")
     assert (heading, old) == ("key rotation", vkey)
-    blob = next(from_base64(line.split(" ")[2]) for line in lines.splitlines() if ids(vkey)[0] in _id(line))
-    public = from_base64(vkey.split("+", 2)[2])[1:]
+    blob = next(decode_base64(line.split(" ")[2]) for line in lines.splitlines() if ids(vkey)[0] in _id(line))
+    public = decode_base64(vkey.split("+", 2)[2])[1:]
     Ed25519PublicKey.from_public_bytes(public).verify(blob[4:], f"{text}\n".encode())
     assert new.startswith(f"{name}+")
     return new
 
 
 def _id(line: str) -> str:
-    return from_base64(line.split(" ")[2])[:4].hex()
+    return decode_base64(line.split(" ")[2])[:4].hex()
 
 
 def test_what_was_signed_before_still_verifies(app: Flask, api: Api, database_url: str) -> None:
@@ -102,7 +102,7 @@ def test_what_was_signed_before_still_verifies(app: Flask, api: Api, database_ur
     assert root_of([leaf_hash(leaf) for leaf in leaves]) == new.root
     old = open_checkpoint(checkpoint, first)
     path = api("GET", f"{LOG}/consistency?from={old.size}&to={new.size}").json or {}
-    assert consistent(old.size, new.size, old.root, new.root, [from_base64(node) for node in path["hashes"]])
+    assert consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path["hashes"]])
     check_proof(proof, leaves[0], first)
     assert signer(app).vkey != first
     entry = next(entry for entry in api.entries() if entry["action"] == "audit_key_rotate")
@@ -196,7 +196,7 @@ def test_a_replaced_key_signs_no_more(app: Flask, database_url: str) -> None:
     new = signer(app)
     for size, key, said in ((8, old, "which was replaced before"), (3, new, "which was not announced")):
         row = behind(database_url, f"SELECT root, note FROM audit_checkpoint WHERE size = {size}")[0]
-        note = sign(Checkpoint(key.name, size, bytes(row["root"])).body(), key)
+        note = sign(Checkpoint(key.name, size, bytes(row["root"])).text, key)
         behind(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {size}")
         messages = [message for (message,) in found(app, "message")]
         assert any(f"checkpoint of size {size} signed by" in message and said in message for message in messages)
@@ -242,7 +242,7 @@ def test_a_database_with_another_key_is_not_believed(app: Flask, database_url: s
     own = signer(app)
     forger = Signer.generate(own.name)
     for row in behind(database_url, "SELECT size, root FROM audit_checkpoint"):
-        note = sign(Checkpoint(own.name, row["size"], bytes(row["root"])).body(), forger)
+        note = sign(Checkpoint(own.name, row["size"], bytes(row["root"])).text, forger)
         behind(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {row['size']}")
     behind(database_url, f"UPDATE audit_key SET vkey = '{forger.vkey}'")
     (tmp_path / keys.HEAD_FILE).unlink()

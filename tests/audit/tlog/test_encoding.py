@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoq_audit.tlog.encoding import decimal, from_base64, to_base64
+from yoq_audit.tlog.encoding import decode_base64, encode_base64, parse_decimal
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,16 @@ from yoq_audit.tlog.encoding import decimal, from_base64, to_base64
 def test_numbers_that_must_fail(text: str) -> None:
     """A number has one spelling and fits into 64 bits."""
     with pytest.raises(ValueError, match=r"canonical|64 bits"):
-        decimal(text)
-    assert (decimal("0"), decimal("10"), decimal(str(2**64 - 1))) == (0, 10, 2**64 - 1)
+        parse_decimal(text)
+    assert (parse_decimal("0"), parse_decimal("10"), parse_decimal(str(2**64 - 1))) == (0, 10, 2**64 - 1)
 
 
 @given(data=st.binary(max_size=40), at=st.integers(0, 60), put=st.sampled_from("\n \r=+/-_Aé"))
 @settings(deadline=None, max_examples=300)
 def test_base64_has_one_spelling(data: bytes, at: int, put: str) -> None:
     """Base64 text decodes only from the spelling that encoding gives."""
-    text = to_base64(data)
-    assert from_base64(text) == data
+    text = encode_base64(data)
+    assert decode_base64(text) == data
     for touched in (text[:at] + put + text[at:], text[:at] + put + text[at + 1 :], text[:at] + text[at + 1 :]):
         with suppress(ValueError):
-            assert to_base64(from_base64(touched)) == touched
+            assert encode_base64(decode_base64(touched)) == touched

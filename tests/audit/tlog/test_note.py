@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.errors import NoteError
 from yoq_audit.tlog.note import Signer, Verifier, sign, verify
 
@@ -41,7 +41,7 @@ BAD_NAMES = (
 
 def resigned(blob: bytes, name: str = ALICE.name) -> str:
     """A signature line with any content."""
-    return f"— {name} {to_base64(blob)}\n"
+    return f"— {name} {encode_base64(blob)}\n"
 
 
 def refused(note: str | bytes, *signers: Signer, match: str = ".") -> None:

@@ -47,7 +47,7 @@ def test_paths_both_ways(path: str) -> None:
     """The published paths, and the edges of what is allowed, parse to their tile and format back to themselves."""
     resource = PATHS[path]
     assert parse_path(path) == type(resource).parse(path) == resource
-    assert resource.path() == path
+    assert resource.path == path
     with pytest.raises(PathError):
         (Bundle if isinstance(resource, Tile) else Tile).parse(path)
 
@@ -83,7 +83,7 @@ def test_one_spelling_for_each_path(path: str) -> None:
         resource = parse_path(path)
     except PathError:
         return
-    assert resource.path() == path
+    assert resource.path == path
 
 
 @given(level=st.integers(0, 63), index=st.integers(0, MAX_INDEX), width=st.integers(1, 256))
@@ -91,7 +91,7 @@ def test_one_spelling_for_each_path(path: str) -> None:
 def test_every_tile_has_a_path(level: int, index: int, width: int) -> None:
     """Every tile and bundle comes back from its own path."""
     for resource in (Tile(level, index, width), Bundle(index, width)):
-        assert parse_path(resource.path()) == resource
+        assert parse_path(resource.path) == resource
         assert resource.full == (width == 256)
 
 
@@ -110,9 +110,9 @@ def test_tiles_that_cannot_be(level: int, index: int, width: int) -> None:
 
 def test_the_bundle_of_an_entry() -> None:
     """An entry is found in the partial bundle of a small log and in the full one of a larger."""
-    assert Bundle.of(251, 255).path() == "tile/entries/000.p/255"
-    assert Bundle.of(3, 257).path() == "tile/entries/000"
-    assert Bundle.of(256, 257).path() == "tile/entries/001.p/1"
+    assert Bundle.of(251, 255).path == "tile/entries/000.p/255"
+    assert Bundle.of(3, 257).path == "tile/entries/000"
+    assert Bundle.of(256, 257).path == "tile/entries/001.p/1"
     assert Bundle.of(69_999, 70_000) == Bundle(273, 112)
     for index, size in ((-1, 5), (5, 5), (0, 0)):
         with pytest.raises(PathError):

@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 from tests.support.naive_tlog import numbered
 from yoq_audit.tlog import checkpoint, proof
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.errors import CheckpointError, LogError, NoteError, ProofError
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, sign
 from yoq_audit.tlog.proof import Proof
-from yoq_audit.tlog.tree import inclusion_path
+from yoq_audit.tlog.tree import prove_inclusion
 
 ORIGIN = "yoq-web/node"
 LOG = numbered(300)
 # A fixed key: parametrized tests must have the same names in every process.
 SIGNER = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32)))
 HEAD = Checkpoint(ORIGIN, 300, LOG.mth(0, 300))
-NOTE = sign(HEAD.body(), SIGNER)
+NOTE = sign(HEAD.text, SIGNER)
 INDEX = 150
-PROOF = Proof(INDEX, inclusion_path(INDEX, 300, LOG.subtree), NOTE)
+PROOF = Proof(INDEX, prove_inclusion(INDEX, 300, LOG.subtree), NOTE)
 TEXT = PROOF.format()
 LEAF = LOG.entries[INDEX]
-ROOT64 = to_base64(HEAD.root)
+ROOT64 = encode_base64(HEAD.root)
 check = partial(proof.check, leaf_data=LEAF, verifiers=[SIGNER.verifier])
 
 
@@ -41,11 +41,11 @@ def refused(text: str | bytes, kind: type[LogError] = LogError) -> None:
 
 def test_a_checkpoints_body() -> None:
     """A body is origin, size, root and extensions, a line each, and parses back to the same checkpoint."""
-    assert HEAD.body() == f"{ORIGIN}\n300\n{ROOT64}\n"
+    assert HEAD.text == f"{ORIGIN}\n300\n{ROOT64}\n"
     extended = Checkpoint("a log", 2**64 - 1, bytes(32), ("one", "two words"))
-    assert extended.body() == f"a log\n18446744073709551615\n{'A' * 43}=\none\ntwo words\n"
+    assert extended.text == f"a log\n18446744073709551615\n{'A' * 43}=\none\ntwo words\n"
     for head in (HEAD, extended, Checkpoint("o", 0, EMPTY_ROOT)):
-        assert checkpoint.parse(head.body()) == head
+        assert checkpoint.parse(head.text) == head
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_checkpoints_that_cannot_be(origin: str, size: int, root: bytes, extensi
 
 def test_the_format_of_a_proof() -> None:
     """A proof is its first line, extra data if there is some, the index, the path, an empty line and the checkpoint."""
-    hashes = "".join(f"{to_base64(node)}\n" for node in PROOF.path)
+    hashes = "".join(f"{encode_base64(node)}\n" for node in PROOF.path)
     assert PROOF.format() == f"c2sp.org/tlog-proof@v1\nindex 150\n{hashes}\n{NOTE}"
     assert proof.parse(TEXT) == proof.parse(TEXT.encode()) == PROOF
     extra = Proof(INDEX, PROOF.path, NOTE, b"hint")
@@ -120,9 +120,9 @@ def test_the_format_of_a_proof() -> None:
 def test_every_entry_is_proved() -> None:
     """Each entry has a proof that its log's key alone checks, and it proves no other entry."""
     for size in (1, 2, 3, 255, 256, 300):
-        note = sign(Checkpoint(ORIGIN, size, LOG.mth(0, size)).body(), SIGNER)
+        note = sign(Checkpoint(ORIGIN, size, LOG.mth(0, size)).text, SIGNER)
         for index in {0, size // 2, size - 1}:
-            text = Proof(index, inclusion_path(index, size, LOG.subtree), note).format()
+            text = Proof(index, prove_inclusion(index, size, LOG.subtree), note).format()
             assert proof.check(text, LOG.entries[index], [SIGNER.verifier], ORIGIN).size == size
             with pytest.raises(ProofError):
                 proof.check(text, LOG.entries[index + 1 if index + 1 < 300 else 0], [SIGNER.verifier], ORIGIN)
@@ -136,7 +136,7 @@ def test_what_a_check_gives() -> None:
 def test_whose_log_it_is() -> None:
     """A proof counts for the origin asked for; without one the checkpoint must be signed by its own log's key."""
     other = Signer.generate("elsewhere")
-    foreign = Proof(INDEX, PROOF.path, sign(HEAD.body(), other)).format()
+    foreign = Proof(INDEX, PROOF.path, sign(HEAD.text, other)).format()
     assert proof.check(foreign, LEAF, [other.verifier], ORIGIN) == HEAD
     with pytest.raises(NoteError, match="no known key of the log"):
         proof.check(foreign, LEAF, [other.verifier])
@@ -144,7 +144,7 @@ def test_whose_log_it_is() -> None:
         check(foreign)
     with pytest.raises(ProofError, match="not of"):
         check(TEXT, origin="elsewhere")
-    assert check(Proof(INDEX, PROOF.path, sign(HEAD.body(), other, SIGNER)).format()) == HEAD
+    assert check(Proof(INDEX, PROOF.path, sign(HEAD.text, other, SIGNER)).format()) == HEAD
 
 
 def test_any_flipped_bit_fails() -> None:

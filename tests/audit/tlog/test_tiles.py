@@ -8,21 +8,9 @@ from hypothesis import strategies as st
 
 from tests.support.naive_tlog import NaiveLog, numbered
 from yoq_audit.tlog.errors import TileError
-from yoq_audit.tlog.growth import Growth
-from yoq_audit.tlog.tiles import (
-    Tile,
-    new_tiles,
-    subtree_from,
-    tile_root,
-    tiles_of,
-)
-from yoq_audit.tlog.tree import (
-    consistency_path,
-    inclusion_path,
-    root_at,
-    verify_consistency,
-    verify_inclusion,
-)
+from yoq_audit.tlog.tile_writer import TileWriter
+from yoq_audit.tlog.tiles import Tile, compute_tile_root, list_new_tiles, list_tiles, make_subtree
+from yoq_audit.tlog.tree import compute_root, prove_consistency, prove_inclusion, verify_consistency, verify_inclusion
 
 SIZE = 70_000
 SIZES = (1, 2, 255, 256, 257, 511, 512, 700, 65_535, 65_536, 65_537, 66_048, SIZE)
@@ -37,16 +25,16 @@ def log() -> NaiveLog:
 @pytest.fixture(scope="module")
 def stored(log: NaiveLog) -> dict[str, bytes]:
     """Every tile of that log at its full size, by path, written by the naive definition."""
-    return {tile.path(): log.tile(tile.level, tile.index, tile.width) for tile in tiles_of(SIZE)}
+    return {tile.path: log.tile(tile.level, tile.index, tile.width) for tile in list_tiles(SIZE)}
 
 
 def test_the_specifications_example() -> None:
     """70,000 entries make the tiles that the specification lists, and 256 make a full tile with one hash above it."""
-    tiles = list(tiles_of(SIZE))
+    tiles = list(list_tiles(SIZE))
     assert [sum(tile.full for tile in tiles if tile.level == level) for level in range(3)] == [273, 1, 0]
-    assert [tile.path() for tile in tiles if not tile.full] == ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
-    assert [tile.path() for tile in tiles_of(256)] == ["tile/0/000", "tile/1/000.p/1"]
-    assert list(tiles_of(0)) == []
+    assert [tile.path for tile in tiles if not tile.full] == ["tile/0/273.p/112", "tile/1/001.p/17", "tile/2/000.p/1"]
+    assert [tile.path for tile in list_tiles(256)] == ["tile/0/000", "tile/1/000.p/1"]
+    assert list(list_tiles(0)) == []
 
 
 @given(old=st.integers(0, 200_000), more=st.integers(0, 1000))
@@ -56,15 +44,15 @@ def test_the_specifications_example() -> None:
 @settings(deadline=None, max_examples=60)
 def test_new_tiles_are_the_difference(old: int, more: int) -> None:
     """New tiles are exactly those of the new size that the old size had not, in the same order."""
-    before = set(tiles_of(old))
-    assert list(new_tiles(old, old + more)) == [tile for tile in tiles_of(old + more) if tile not in before]
+    before = set(list_tiles(old))
+    assert list(list_new_tiles(old, old + more)) == [tile for tile in list_tiles(old + more) if tile not in before]
 
 
 @given(size=st.integers(0, 200_000), level=st.integers(0, 4))
 @settings(deadline=None, max_examples=60)
 def test_a_tile_at_a_size(size: int, level: int) -> None:
     """Asked for one tile at a size, the answer is the one listed for that size, or that there is none."""
-    listed = [tile for tile in tiles_of(size) if tile.level == level]
+    listed = [tile for tile in list_tiles(size) if tile.level == level]
     assert [Tile.at(level, index, size) for index in range(len(listed) + 1)] == [*listed, None]
 
 
@@ -72,63 +60,63 @@ def test_a_tile_at_a_size(size: int, level: int) -> None:
 def test_a_log_never_shrinks(old: int, new: int) -> None:
     """There are no new tiles from a larger size to a smaller, or beyond 64 bits."""
     with pytest.raises(ValueError, match="never of size"):
-        list(new_tiles(old, new))
+        list(list_new_tiles(old, new))
 
 
 def test_tiles_of_a_growing_log(log: NaiveLog, stored: dict[str, bytes]) -> None:
     """Written in batches, every full tile is given out once; bytes, partial tiles and roots are as defined."""
-    growth = Growth()
+    writer = TileWriter()
     written: dict[str, bytes] = {}
     leaves = log.leaf_hashes(SIZE)
     for end in SIZES:
-        old = growth.size
-        full = growth.append(leaves[old:end])
-        assert growth.size == end
-        partials = growth.partials()
-        assert {tile for tile, _ in full} == {tile for tile in new_tiles(old, end) if tile.full}
-        assert [tile for tile, _ in partials] == [tile for tile in tiles_of(end) if not tile.full]
+        old = writer.size
+        full = writer.append(leaves[old:end])
+        assert writer.size == end
+        partials = writer.partials
+        assert {tile for tile, _ in full} == {tile for tile in list_new_tiles(old, end) if tile.full}
+        assert [tile for tile, _ in partials] == [tile for tile in list_tiles(end) if not tile.full]
         for tile, data in full:
-            assert tile.path() not in written
-            written[tile.path()] = data
+            assert tile.path not in written
+            written[tile.path] = data
         for tile, data in partials:
             assert data == log.tile(tile.level, tile.index, tile.width)
-        assert growth.root() == log.mth(0, end)
+        assert writer.root == log.mth(0, end)
         held = dict(partials)
-        growth = Growth(end, held.__getitem__)  # go on from what a database would hold
-    assert {**written, **{tile.path(): data for tile, data in growth.partials()}} == stored
+        writer = TileWriter(end, held.__getitem__)  # go on from what a database would hold
+    assert {**written, **{tile.path: data for tile, data in writer.partials}} == stored
 
 
 def test_growth_starts_from_whole_tiles() -> None:
     """A tree cannot go on from partial tiles that are missing or too short, nor take what is no hash."""
     with pytest.raises(TileError):
-        Growth(3)
+        TileWriter(3)
     with pytest.raises(TileError):
-        Growth(3, lambda _: bytes(64))
+        TileWriter(3, lambda _: bytes(64))
     with pytest.raises(TileError):
-        Growth().append([b"short"])
+        TileWriter().append([b"short"])
     with pytest.raises(ValueError, match="size"):
-        Growth(-1)
+        TileWriter(-1)
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_proofs_from_tiles(log: NaiveLog, size: int) -> None:
     """From the tiles of a size alone come its root and proofs; no tile is read that the size has not."""
-    exist = set(tiles_of(size))
+    exist = set(list_tiles(size))
     asked = set()
 
     def read(tile: Tile) -> bytes:
         asked.add(tile)
         return log.tile(tile.level, tile.index, tile.width)
 
-    subtree = subtree_from(read, size)
+    subtree = make_subtree(read, size)
     root = log.mth(0, size)
-    assert root_at(size, subtree) == root
+    assert compute_root(size, subtree) == root
     for index in {0, size // 3, size // 2, size - 1}:
-        path = inclusion_path(index, size, subtree)
+        path = prove_inclusion(index, size, subtree)
         assert path == log.path(index, size)
         verify_inclusion(index, size, log.mth(index, index + 1), path, root)
     for old in {1, size // 3, size // 2, size - 1, size}:
-        path = consistency_path(old, size, subtree)
+        path = prove_consistency(old, size, subtree)
         assert path == log.proof(old, size)
         verify_consistency(old, size, log.mth(0, old), root, path)
     assert asked <= exist
@@ -136,7 +124,7 @@ def test_proofs_from_tiles(log: NaiveLog, size: int) -> None:
 
 def test_subtrees_from_tiles(log: NaiveLog, stored: dict[str, bytes]) -> None:
     """Each complete subtree of a level, from the leaves to the highest, is the defined hash."""
-    subtree = subtree_from(lambda tile: stored[tile.path()], SIZE)
+    subtree = make_subtree(lambda tile: stored[tile.path], SIZE)
     for level in range(17):
         for index in {0, 1, (SIZE >> level) // 2, (SIZE >> level) - 1}:
             if index < SIZE >> level:
@@ -146,30 +134,30 @@ def test_subtrees_from_tiles(log: NaiveLog, stored: dict[str, bytes]) -> None:
 def test_a_longer_tile_serves_for_a_partial_one(log: NaiveLog, stored: dict[str, bytes]) -> None:
     """An old size is computed from a newer tree's tiles, because a partial tile is the beginning of a longer one."""
     for size in (1, 300, 65_537):
-        subtree = subtree_from(
+        subtree = make_subtree(
             lambda tile: log.tile(tile.level, tile.index, 256 if tile.index == 0 and not tile.level else tile.width),
             size,
         )
-        assert root_at(size, subtree) == log.mth(0, size)
+        assert compute_root(size, subtree) == log.mth(0, size)
 
 
 @pytest.mark.parametrize("data", [b"", bytes(31), bytes(32 * 9), bytes(32 * 10 + 1), bytes(32 * 257)])
 def test_tiles_of_wrong_length(data: bytes) -> None:
     """A tile that is too short, too long or not whole hashes is refused."""
     with pytest.raises(TileError, match=r"tile/0/000\.p/10 has"):
-        root_at(10, subtree_from(lambda _: data, 10))
+        compute_root(10, make_subtree(lambda _: data, 10))
 
 
 @pytest.mark.parametrize(("level", "index"), [(0, 10), (3, 1), (4, 0), (-1, 0), (0, -1), (64, 0)])
 def test_subtrees_that_are_not_complete(level: int, index: int) -> None:
     """A subtree that the tree does not have whole is refused before any tile is read."""
     with pytest.raises(TileError, match="no complete subtree"):
-        subtree_from(lambda _: pytest.fail("a tile was read"), 10)(level, index)
+        make_subtree(lambda _: pytest.fail("a tile was read"), 10)(level, index)
 
 
 def test_the_root_of_a_tile(log: NaiveLog) -> None:
     """A full tile's root is its hash in the tile above; of a partial tile there is none."""
-    assert tile_root(log.tile(0, 3, 256)) == log.mth(768, 1024)
+    assert compute_tile_root(log.tile(0, 3, 256)) == log.mth(768, 1024)
     for data in (log.tile(0, 0, 255), b"", bytes(8193)):
         with pytest.raises(TileError):
-            tile_root(data)
+            compute_tile_root(data)

@@ -7,16 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.naive_tlog import NaiveLog, numbered
-from yoq_audit.tlog.encoding import from_base64
+from yoq_audit.tlog.encoding import decode_base64
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, leaf_hash, node_hash
+from yoq_audit.tlog.hashing import EMPTY_ROOT, hash_leaf, hash_node
 from yoq_audit.tlog.tree import (
     Frontier,
-    consistency_path,
-    frontier_at,
-    inclusion_path,
-    root_at,
-    root_of,
+    compute_root,
+    prove_consistency,
+    prove_inclusion,
     verify_consistency,
     verify_inclusion,
 )
@@ -54,18 +52,20 @@ def abbreviated(path: list[bytes], expected: str) -> bool:
 
 def test_hashing_vectors() -> None:
     """Leaves and nodes hash as the published vectors say, with different prefixes."""
-    assert leaf_hash(b"hello world") == from_base64("TszzRgjTG6xce+z2AG31kAXYKBgQVtCSCE40HmuwBb0=")
+    assert hash_leaf(b"hello world") == decode_base64("TszzRgjTG6xce+z2AG31kAXYKBgQVtCSCE40HmuwBb0=")
     assert EMPTY_ROOT.hex() == CLASSIC_ROOTS[0]
-    assert leaf_hash(b"").hex() == CLASSIC_ROOTS[1]
-    assert node_hash(leaf_hash(b""), leaf_hash(b"\x00")).hex() == CLASSIC_ROOTS[2]
+    assert hash_leaf(b"").hex() == CLASSIC_ROOTS[1]
+    assert hash_node(hash_leaf(b""), hash_leaf(b"\x00")).hex() == CLASSIC_ROOTS[2]
 
 
 def test_the_classic_trees_roots() -> None:
     """The tree of eight leaves that every implementation is tested with has the known root at each size."""
-    leaves = [leaf_hash(entry) for entry in CLASSIC.entries]
+    leaves = [hash_leaf(entry) for entry in CLASSIC.entries]
     frontier = Frontier()
     for size, root in enumerate(CLASSIC_ROOTS):
-        assert frontier.root().hex() == root_of(leaves[:size]).hex() == root_at(size, CLASSIC.subtree).hex() == root
+        extended = Frontier()
+        extended.extend(leaves[:size])
+        assert frontier.root.hex() == extended.root.hex() == compute_root(size, CLASSIC.subtree).hex() == root
         if size < 8:
             frontier.append(leaves[size])
 
@@ -73,12 +73,12 @@ def test_the_classic_trees_roots() -> None:
 def test_the_classic_trees_proofs() -> None:
     """The proofs of the same tree are the known ones."""
     subtree = CLASSIC.subtree
-    assert abbreviated(inclusion_path(0, 8, subtree), "96a296d2…cfc7 5f083f0a…031e 6b47aaf2…f6e4")
-    assert abbreviated(inclusion_path(5, 8, subtree), "bc1a0643…e6b ca854ea1…0ae0 d37ee418…14b7")
-    assert abbreviated(inclusion_path(2, 3, subtree), "fac54203…c125")
-    assert abbreviated(consistency_path(1, 8, subtree), "96a296d2… 5f083f0a… 6b47aaf2…")
-    assert abbreviated(consistency_path(6, 8, subtree), "0ebc5d34…ef6a ca854ea1…0ae0 d37ee418…14b7")
-    assert abbreviated(consistency_path(2, 5, subtree), "5f083f0a…031e bc1a0643…9e6b")
+    assert abbreviated(prove_inclusion(0, 8, subtree), "96a296d2…cfc7 5f083f0a…031e 6b47aaf2…f6e4")
+    assert abbreviated(prove_inclusion(5, 8, subtree), "bc1a0643…e6b ca854ea1…0ae0 d37ee418…14b7")
+    assert abbreviated(prove_inclusion(2, 3, subtree), "fac54203…c125")
+    assert abbreviated(prove_consistency(1, 8, subtree), "96a296d2… 5f083f0a… 6b47aaf2…")
+    assert abbreviated(prove_consistency(6, 8, subtree), "0ebc5d34…ef6a ca854ea1…0ae0 d37ee418…14b7")
+    assert abbreviated(prove_consistency(2, 5, subtree), "5f083f0a…031e bc1a0643…9e6b")
 
 
 def test_every_root_is_the_naive_one() -> None:
@@ -87,8 +87,7 @@ def test_every_root_is_the_naive_one() -> None:
     for size in range(601):
         expected = LOG.mth(0, size)
         assert frontier.size == size
-        assert frontier.root() == expected
-        assert frontier_at(size, LOG.subtree).hashes == frontier.hashes
+        assert frontier.root == compute_root(size, LOG.subtree) == expected
         frontier = Frontier(frontier.size, frontier.hashes)
         if size < 600:
             frontier.append(LEAVES[size])
@@ -98,7 +97,7 @@ def test_every_inclusion_proof_is_the_naive_one() -> None:
     """For each leaf of each size up to 140 the path is the defined one and verifies."""
     for size in range(1, 141):
         for index in range(size):
-            path = inclusion_path(index, size, LOG.subtree)
+            path = prove_inclusion(index, size, LOG.subtree)
             assert path == LOG.path(index, size)
             verify_inclusion(index, size, LEAVES[index], path, LOG.mth(0, size))
 
@@ -107,7 +106,7 @@ def test_every_consistency_proof_is_the_naive_one() -> None:
     """Between any two sizes up to 140 the path is the defined one and verifies."""
     for new in range(141):
         for old in range(new + 1):
-            path = consistency_path(old, new, LOG.subtree)
+            path = prove_consistency(old, new, LOG.subtree)
             assert path == LOG.proof(old, new)
             verify_consistency(old, new, LOG.mth(0, old), LOG.mth(0, new), path)
 
@@ -214,7 +213,7 @@ def test_a_fork_is_refused() -> None:
 def test_size_zero() -> None:
     """From size 0 the empty proof holds and no other; the empty tree has one root only."""
     root = LOG.mth(0, 7)
-    assert consistency_path(0, 7, LOG.subtree) == []
+    assert prove_consistency(0, 7, LOG.subtree) == []
     verify_consistency(0, 7, EMPTY_ROOT, root, [])
     verify_consistency(0, 0, EMPTY_ROOT, EMPTY_ROOT, [])
     for old_root, new, new_root, path in (
@@ -231,7 +230,7 @@ def test_size_zero() -> None:
 def test_indexes_outside_the_tree(index: int, size: int) -> None:
     """An index that the tree does not have, or a size beyond 64 bits, is refused in making and in checking proofs."""
     with pytest.raises(ProofError):
-        inclusion_path(index, size, LOG.subtree)
+        prove_inclusion(index, size, LOG.subtree)
     with pytest.raises(ProofError):
         verify_inclusion(index, size, LEAVES[0], [], LEAVES[0])
 
@@ -240,7 +239,7 @@ def test_indexes_outside_the_tree(index: int, size: int) -> None:
 def test_sizes_out_of_order(old: int, new: int) -> None:
     """A tree does not begin with a larger one, or with one of a negative size."""
     with pytest.raises(ProofError):
-        consistency_path(old, new, LOG.subtree)
+        prove_consistency(old, new, LOG.subtree)
     with pytest.raises(ProofError):
         verify_consistency(old, new, LEAVES[0], LEAVES[1], [])
 
@@ -283,4 +282,4 @@ def test_a_source_that_breaks_leaves_a_whole_tree() -> None:
     frontier = Frontier()
     with pytest.raises(OSError):  # noqa: PT011 - this very one
         frontier.extend(source())  # type: ignore[arg-type]
-    assert (frontier.size, frontier.root()) == (11, LOG.mth(0, 11))
+    assert (frontier.size, frontier.root) == (11, LOG.mth(0, 11))

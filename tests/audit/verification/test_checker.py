@@ -12,7 +12,7 @@ from tests.support.commandline import output, run
 from tests.support.door import behind
 from tests.support.served import command
 from tests.support.tampering import attack, fill, log_of, seal, verified
-from yoq_audit.tlog.encoding import to_base64
+from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 
 
@@ -22,7 +22,7 @@ def test_an_empty_log_holds(app: Flask) -> None:
         "ok": True,
         "entries": 0,
         "size": 0,
-        "root": to_base64(EMPTY_ROOT),
+        "root": encode_base64(EMPTY_ROOT),
         "pending": 0,
         "spool": 0,
         "pruned": 0,
@@ -39,7 +39,7 @@ def test_a_log_of_any_length_holds(app: Flask, database_url: str, counts: tuple[
     report = verified(app)
     newest = behind(database_url, "SELECT root FROM audit_checkpoint ORDER BY size DESC LIMIT 1")[0]
     assert (report["ok"], report["entries"], report["size"]) == (True, sum(counts), sum(counts))
-    assert report["root"] == to_base64(bytes(newest["root"]))
+    assert report["root"] == encode_base64(bytes(newest["root"]))
 
 
 def test_what_is_not_sealed_yet_is_told(app: Flask) -> None:

@@ -169,7 +169,7 @@ def test_an_unknown_key(app: Flask, database_url: str) -> None:
     log_of(app, 5, 5)
     key, newest = rows(app, database_url)
     forger = Signer.generate(key.name)
-    note = sign(Checkpoint(key.name, 10, bytes(newest["root"])).body(), forger)
+    note = sign(Checkpoint(key.name, 10, bytes(newest["root"])).text, forger)
     attack(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = 10")
     assert found(app, "kind", "message") == [("key", "checkpoint of size 10 signed by an unknown key")]
     attack(database_url, f"INSERT INTO audit_key (vkey, added_at) VALUES ('{forger.vkey}', 1)")
@@ -196,11 +196,11 @@ def test_a_fork(app: Flask, database_url: str, tmp_path: Path) -> None:
     """Two roots signed for one size: in the database beside the tree, or in the head outside."""
     log_of(app, 5, 5)
     key, _ = rows(app, database_url)
-    other = sign(Checkpoint(key.name, 5, b"x" * 32).body(), key)
+    other = sign(Checkpoint(key.name, 5, b"x" * 32).text, key)
     root = binary(database_url, b"x" * 32)
     attack(database_url, f"UPDATE audit_checkpoint SET root = {root}, note = '{other}' WHERE size = 5")
     assert found(app, "kind", "size") == [("fork", 5)]
-    replace(tmp_path / "log.head", sign(Checkpoint(key.name, 10, b"y" * 32).body(), key).encode())
+    replace(tmp_path / "log.head", sign(Checkpoint(key.name, 10, b"y" * 32).text, key).encode())
     assert found(app, "kind", "size") == [("fork", 5), ("fork", 10)]
 
 
@@ -258,9 +258,9 @@ def test_an_entry_altered_together_with_its_tile(app: Flask, database_url: str) 
 def rewrite(url: str, number: int) -> None:
     """Rewrite a tile of level 0 from the entries as they are."""
     from tests.audit.sealing.test_sealer import stored_leaves  # noqa: PLC0415 - only here
-    from yoq_audit.tlog.hashing import leaf_hash  # noqa: PLC0415 - as above
+    from yoq_audit.tlog.hashing import hash_leaf  # noqa: PLC0415 - as above
 
-    hashes = b"".join(leaf_hash(leaf) for leaf in stored_leaves(url)[256 * number : 256 * number + 256])
+    hashes = b"".join(hash_leaf(leaf) for leaf in stored_leaves(url)[256 * number : 256 * number + 256])
     attack(url, f"UPDATE audit_tile SET hashes = {binary(url, hashes)} WHERE level = 0 AND number = {number}")
 
 

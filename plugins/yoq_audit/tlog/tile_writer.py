@@ -1,4 +1,4 @@
-"""Writing tiles while the tree grows (C2SP tlog-tiles, "Merkle Tree"): feed leaf hashes, take full tiles."""
+"""The tile writer (C2SP tlog-tiles, "Merkle Tree"): as the tree grows it is fed leaf hashes and gives full tiles."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from yoq_audit.tlog.encoding import MAX_SIZE
 from yoq_audit.tlog.errors import TileError
 from yoq_audit.tlog.hashing import HASH_SIZE
-from yoq_audit.tlog.tiles import MAX_LEVEL, TILE, TILE_BITS, Tile, subtree_from, tile_root
-from yoq_audit.tlog.tree import root_at
+from yoq_audit.tlog.tiles import MAX_LEVEL, TILE, TILE_BITS, Tile, compute_tile_root, make_subtree
+from yoq_audit.tlog.tree import compute_root
 
 FULL = TILE * HASH_SIZE
 
 
-class Growth:
+class TileWriter:
     """A tree that grows: its size and the bytes of its partial tiles, which are all that later tiles depend on.
 
     `read` gives the bytes of the partial tiles of the tree it starts from (or more of them, as for `subtree_from`).
@@ -33,11 +33,11 @@ class Growth:
                 tile = Tile(level, hashes // TILE, hashes % TILE)
                 held = read(tile)[: tile.width * HASH_SIZE] if read else b""
                 if len(held) != tile.width * HASH_SIZE:
-                    raise TileError(f"{tile.path()} has {len(held)} bytes")
+                    raise TileError(f"{tile.path} has {len(held)} bytes")
             self._partial.append(bytearray(held))
 
     def append(self, leaf_hashes: Iterable[bytes]) -> list[tuple[Tile, bytes]]:
-        """Add leaf hashes at the right, in order; gives the tiles that became full, each after those below it.
+        """Add leaf hashes at the right, in order; returns the tiles that became full, each after those below it.
 
         After an error the object is of no further use: it does not say which tiles became full before.
         """
@@ -54,6 +54,7 @@ class Growth:
                 self._close(0, full)
         return full
 
+    @property
     def partials(self) -> list[tuple[Tile, bytes]]:
         """The partial tiles of the tree as it is now, from the leaves upwards."""
         return [
@@ -62,10 +63,11 @@ class Growth:
             if held
         ]
 
+    @property
     def root(self) -> bytes:
         """The root of the tree as it is now."""
-        partials = dict(self.partials())
-        return root_at(self.size, subtree_from(partials.__getitem__, self.size))
+        partials = dict(self.partials)
+        return compute_root(self.size, make_subtree(partials.__getitem__, self.size))
 
     def _close(self, level: int, full: list[tuple[Tile, bytes]]) -> None:
         """Give out the full tile of a level and add its root to the level above, which may become full by it."""
@@ -74,6 +76,6 @@ class Growth:
         full.append((Tile(level, (self.size >> TILE_BITS * (level + 1)) - 1), data))
         if level + 1 == len(self._partial):
             self._partial.append(bytearray())
-        self._partial[level + 1] += tile_root(data)
+        self._partial[level + 1] += compute_tile_root(data)
         if len(self._partial[level + 1]) == FULL:
             self._close(level + 1, full)
