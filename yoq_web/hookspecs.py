@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # pluggy reads only the signature
     """Say, as data, what the plugin adds. Called at start-up.
 
-    A plugin that raises, or changes the app itself, is refused whole.
+    A plugin that changes the app itself is refused whole.
+
+    If it raises, `SystemExit` included, the plugin is refused whole; a required one stops start-up.
     """
 
 
@@ -30,42 +32,50 @@ def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # p
 def yoq_ready(app: Flask) -> None:
     """Start what needs a whole application. Called at the end of start-up, when everything is mounted.
 
-    A plugin that raises, or changes the app itself, is refused whole.
+    A plugin that changes the app itself is refused whole.
+
+    If it raises, `SystemExit` included, the plugin is refused whole; a required one stops start-up.
     """
 
 
 @hookspec(firstresult=True)
 def yoq_authenticate(request: Request) -> Actor | None:
-    """Say whose request this is, or None for "not mine". Raise Rejected for credentials that are bad.
+    """Say whose request this is, or `None` for "not mine". Raise `Rejected` for credentials that are bad.
 
-    The first actor wins; yoq-web's own tokens are looked at last. Any other exception answers the request with 503:
-    a broken authenticator lets nobody in.
+    The first actor wins; yoq-web's own tokens are looked at last.
+
+    If it raises anything else, the request is answered 503: a broken authenticator lets nobody in.
     """
 
 
 @hookspec
 def yoq_before_operation(event: Event) -> None:
-    """Look at an operation before it is done; raise Veto to refuse it. Any other exception refuses it as well.
+    """Look at an operation before it is done; raise `Veto` to refuse it. The text is told to the caller and kept.
 
-    Of an external operation that is the transaction of its intent.
+    Called inside the transaction, before the change; of an external operation that is the transaction of its intent.
+
+    If it raises anything else, the operation is refused as well (403), and recorded as `denied`.
     """
 
 
 @hookspec(firstresult=True)
 def yoq_wrap_key(key: bytes) -> bytes | None:
-    """Encrypt a data key of the secrets with a master key that the plugin keeps, or None to leave that to yoq-web.
+    """Encrypt a data key of the secrets with a master key that the plugin keeps; `None` leaves it to yoq-web.
 
     Called in an operation's transaction, seldom: when a data key is made, or wrapped anew. The first bytes win and are
-    stored with the plugin's name. Any exception fails the operation: nothing takes the place of a broken master key.
+    stored with the plugin's name; they are tried with `yoq_unwrap_key` before they are relied on.
+
+    If it raises, the operation fails (503): nothing takes the place of a broken master key.
     """
 
 
 @hookspec(firstresult=True)
 def yoq_unwrap_key(wrapped: bytes) -> bytes | None:
-    """Give back the data key that this plugin's yoq_wrap_key was given; no other plugin is asked.
+    """Give back the data key that this plugin's `yoq_wrap_key` was given; no other plugin is asked.
 
-    Called once a process and key, and to try what was wrapped. Any exception, and anything but that key, fails the
-    operation and changes nothing.
+    Called once a process and key, and to try what was wrapped.
+
+    If it raises, or returns anything but that key, the operation fails and changes nothing.
     """
 
 
@@ -73,23 +83,34 @@ def yoq_unwrap_key(wrapped: bytes) -> bytes | None:
 def yoq_record_operation(event: Event, session: Session) -> None:
     """Store the event in the operation's own transaction, after the change. Runs in a savepoint and may not commit.
 
-    An exception undoes what this recorder did and nothing else: the event is kept in the spool and handed over again
-    when things are better, after a crash perhaps twice, so store it by its id. With the policy `refuse` the operation
-    fails instead.
-
     Of an external operation it is called twice, in transactions of their own: with the outcome `started` before the
     effect, and with the outcome after it. A `doubtful` event may be stored with its right outcome already: keep that.
+
+    If it raises, what it did is undone, and nothing else: the operation and the other recorders go on. The event is
+    kept in the spool and handed over again when things are better, after a crash perhaps twice, so store it by its id.
+    With the policy `refuse` the operation fails instead.
     """
 
 
 @hookspec
 def yoq_operation_committed(event: Event) -> None:
-    """Take note of a commit, on a thread of the plugin's own. The response waits a second for it at the most."""
+    """Take note of a commit, on a thread of the plugin's own. The response waits a second for it at the most.
+
+    This is no delivery: of a plugin that is slow at most a thousand notices wait, further ones are dropped, counted and
+    logged; those that wait are lost with the process. Whoever must miss nothing follows the trail by its places.
+
+    If it raises, that is logged and counted; the others are told, and the answer is unaffected.
+    """
 
 
 @hookspec
 def yoq_operation_failed(event: Event, error: BaseException) -> None:
-    """Take note of a failure or denial that was rolled back and recorded, on a thread of the plugin's own."""
+    """Take note of a failure or denial that was rolled back and recorded, on a thread of the plugin's own.
+
+    No delivery either: see `yoq_operation_committed`.
+
+    If it raises, that is logged and counted; the others are told, and the answer is unaffected.
+    """
 
 
 @hookspec
@@ -97,14 +118,24 @@ def yoq_pulse(app: Flask) -> None:
     """Do what is due. Called every second while serving, and at the end of a command that performed an operation.
 
     Runs on a thread of the plugin's own; nothing waits for it but the end of a command, ten seconds at the most.
+
+    If it raises, that is logged and counted, and it is called again the next time.
     """
 
 
 @hookspec
 def yoq_health() -> str | None:
-    """Say what an operator should look at, in one short line that anybody may read, or None. Asked by /health."""
+    """Say what an operator should look at, in one short line that anybody may read, or `None`. Asked by `/health`.
+
+    If it raises, that is logged and counted, and `/health` says that the plugin cannot say how it is.
+    """
 
 
 @hookspec(firstresult=True)
 def yoq_describe_actor(actor: Actor) -> str | None:
-    """Say more about an entry's actor for people to read, or None. Only its kind and label are known by then."""
+    """Say more about an entry's actor for people to read, or `None`. Only its kind and label are known by then.
+
+    The first description wins.
+
+    If it raises, it is passed over.
+    """

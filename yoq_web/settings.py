@@ -276,3 +276,4 @@ TABLE: tuple[Setting[Any], ...] = tuple(row for row in vars(Settings).values() i
 """The core's settings, in the order in which they are listed."""
 
 current_settings: AppLocal[Settings] = AppLocal("settings")
+"""The settings that the application was built with."""

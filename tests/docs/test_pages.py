@@ -43,6 +43,15 @@ def test_every_page_can_be_found() -> None:
     }
 
 
+def test_the_tree_names_files_that_exist() -> None:
+    """Each file and folder of the tree is there."""
+    tree = block(page("project/architecture.md"), "")
+    names = re.findall(r"[\w/]+(?:\.py|/)(?= |$)", tree, re.MULTILINE)
+    assert len(names) > 10
+    for name in names:
+        assert any((ROOT / folder / name).exists() for folder in ("", "yoq_web", "plugins", "plugins/yoq_audit")), name
+
+
 def test_readme_is_short() -> None:
     """Whoever opens the repository reads one page; everything else has a reader of its own."""
     assert len(README.read_bytes()) <= 8192

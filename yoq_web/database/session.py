@@ -58,6 +58,7 @@ metadata = Model.metadata
 
 # expire_on_commit=False: what an operation made can be read after its block without asking the database again.
 db = SQLAlchemy(metadata=Model.metadata, disable_autonaming=True, session_options={"expire_on_commit": False})
+"""The database: `db.session` is the session of the request or command."""
 
 ENDINGS = ("commit", "rollback", "close", "reset", "invalidate", "detach")
 """The methods of a session or a connection that would end a unit of work from inside."""

@@ -81,6 +81,7 @@ class Intents:
 
 
 current_intents: AppLocal[Intents] = AppLocal("intents", lambda app: Intents(current_settings(app).data_dir))
+"""The operations with an effect outside the database that are under way on this machine."""
 
 
 class Intent:

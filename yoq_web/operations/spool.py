@@ -178,6 +178,7 @@ class Spool:
 
 
 current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))
+"""The events that wait on this machine until the recorders take them."""
 
 
 def _append(path: Path, content: bytes) -> None:

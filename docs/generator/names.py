@@ -1,0 +1,72 @@
+"""The reference of the public names: what a plugin may import from yoq_web."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import typing
+from pathlib import Path
+
+import yoq_web
+from docs.generator.blocks import code, make_table
+
+
+def write_names() -> str:
+    """Write a row a public name: what it is, and what for. Raises LookupError if its source does not say."""
+    rows = [(code(name), _kind(getattr(yoq_web, name)), _say(name)) for name in sorted(yoq_web.__all__, key=str.lower)]
+    return make_table(("name", "what", "what for"), rows)
+
+
+def write_fields(name: str) -> str:
+    """Write a public class's docstring, and its construction."""
+    found = getattr(yoq_web, name)
+    return f"```\n{name}{_signature(found)}\n```\n\n{inspect.getdoc(found) or ''}"
+
+
+def _signature(found: type) -> str:
+    parameters = inspect.signature(found).parameters.values()
+    return "(" + ", ".join(parameter.name for parameter in parameters) + ")"
+
+
+def _kind(found: object) -> str:
+    if inspect.ismodule(found):
+        return "module"
+    if inspect.isclass(found):
+        return "exception" if issubclass(found, BaseException) else "class"
+    if inspect.isroutine(found):
+        return "function"
+    if typing.get_origin(found) is not None:
+        return "type"
+    return "value, by application" if type(found).__name__ == "AppLocal" else "value"
+
+
+def _say(name: str) -> str:
+    """Return the first sentence of what the source says of a name."""
+    found = getattr(yoq_web, name)
+    text = (
+        inspect.getdoc(found) if inspect.isclass(found) or inspect.isroutine(found) or inspect.ismodule(found) else ""
+    )
+    text = text or _comment(name)
+    if not text:
+        raise LookupError(f"say what yoq_web.{name} is, in a text below its assignment")
+    return text.partition("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".:")
+
+
+def _comment(name: str) -> str:
+    """Return the text that follows a value's assignment, in the module where `yoq_web` imports it from."""
+    here = ast.parse(Path(yoq_web.__file__).read_text())
+    for node in here.body:
+        if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
+            module = Path(yoq_web.__file__).parents[1] / (node.module.replace(".", "/") + ".py")
+            return _documented(ast.parse(module.read_text()).body, name) if module.is_file() else ""
+    return ""
+
+
+def _documented(body: list[ast.stmt], name: str) -> str:
+    for statement, following in zip(body, [*body[1:], None], strict=True):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            said = following.value if isinstance(following, ast.Expr) else None
+            if isinstance(said, ast.Constant) and isinstance(said.value, str):
+                return inspect.cleandoc(said.value)
+    return ""
