@@ -18,6 +18,7 @@ from yoq_web.database.locks import advisory_lock
 from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import describe_actor, hookimpl
+from yoq_web.http.answer_limits import find_answer_limit
 from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.jsontext import dumps
@@ -85,6 +86,7 @@ __all__ = [
     "endpoint",
     "escape_text",
     "files",
+    "find_answer_limit",
     "format_time",
     "hookimpl",
     "is_plain_text",

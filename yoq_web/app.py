@@ -20,6 +20,7 @@ from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginHost, current_host, derive_name, summarize_error
 from yoq_web.hooks.periodic import current_tasks
 from yoq_web.http import guard
+from yoq_web.http.answer_limits import current_answer_limits
 from yoq_web.http.authentication import current_authenticators
 from yoq_web.http.endpoints import MAX_BODY
 from yoq_web.http.guard import current_public_routes
@@ -173,6 +174,7 @@ def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
         if contribution.migrations is not None:
             migrations.current_lineages(app).append(migrations.Lineage(owner, Path(contribution.migrations)))
         current_tasks(app).extend((owner, task) for task in contribution.periodic)
+        current_answer_limits(app).extend((owner, limit) for limit in contribution.answer_limits)
     # Plugins' authenticators are asked before the core's, so that one of them can reject a token that is still good.
     for owner in (*host.plugins, *DOMAINS):
         for authenticator in registry.list_authenticators(owner):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from yoq_web import Contribution, hookimpl
-from yoq_wire import agents, apps, cluster, fallback, status
+from yoq_wire import agents, apps, cluster, fallback, limits, status
 
 
 @hookimpl
 def yoq_contribute() -> Contribution:
-    """Add the routes."""
-    return Contribution(blueprints=(agents.routes, apps.routes, cluster.routes, status.routes, fallback.made()))
+    """Add the routes, and say how much yoq's programs take of the others' answers."""
+    return Contribution(
+        blueprints=(agents.routes, apps.routes, cluster.routes, status.routes, fallback.made()),
+        answer_limits=(limits.find_limit,),
+    )

@@ -13,8 +13,8 @@ from yoq_web.agents.models import ACTIVE, DRAINING
 from yoq_web.agents.routes import NOT_SENSITIVE, registered
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_wire import answers
-from yoq_wire.answers import CLIENT_BYTES, blueprint
-from yoq_wire.limits import NODE, PEER, within
+from yoq_wire.answers import blueprint
+from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
 
 routes = blueprint("agents")
 
@@ -29,7 +29,7 @@ def list_agents() -> list[dict[str, Any]]:
 
     Of many agents only what `yoq nodes` shows, so that its client can take the answer.
     """
-    return within([agent_document(agent, peer) for agent, peer in operations.list_agents()], NODE)
+    return fit_nodes([agent_document(agent, peer) for agent, peer in operations.list_agents()])
 
 
 @routes.post("/agents/register")
@@ -38,7 +38,7 @@ def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
     found = registered(body)
     if "peers" in found:
-        found["peers"] = within(found["peers"], PEER, CLIENT_BYTES - BESIDE_PEERS)
+        found["peers"] = fit_peers(found["peers"], CLIENT_LIMIT - BESIDE_PEERS)
     return found
 
 
@@ -81,4 +81,4 @@ def list_peers() -> list[dict[str, Any]]:
     Of many only what an agent reads, and no more than it can take.
     """
     servers_only = b"servers_only=1" in request.query_string.split(b"&")
-    return within([peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)], PEER)
+    return fit_peers([peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])

@@ -7,10 +7,8 @@ import json
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, dumps, is_plain_text, set_deadline
+from yoq_wire.limits import CLIENT_LIMIT
 from yoq_wire.unknown import HEX_ID, refusal
-
-CLIENT_BYTES = 64 * 1024 - 1024
-"""yoq's programs take answers of 64 KiB, headers included; a byte more and they abort."""
 
 PATIENCE = 3.0
 """Seconds to wait for other writers: yoq's programs abort if no byte comes in five."""
@@ -50,7 +48,7 @@ def finish(response: Response) -> Response:
         # No route of yoq's takes HEAD for GET; the core says 405 for any.
         status, error = refusal(request.method, request.path)
         response.headers.pop("Allow", None)
-    if len(response.get_data()) > CLIENT_BYTES:
+    if len(response.get_data()) > CLIENT_LIMIT:
         status, error = 500, "the answer is too long for this client"
     if error is not None:
         response.status_code = status

@@ -10,11 +10,10 @@ from pydantic import BaseModel
 
 from yoq_web import JOINING, endpoint
 from yoq_web.apps import agent_api, operations, queries
-from yoq_web.apps.documents import Document, fitting
 from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
 from yoq_web.apps.schemas import ManifestIn, RollbackIn
 from yoq_wire.answers import blueprint
-from yoq_wire.limits import assignments
+from yoq_wire.limits import fit_assignments, fit_release, fit_releases
 
 routes = blueprint("apps")
 
@@ -33,14 +32,14 @@ class StatusIn(BaseModel):
 @endpoint(scope="apps:read", hidden=True)
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first, as many as the client can take."""
-    return fitting(queries.list_apps())
+    return fit_releases(queries.list_apps())
 
 
 @routes.post("/apps/apply")
 @endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
-    return _fitted(operations.apply(body))
+    return fit_release(operations.apply(body))
 
 
 @routes.post("/apps/dry-run")
@@ -62,14 +61,14 @@ def deploy(body: bytes) -> dict[str, int]:
 @endpoint(scope="apps:read", hidden=True)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return _fitted(queries.status(app))
+    return fit_release(queries.status(app))
 
 
 @routes.get("/apps/<app>/history")
 @endpoint(scope="apps:read", hidden=True)
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
-    return fitting(queries.history(app, MOST))
+    return fit_releases(queries.history(app, MOST))
 
 
 @routes.post("/apps/<app>/rollback")
@@ -86,11 +85,7 @@ def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
     if shown:
         stored = operations.stored_body(operations.rollback_target(app, release_id))
         return Response(stored, content_type="application/json")
-    return _fitted(operations.rollback(app, release_id))
-
-
-def _fitted(document: Document) -> Document:
-    return fitting([document])[0]
+    return fit_release(operations.rollback(app, release_id))
 
 
 def _rollback(body: bytes) -> tuple[str | None, bool]:
@@ -137,7 +132,7 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @endpoint(scope=JOINING, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
-    return assignments(agent_api.assignments_of(agent))
+    return fit_assignments(agent_api.assignments_of(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")

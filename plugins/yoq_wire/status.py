@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from yoq_web import db, endpoint
 from yoq_web.apps.models import Assignment
 from yoq_wire.answers import blueprint
-from yoq_wire.limits import within
+from yoq_wire.limits import fit
 
 routes = blueprint("status")
 
@@ -48,7 +48,7 @@ def status() -> list[dict[str, Any]]:
         }
         for name, runs, wanted, since in rows
     ]
-    return within(found, tuple(found[0]) if found else ())
+    return fit(found, lambda service: service)
 
 
 @routes.get("/v1/status/bpf")

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import MakeApp
 from tests.support.agents import Cluster, registration
+from yoq_web import find_answer_limit
 from yoq_web.agents.models import Agent, WireguardPeer
 from yoq_web.apps.models import Assignment
 from yoq_web.database.session import unit_of_work
@@ -113,6 +114,51 @@ def test_an_agent_with_many_assignments(make_app: MakeApp) -> None:
     assert [item["id"] for item in found[:80]] == sorted(item["id"] for item in found[:80])
     assert found[0]["health_check"] == json.loads(check)
     assert len(cluster.agents("GET", f"/v1/agents/{agent}/assignments").get_json()) == 320
+
+
+def test_an_app_of_many_releases(make_app: MakeApp) -> None:
+    """Few are shown whole, many without what only repeats."""
+    cluster = Cluster(make_app)
+    cluster.join()
+    body = {"app_name": "busy", "services": [{"name": name, "image": "i", "cpu_limit": 1} for name in "abc"]}
+
+    def apply(times: int) -> list[dict[str, Any]]:
+        """Apply so many times; returns the whole history and the client's."""
+        for _ in range(times):
+            assert cluster.operator("POST", "/apps/apply", json=body).status_code == 200
+        whole: list[dict[str, Any]] = cluster.operator("GET", "/v1/apps/busy/history?limit=500").get_json()
+        return whole
+
+    assert apply(2) == objects(cluster.operator("GET", "/apps/busy/history"))
+    whole = apply(58)
+    found = objects(cluster.operator("GET", "/apps/busy/history"))
+    assert [item["id"] for item in found] == [item["id"] for item in whole]
+    assert len(found) == 60
+    assert whole[0].keys() - found[0].keys() == {"rollout", "release"}
+
+
+def test_failures_of_long_names(make_app: MakeApp) -> None:
+    """Where the details of failures would be too long there are none; the answer says how many there were."""
+    cluster = Cluster(make_app)
+    cluster.join(cpu_cores=1)
+    services = [{"name": f"{number}{'x' * 5_000}", "image": "i", "cpu_limit": 5_000} for number in range(20)]
+    rollout = {"parallelism": 20, "failure_action": "pause"}
+    body = {"app_name": "long", "services": [service | {"rollout": rollout} for service in services]}
+    answer = cluster.operator("POST", "/apps/apply", json=body)
+    shown = [answer.get_json(), *objects(cluster.operator("GET", "/apps"))]
+    shown += objects(cluster.operator("GET", "/apps/long/history"))
+    assert [(found["status"], found["failed_targets"], found["failure_details"]) for found in shown] == [
+        ("failed", 20, None)
+    ] * 3
+    assert len(cluster.operator("GET", "/v1/apps/long").get_json()["failure_details"]) == 20
+
+
+def test_who_has_a_limit(make_app: MakeApp) -> None:
+    """Yoq's programs send no User-Agent, and nobody else leaves it out: all others get answers of any length."""
+    app = make_app()
+    for headers, limit in (({}, TAKEN), ({"User-Agent": "curl/8.5.0"}, None), ({"User-Agent": ""}, None)):
+        with app.test_request_context(headers=headers):
+            assert find_answer_limit() == limit
 
 
 def test_an_app_of_many_services(make_app: MakeApp) -> None:

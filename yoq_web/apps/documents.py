@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from yoq_web.apps.rollout.machine import Rollout
-from yoq_web.jsontext import dumps
 
 Document = dict[str, Any]
-
-CLIENT_LIMIT = 64 * 1024 - 1024
-"""Bytes of a body that yoq's clients can take: theirs is 64 KiB with the head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,43 +177,6 @@ def history_entry(release: Snapshot, *, current: bool, previous: bool) -> Docume
         "release": _release(release, ids=False) | {"current": current, "previous_successful": previous},
         "workloads": _workloads(release),
     }
-
-
-def fitting(documents: Sequence[Document], limit: int = CLIENT_LIMIT) -> list[Document]:
-    """As many of the documents, from the first on, as make an array of at most `limit` bytes.
-
-    If they are too many they first lose the members that only repeat, one level deeper, what the others say: yoq's
-    CLI reads none of these. One that is too long all the same loses its list of services.
-    """
-    sizes = [len(dumps(document).encode()) + 1 for document in documents]
-    if sum(sizes) + 2 > limit:
-        documents = [{key: document[key] for key in document if key not in REPEATING} for document in documents]
-        sizes = [len(dumps(document).encode()) + 1 for document in documents]
-        if any(size + 2 > limit for size in sizes):
-            documents = [
-                _brief(found) if size + 2 > limit else found for found, size in zip(documents, sizes, strict=True)
-            ]
-            sizes = [len(dumps(document).encode()) + 1 for document in documents]
-    fit = sum(total + 2 <= limit for total in accumulate(sizes))
-    return list(documents[:fit])
-
-
-FAILURES = 20
-"""Of the details of failures yoq's CLI shows two, and the number of the others."""
-
-
-def _brief(document: Document) -> Document:
-    """A document without the lists that grow with the number of services."""
-    short = document.copy()
-    for key in document.keys() & {"rollout_targets", f"{PREVIOUS}rollout_targets", f"{PREVIOUS}failure_details"}:
-        short[key] = None
-    if details := document.get("failure_details"):
-        short["failure_details"] = details[:FAILURES]
-    return short
-
-
-REPEATING = ("rollout", "current_release", "previous_successful_release", "release")
-"""The members of a status document or history entry that hold nothing new."""
 
 
 def _counts(release: Snapshot) -> Document:

@@ -11,6 +11,7 @@ import click
 from flask import Blueprint
 
 from yoq_web.contributions.keeper import Keeper
+from yoq_web.http.answer_limits import AnswerLimit
 from yoq_web.http.authentication import Authenticator
 from yoq_web.operations.operation import Operation
 from yoq_web.settings import Setting
@@ -21,8 +22,9 @@ class Contribution:
     """What a plugin adds. `migrations` is the folder of its Alembic revisions; its tables begin with its name.
 
     `commands` are groups and single commands, offline ones among them. Each of the `periodic` tasks is called once a
-    second while serving. The `authenticators` are asked whose request it is. A `keeper` has a say when the tables are
-    backed up or restored. `settings` are the plugin's own.
+    second while serving. The `authenticators` are asked whose request it is, the `answer_limits` how many bytes of a
+    body its client takes. A `keeper` has a say when the tables are backed up or restored. `settings` are the plugin's
+    own.
     """
 
     operations: Sequence[Operation] = ()
@@ -32,9 +34,10 @@ class Contribution:
     keeper: Keeper | None = None
     periodic: Sequence[Callable[[], object]] = ()
     authenticators: Sequence[Authenticator] = ()
+    answer_limits: Sequence[AnswerLimit] = ()
     settings: Sequence[Setting[Any]] = ()
 
     def __post_init__(self) -> None:
         # They are gone through more than once, which an iterator would survive empty.
-        for name in ("operations", "blueprints", "commands", "periodic", "authenticators", "settings"):
+        for name in ("operations", "blueprints", "commands", "periodic", "authenticators", "answer_limits", "settings"):
             object.__setattr__(self, name, tuple(getattr(self, name)))

@@ -94,6 +94,9 @@ class Registry:
         for task in contribution.periodic:
             if not callable(task):
                 raise PluginError(f"its periodic task {task!r} is not a function")
+        for limit in contribution.answer_limits:
+            if not callable(limit):
+                raise PluginError(f"its limit of answers {limit!r} is not a function")
         for authenticator in contribution.authenticators:
             if not isinstance(authenticator, Authenticator):
                 raise PluginError(f"{authenticator!r} is not a yoq_web.Authenticator")

@@ -12,7 +12,6 @@ from yoq_audit.query import pages, statistics
 from yoq_audit.query.filters import OUTCOMES, FilterQuery, Filters
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
-from yoq_audit.storage.documents import make_documents
 from yoq_web import as_json, checked, command, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
@@ -64,11 +63,10 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
     """List entries, the newest first."""
     chosen: Filters = filters.filters()
     page = pages.read(db.session(), chosen, limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
-    shown = make_documents(page.rows)
     if as_json:
-        print_json(shown)
+        print_json(page.entries)
         return
-    rows = [tuple("-" if entry[name] is None else entry[name] for name in SHOWN) for entry in shown]
+    rows = [tuple("-" if entry[name] is None else entry[name] for name in SHOWN) for entry in page.entries]
     print_table((12, 16, 16, 28), ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), rows)
     if page.cursor:
         click.echo(f"there are more: --cursor {page.cursor}", err=True)

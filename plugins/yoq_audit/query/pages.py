@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Row
 from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
 from yoq_audit.query.cursor import Cursor, decode
 from yoq_audit.query.filters import Filters
 from yoq_audit.query.search import Finder
+from yoq_audit.storage.documents import fit, make_documents
 
 Order = Literal["asc", "desc"]
 
 
 @dataclass(frozen=True)
 class Page:
-    """Entries with the columns SHOWN, and the cursor of the next page if there are more."""
+    """Entries as documents, and the cursor of the next page if there are more."""
 
-    rows: Sequence[Row[Any]]
+    entries: list[dict[str, Any]]
     cursor: str | None
 
 
@@ -32,9 +31,9 @@ def read(
     limit: int,
     order: Order = "desc",
     cursor: str | None = None,
-    fitting: Callable[[Sequence[Row[Any]]], int] = len,
+    room: int | None = None,
 ) -> Page:
-    """The entries behind a cursor, or the first ones: at most `limit`, and no more of them than `fitting` says.
+    """Read the entries behind a cursor, or the first ones: at most `limit`, and as many as make `room` bytes of JSON.
 
     All pages of a walk show the entries that were committed when its first page was read. Raises a Problem for a cursor
     that is none, or belongs to another walk.
@@ -48,12 +47,14 @@ def read(
         if at is not None:
             finder.frozen, finder.position = at.frozen, at.position
         rows = finder.find(limit + 1) if limit else []
-        shown = rows[:limit]
-        shown = shown[: fitting(shown)]
-        if not shown or len(shown) == len(rows):
-            return Page(shown, None)
-        walk = at.frozen if at is not None else snapshot.freeze(session)
-        following = Cursor(finder.key(shown[-1]), walk, filters.since, filters.until)
-        return Page(shown, following.encode(filters, order))
+        may_go_on = len(rows) > limit or room is not None
+        walk = at.frozen if at is not None else snapshot.freeze(session) if may_go_on else None
     finally:
         session.rollback()
+    shown = make_documents(rows[:limit])
+    if room is not None:
+        shown = fit(shown, room)
+    if not shown or len(shown) == len(rows) or walk is None:
+        return Page(shown, None)
+    following = Cursor(finder.key(rows[len(shown) - 1]), walk, filters.since, filters.until)
+    return Page(shown, following.encode(filters, order))

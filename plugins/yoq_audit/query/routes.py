@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, request
 from pydantic import BeforeValidator, Field
-from sqlalchemy import Row
 
 from yoq_audit.query import pages, statistics
 from yoq_audit.query.cursor import link
 from yoq_audit.query.entry import EntryOut
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
-from yoq_audit.storage.documents import make_documents, shorten
-from yoq_web import db, dumps, endpoint
+from yoq_web import db, dumps, endpoint, find_answer_limit
 
 blueprint = Blueprint("audit_query", __name__)
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 
-CLIENT_BYTES = 64 * 1024 - 1536
-"""yoq's client takes answers of 64 KiB, headers included, of which Link may have half; it sends no User-Agent."""
+LINK_BYTES = 512
+"""What the Link header takes of the room that the client has for an answer."""
 
 
 def _limit(given: object) -> int:
@@ -53,42 +50,23 @@ def list_entries(query: AuditQuery) -> Response:
 
     `Link: <…>; rel="next"` leads to the next page; the last one has none. All pages show the entries that were there
     when the first one was read, each once, however many are recorded meanwhile. Without a time the order is that in
-    which entries were stored, with `since` or `until` that of their `time`. A client without a User-Agent, as yoq's,
-    gets the first five members only where the rest would be too long for it, and no more entries than it can take.
+    which entries were stored, with `since` or `until` that of their `time`. A client that does not take answers of
+    any length, as yoq's, gets the first five members only where the rest would be too long for it, and no more entries
+    than it can take.
     """
-    old = "User-Agent" not in request.headers
+    room = find_answer_limit()
     page = pages.read(
         db.session(),
         query.filters(),
         limit=query.limit,
         order=query.order,
         cursor=query.cursor,
-        fitting=_fitting if old else len,
+        room=None if room is None else room - LINK_BYTES,
     )
-    shown = make_documents(page.rows)
-    if old and _too_long(shown):
-        shown = shorten(shown)
-    answer = Response(dumps(shown), content_type="application/json")
+    answer = Response(dumps(page.entries), content_type="application/json")
     if page.cursor:
         answer.headers["Link"] = link(request.path, list(request.args.items(multi=True)), page.cursor)
     return answer
-
-
-def _fitting(rows: Sequence[Row[Any]]) -> int:
-    """How many entries, from the first, yoq's client takes."""
-    shown = make_documents(rows)
-    if not _too_long(shown):
-        return len(shown)
-    room = CLIENT_BYTES - len("[]")
-    for number, document in enumerate(shorten(shown)):
-        room -= len(dumps(document).encode()) + len(",")
-        if room < 0:
-            return number
-    return len(shown)
-
-
-def _too_long(shown: list[dict[str, Any]]) -> bool:
-    return len(dumps(shown).encode()) > CLIENT_BYTES
 
 
 @blueprint.get("/v1/audit/stats")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Row
 
 from yoq_audit.storage.log import SHOWN, make_row
-from yoq_web import Actor, Event, describe_actor, format_time
+from yoq_web import Actor, Event, describe_actor, dumps, format_time
 
 BRIEF = SHOWN[:5]
 
@@ -51,6 +52,10 @@ def make_spooled_document(event: Event) -> dict[str, Any]:
     return document | {"nonce": None, "stored": "spool"}
 
 
-def shorten(documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Cut documents down to yoq's five members."""
-    return [{name: document[name] for name in BRIEF} for document in documents]
+def fit(documents: list[dict[str, Any]], room: int) -> list[dict[str, Any]]:
+    """Return the documents if they make so many bytes of JSON, else yoq's five members of as many as do."""
+    if len(dumps(documents).encode()) <= room:
+        return documents
+    short = [{name: document[name] for name in BRIEF} for document in documents]
+    sizes = accumulate(len(dumps(document).encode()) + len(",") for document in short)
+    return short[: sum(size + len("[]") <= room for size in sizes)]

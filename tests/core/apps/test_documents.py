@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from yoq_web.apps import documents
-from yoq_web.apps.documents import Snapshot, apply_document, fitting, history_entry, status_document
+from yoq_web.apps.documents import Snapshot, apply_document, history_entry, status_document
 from yoq_web.apps.manifest.document import Policy
 from yoq_web.apps.rollout.machine import Rollout, Target
 
@@ -107,14 +107,3 @@ def test_messages() -> None:
     back = release(rollout=ended, trigger="rollback", source="r0")
     assert back.message == "rollback to r0 partially_failed: one or more placements failed"
     assert release(trigger="rollback", source="r0").message == "rollback to r0 in_progress"
-
-
-def test_lists_that_fit() -> None:
-    """What is too long loses its repetitions first and its end then; what fits is left as it is."""
-    one = status_document(release(), None)
-    assert fitting([one] * 3) == [one] * 3
-    short = fitting([one] * 30)
-    assert len(short) == 30
-    assert "current_release" not in short[0]
-    assert short[0]["rollout_targets"] == one["rollout_targets"]
-    assert 30 < len(fitting([one] * 500)) < 100

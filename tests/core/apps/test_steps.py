@@ -12,9 +12,7 @@ from tests.core.operations.test_faults import faulty
 from tests.support.apps import CANARY, HEALTH, NEW, THREE, Shop, manifest, service
 from tests.support.door import behind
 from yoq_web import Event, Veto, db, hookimpl
-from yoq_web.apps.documents import CLIENT_LIMIT, fitting
 from yoq_web.apps.rollout import controller
-from yoq_web.jsontext import dumps
 
 
 def test_no_step_is_taken_twice(shop: Shop, make_app: MakeApp) -> None:
@@ -156,7 +154,7 @@ def scanning(url: str, statements: list[str]) -> list[str]:
 
 
 def test_five_hundred_releases(shop: Shop) -> None:
-    """Long histories stay within what yoq's client can take, and the lists come by index, not by all the rows."""
+    """Long histories are whole, and the lists come by index, not by all the rows."""
     shop.join()
     made = shop.apply(*THREE, rollout={"strategy": "blue_green"})
     columns = "app, trigger, source, manifest_hash, body, services, workers, crons, training_jobs, created_at"
@@ -172,11 +170,6 @@ def test_five_hundred_releases(shop: Shop) -> None:
     history = shop.operator("GET", "/v1/apps/shop/history?limit=500").get_json()
     assert (len(history), history[0]["id"], history[-1]["id"]) == (500, "r500", made["release_id"])
     assert [item["is_previous_successful"] for item in history[:3]] == [False, True, False]
-    fit = fitting(history)
-    assert len(dumps(fit).encode()) <= CLIENT_LIMIT
-    assert len(fit) >= 40
-    assert fit[0]["id"] == "r500"
-    assert fitting(history[:2]) == history[:2]
     for query in (
         "SELECT number FROM releases WHERE app = 'shop' ORDER BY number DESC LIMIT 50",
         "SELECT number FROM rollouts WHERE due_at <= 1",
