@@ -12,10 +12,11 @@ from pathlib import Path
 
 from yoq_web import files
 from yoq_web.backup import archive, streams
+from yoq_web.backup.age import Transform
 from yoq_web.backup.encryption import choose_encryption
 from yoq_web.backup.manifest import Manifest, make_manifest
 from yoq_web.backup.snapshot import copy_database
-from yoq_web.backup.workdir import hold_workdir, translate_disk_error
+from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, translate_disk_error
 from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Mark
 from yoq_web.contributions.registry import list_keepers
@@ -43,6 +44,7 @@ OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)
 FOLDER = "backups"
 """Of the data directory: where the server keeps those that it was asked for over HTTP."""
 SUFFIX = ".yoqbackup"
+NAMES_A_SECOND = 1000
 NAMES = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]-[0-2][0-9][0-5][0-9][0-5][0-9](-[0-9]{1,3})?\.yoqbackup")
 
 
@@ -69,19 +71,18 @@ class KeptBackup:
 
 
 def take_backup(
-    path: Path,
+    path: Path | None,
     *,
     recipients: Sequence[str] = (),
     passphrase: str | None = None,
     plain: bool = False,
     with_keys: bool = False,
-    target: str | None = None,
     steps: StepCallback = ignore_steps,
 ) -> TakenBackup:
     """Write a backup to `path`, which is replaced only by a whole one. Raises a Problem.
 
-    It is encrypted for the recipients, with the passphrase, or with the key of the data directory. `target` is what the
-    entry names instead of the path.
+    Without a path it goes, under a new name, into the server's own directory. It is encrypted for the recipients, with
+    the passphrase, or with the key of the data directory.
     """
     settings = current_settings()
     if plain and with_keys:
@@ -89,28 +90,40 @@ def take_backup(
     encrypt = choose_encryption(settings, recipients, passphrase, plain=plain)
     sealed_for = "nobody" if plain else "a passphrase" if passphrase else ", ".join(recipients) or "own key"
     keys = _read_keys(settings.data_dir) if with_keys else {}
-    undertaken = backup_taken.undertaken(target or str(path), sealed_for=sealed_for)
-    with undertaken as undertaking, hold_workdir(settings) as folder:
-        for _, keeper in list_keepers():
-            keeper.ready()
-        with copy_database(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
-            manifest = make_manifest(connection, database, list(keys))
-        done = 0
+    with lock_workdir(settings) as alone:
+        # Under the lock, so that nobody else chooses the same name.
+        chosen = path or _choose_path()
+        with backup_taken.undertaken(str(path) if path else chosen.name, sealed_for=sealed_for) as undertaking:
+            if not alone:
+                raise make_busy()
+            if path is None and chosen.exists():
+                said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
+                raise Problem(409, "no name is left", said, {"Retry-After": "1"})
+            with make_workdir(settings) as folder:
+                taken = _write(chosen, folder, keys, encrypt, replace=path is not None, steps=steps)
+            undertaking.add(bytes=taken.size, sha256=taken.manifest.sha256, marks=format_marks(taken.manifest.marks))
+    return taken
 
-        def advance(step: int) -> None:
-            nonlocal done
-            done += step
-            steps("writing", done, manifest.size)
 
-        sums: list[str] = []
-        pieces = archive.build_archive(database, keys, manifest, advance, sums)
-        try:
-            size = streams.write_file(path, pieces, encrypt)
-        except OSError as error:
-            raise translate_disk_error(error) from error
-        manifest = manifest.model_copy(update={"sha256": sums[0]})
-        undertaking.add(bytes=size, sha256=sums[0], marks=format_marks(manifest.marks))
-    return TakenBackup(path, size, manifest)
+def _write(
+    path: Path, folder: Path, keys: dict[str, bytes], encrypt: Transform, *, replace: bool, steps: StepCallback
+) -> TakenBackup:
+    settings = current_settings()
+    for _, keeper in list_keepers():
+        keeper.ready()
+    with copy_database(settings, folder, lambda done, of: steps("copying", done, of)) as (database, connection):
+        manifest = make_manifest(connection, database, list(keys))
+    done = 0
+
+    def advance(step: int) -> None:
+        nonlocal done
+        done += step
+        steps("writing", done, manifest.size)
+
+    sums: list[str] = []
+    pieces = archive.build_archive(database, keys, manifest, advance, sums)
+    size = streams.write_file(path, pieces, encrypt, replace=replace)
+    return TakenBackup(path, size, manifest.model_copy(update={"sha256": sums[0]}))
 
 
 def format_marks(marks: Mapping[str, Mark]) -> tuple[str, ...]:
@@ -125,14 +138,19 @@ def format_marks(marks: Mapping[str, Mark]) -> tuple[str, ...]:
 
 def keep_backup(recipients: Sequence[str] = ()) -> KeptBackup:
     """Take a backup into the server's own directory. Raises a Problem."""
+    taken = take_backup(None, recipients=recipients)
+    return KeptBackup(taken.path.name, taken.size, _parse_moment(taken.path.name))
+
+
+def _choose_path() -> Path:
+    """Choose a file in the server's own directory that is not there yet; the last one if all of this second are."""
     folder = _make_folder()
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    for number in range(1000):
-        name = f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
-        if not (folder / name).exists():
+    for number in range(NAMES_A_SECOND):
+        path = folder / f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
+        if not path.exists():
             break
-    taken = take_backup(folder / name, recipients=recipients, target=name)
-    return KeptBackup(name, taken.size, _parse_moment(name))
+    return path
 
 
 def list_backups() -> list[KeptBackup]:

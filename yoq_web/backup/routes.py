@@ -12,7 +12,10 @@ from yoq_web.http.endpoints import Status, endpoint
 
 blueprint = Blueprint("backup", __name__)
 
-FAILURES = {409: "Another backup or a restore is at work", 507: "The disk is full; nothing is left behind"}
+FAILURES = {
+    409: "Another backup or a restore is at work, or no name is left",
+    507: "The disk is full; nothing is left behind",
+}
 
 
 @blueprint.get("/v1/backups")

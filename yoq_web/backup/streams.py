@@ -23,9 +23,12 @@ def copy_unchanged(reader: Reader, writer: Writer) -> None:
     writer.flush()
 
 
-def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform) -> int:
-    """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError."""
-    with files.open_atomic(path, replace=True) as file:
+def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform, *, replace: bool) -> int:
+    """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError.
+
+    Without `replace` that is a FileExistsError where a file is there already.
+    """
+    with files.open_atomic(path, replace=replace) as file:
         kept = _WatchedFile(file)
         try:
             encrypt(Stream(archive), kept)

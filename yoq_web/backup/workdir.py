@@ -22,29 +22,52 @@ LOCK = "yoq-work.lock"
 
 @contextmanager
 def hold_workdir(settings: Settings) -> Iterator[Path]:
-    """Hold a folder for copies of the database; what an interrupted backup or restore left is removed first.
-
-    Raises InUse if a backup or a restore is at work already, and a Problem (507) if the disk is full.
-    """
-    file = find_database_file(settings)
-    base = file.parent if file else settings.data_dir
-    with files.lock(base / LOCK, wait=False) as held:
-        if not held:
-            raise InUse("another backup or restore is at work", "try again when that has ended")
-        for left in base.glob(f"{PREFIX}*"):
-            shutil.rmtree(left, ignore_errors=True)
-        folder = base / f"{PREFIX}{secrets.token_hex(4)}"
-        folder.mkdir(mode=0o700)
-        try:
+    """Hold a folder for copies of the database. Raises InUse if a backup or a restore is at work, else as below."""
+    with lock_workdir(settings) as alone:
+        if not alone:
+            raise make_busy()
+        with make_workdir(settings) as folder:
             yield folder
-        except OSError as error:
-            raise translate_disk_error(error) from error
-        except sqlite3.Error as error:
-            if "full" in str(error):
-                raise Problem(507, "the disk is full", "nothing was left behind") from error
-            raise Problem(503, "the database cannot be copied", str(error)) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def lock_workdir(settings: Settings) -> Iterator[bool]:
+    """Keep every other backup and restore away while the block lasts; yields False if one is at work already."""
+    with files.lock(_find_base(settings) / LOCK, wait=False) as held:
+        yield held
+
+
+def make_busy() -> InUse:
+    """Make the error for whoever finds another backup or restore at work."""
+    return InUse("another backup or restore is at work", "try again when that has ended")
+
+
+@contextmanager
+def make_workdir(settings: Settings) -> Iterator[Path]:
+    """Make the folder, for whoever holds the lock; what an interrupted backup or restore left is removed first.
+
+    Raises a Problem (507) if the disk is full.
+    """
+    base = _find_base(settings)
+    for left in base.glob(f"{PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = base / f"{PREFIX}{secrets.token_hex(4)}"
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    except OSError as error:
+        raise translate_disk_error(error) from error
+    except sqlite3.Error as error:
+        if "full" in str(error):
+            raise Problem(507, "the disk is full", "nothing was left behind") from error
+        raise Problem(503, "the database cannot be copied", str(error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find_base(settings: Settings) -> Path:
+    file = find_database_file(settings)
+    return file.parent if file else settings.data_dir
 
 
 def translate_disk_error(error: OSError) -> Problem:

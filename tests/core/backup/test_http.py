@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pyrage
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
-from tests.conftest import Api
+from tests.conftest import Api, MakeApp
 from tests.support.backup import backup
 from tests.support.commandline import output
+from tests.support.plugins import Made
+from yoq_web import Event
 from yoq_web.backup import age, snapshot
 from yoq_web.commands.progress import ProgressCallback
 
@@ -101,3 +105,44 @@ def test_one_at_a_time_while_others_write(
     assert written == [200, 409, 200, 200, 200, 200]
     monkeypatch.undo()
     assert "can be restored" in output(app, "restore", str(tmp_path / "b"), "--verify")
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])  # SQLite lets no other operation begin meanwhile
+def test_none_that_was_answered_is_replaced(make_app: MakeApp, tmp_path: Path) -> None:
+    """Of two that are asked for in one moment, each that is answered 201 has a file of its own, which stays."""
+    answers: list[TestResponse] = []
+    asked: list[Event] = []
+
+    def ask_for_another(event: Event) -> None:
+        asked.append(event)
+        if len(asked) == 1:
+            other = threading.Thread(target=lambda: answers.append(Api(app)("POST", "/v1/backups", json={})))
+            other.start()
+            other.join()
+
+    app = make_app(Made("twice", yoq_before_operation=ask_for_another))
+    answers.append(Api(app)("POST", "/v1/backups", json={}))
+    made = [answer.get_json() for answer in answers if answer.status_code == 201]
+    assert made
+    assert {path.name: path.stat().st_size for path in (tmp_path / "backups").iterdir()} == {
+        one["name"]: one["size"] for one in made
+    }
+    assert len({one["name"] for one in made}) == len(made)
+    ended = sorted(entry["outcome"] for entry in Api(app).entries() if entry["action"] == "backup")
+    assert ended == ["failed", "ok"]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_no_name_is_left(api: Api, tmp_path: Path) -> None:
+    """Where all the names of a second are taken, a backup is refused, recorded as failed, and replaces nothing."""
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    now = int(time.time())
+    for second in range(now, now + 5):
+        moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
+        for number in range(1000):
+            (folder / f"{moment}{f'-{number}' if number else ''}.yoqbackup").touch()
+    answer = api("POST", "/v1/backups", json={})
+    assert (answer.status_code, answer.get_json()["error"]) == (409, "no name is left")
+    assert [path for path in folder.iterdir() if path.stat().st_size] == []
+    assert [entry["outcome"] for entry in api.entries()] == ["failed"]
