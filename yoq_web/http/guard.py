@@ -169,7 +169,8 @@ def _is_proxy(address: str, proxies: tuple[Network, ...]) -> bool:
 def finish(response: Response) -> Response:
     """Name the request and the entry that it left, count it and log one line."""
     response.headers["X-Request-Id"] = g.get("yoq_request_id", "")
-    if events := g.get("yoq_events"):
+    # What follows from a deed by itself, as the end of a rollout does, is the system's and not the caller's.
+    if events := [event for event in g.get("yoq_events", ()) if event.actor.kind != "system"]:
         response.headers["Audit-Id"] = events[-1].id
     endpoint = request.endpoint or "none"
     method = request.method if request.method in METHODS else "other"

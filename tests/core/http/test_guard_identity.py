@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tests.conftest import Api, MakeApp
+from tests.support.apps import HEALTH, Shop, service
 from yoq_web.settings import SettingsError
 
 # Tables of what is decided without a look at the database run on one of them.
@@ -31,6 +32,19 @@ def test_any_other_request_id_is_replaced(api: Api, given: str | None) -> None:
     assert answer.status_code == 200
     assert re.fullmatch(r"[0-9a-f]{32}", answer.headers["X-Request-Id"])
     assert api.entries(1)[0]["request_id"] == answer.headers["X-Request-Id"]
+
+
+@on_one_database
+def test_the_audit_id_is_that_of_the_callers_own_deed(make_app: MakeApp) -> None:
+    """What follows by itself, as a rollout's end does when it is cancelled, is recorded too, but is not his receipt."""
+    shop = Shop(make_app)
+    shop.join()
+    shop.apply(service("a", "img:1"))
+    shop.apply(service("a", "img:2"), rollout=HEALTH)
+    answer = shop.operator("POST", "/v1/apps/shop/cancel")
+    entries = {entry["action"]: entry for entry in shop.operator.entries()}
+    assert entries["app_rollout_end"]["actor"] == "system"
+    assert answer.headers["Audit-Id"] == entries["app_cancel"]["event_id"]
 
 
 def test_every_answer_has_a_request_id(api: Api) -> None:
