@@ -33,7 +33,7 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @routes.post("/agents/register")
-@endpoint(operations.agent_register, body=Registration, hidden=True)
+@endpoint(operations.agent_register, body=Registration, target=lambda body: body.address, hidden=True)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
     found = registered(body)

@@ -36,7 +36,7 @@ def list_apps() -> list[dict[str, Any]]:
 
 
 @routes.post("/apps/apply")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, target=operations.find_target, hidden=True)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
     return fit_release(operations.apply(body))
@@ -50,7 +50,7 @@ def dry_run(body: bytes) -> dict[str, Any]:
 
 
 @routes.post("/deploy")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, hidden=True)
+@endpoint(operations.app_apply, body=ManifestIn, raw=True, target=operations.find_target, hidden=True)
 def deploy(body: bytes) -> dict[str, int]:
     """Apply a manifest that need not name an app, and count what was placed."""
     made = operations.apply(body, named=False)
@@ -122,7 +122,7 @@ def cancel(app: str) -> dict[str, Any]:
 
 
 @routes.post("/apps/<app>/workers/<worker>/run")
-@endpoint(operations.app_run, hidden=True)
+@endpoint(operations.app_run, target=lambda app, **_: app, hidden=True)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)

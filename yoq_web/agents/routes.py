@@ -26,7 +26,13 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @blueprint.post("/v1/agents")
-@endpoint(operations.agent_register, body=Registration, answer=Registered, status=201)
+@endpoint(
+    operations.agent_register,
+    body=Registration,
+    target=lambda body: body.address,
+    answer=Registered,
+    status=201,
+)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent.
 

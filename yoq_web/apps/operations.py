@@ -49,7 +49,7 @@ def apply(body: bytes, *, named: bool = True) -> Document:
     release still rolls out. Without a name, which only `named=False` allows, its services are placed and that is all.
     """
     release_id = store.new_id()
-    app = document.app_name(body) or ""
+    app = find_target(body)
     with (
         applying(app) as first,
         app_apply.performed(app, release_id=release_id, manifest_hash=document.manifest_hash(body)) as session,
@@ -62,6 +62,11 @@ def apply(body: bytes, *, named: bool = True) -> Document:
             return _place_only(session, wanted)
         made = _release(session, wanted, body, release_id, first=first)
     return apply_document(made)
+
+
+def find_target(body: bytes) -> str:
+    """Find the app that a manifest is of, whatever else is wrong with it; "" if it names none."""
+    return document.app_name(body) or ""
 
 
 def rollback(app: str, release_id: str | None = None) -> Document:

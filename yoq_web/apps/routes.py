@@ -40,7 +40,14 @@ def list_apps() -> list[dict[str, Any]]:
 
 
 @blueprint.post("/v1/apps")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, answer=Applied, errors={409: IN_PROGRESS})
+@endpoint(
+    operations.app_apply,
+    body=ManifestIn,
+    raw=True,
+    target=operations.find_target,
+    answer=Applied,
+    errors={409: IN_PROGRESS},
+)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest.
 
@@ -112,7 +119,7 @@ def cancel(app: str) -> dict[str, Any]:
 
 
 @blueprint.post("/v1/apps/<app>/workers/<worker>/run")
-@endpoint(operations.app_run, answer=Ran)
+@endpoint(operations.app_run, target=lambda app, **_: app, answer=Ran)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)

@@ -115,9 +115,13 @@ class Resource:
             result = perform(**found, **_read_values(body))
             return Status(status="ok") if result is None else result
 
+        def find_target(body: BaseModel | None = None, **found: Any) -> object:
+            first = next(iter(inspect.signature(function).parameters), None)
+            return (found | _read_values(body))[first] if first else None
+
         view.__name__, view.__doc__ = function.__name__, function.__doc__
-        declared = endpoint(operation, body=body, answer=Status if answer is type(None) else answer)(view)
-        self._blueprint.add_url_rule(path, view_func=declared, methods=[method])
+        declare = endpoint(operation, body=body, target=find_target, answer=Status if answer is type(None) else answer)
+        self._blueprint.add_url_rule(path, view_func=declare(view), methods=[method])
 
     def _add_command(self, name: str, function: Callable[..., Any], perform: Callable[..., Any]) -> None:
         model = _make_model(function)

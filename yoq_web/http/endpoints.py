@@ -45,7 +45,7 @@ class Declaration:
     media_type: str
     errors: Mapping[int, str | type[BaseModel]]
     unaudited: str | None
-    target: str | None
+    target: Callable[..., object] | None
     hidden: bool
     summary: str
     description: str
@@ -69,7 +69,7 @@ def endpoint(
     media_type: str = "application/json",
     errors: Mapping[int, str | type[BaseModel]] = MappingProxyType({}),
     unaudited: str | None = None,
-    target: str | None = None,
+    target: Callable[..., object] | None = None,
     hidden: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
@@ -80,10 +80,10 @@ def endpoint(
     a problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
     view returns a Response of one of them. With `raw` the view gets the body as the bytes that were sent, checks them
     itself and may find none; the model only describes them. A route that writes without performing an operation says
-    why in `unaudited`. `target` is the operation's target as the request tells it, written with the names of the path's
-    variables and the body's members, as `{source}->{target}`: a denied attempt is recorded with it. It need not be
-    given where it is the path's only variable. Another spelling of a route is left out of the API's description
-    (`hidden`). Raises TypeError unless exactly one is given of operation, scope and `public`.
+    why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
+    target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
+    spelling of a route is left out of the API's description (`hidden`). Raises TypeError unless exactly one is given of
+    operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")

@@ -6,7 +6,7 @@ import ipaddress
 import re
 import time
 import uuid
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from flask import Flask, Request, Response, current_app, g, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
@@ -16,8 +16,9 @@ from werkzeug.routing import Map
 
 from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
 from yoq_web.app_local import AppLocal
+from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.http.authentication import authenticate
-from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body
+from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body, receive_body
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.door import deny
@@ -95,26 +96,23 @@ def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> Non
     if actor.allows(scope):
         return
     if declaration and declaration.operation:
-        target = "->".join(str(value) for value in (request.view_args or {}).values())
-        raise deny(make_event(declaration.operation, target or None, {}))
+        raise deny(make_event(declaration.operation, find_target(declaration), {}))
     line = f"{request.method} {path}"
     raise deny(make_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
 
 
 def find_target(declaration: Declaration) -> str | None:
-    """Return the target of an operation that is denied, the same that it would have had; None if it cannot be told."""
-    values: dict[str, object] = dict(request.view_args or {})
+    """Find the target of an operation that is denied, the same that it would have had; None if it cannot be told."""
+    arguments: dict[str, Any] = dict(request.view_args or {})
     if declaration.target is None:
-        return str(next(iter(values.values()))) if len(values) == 1 else None
-    if declaration.body is not None and not declaration.raw:
-        try:
-            values.update(read_body(declaration.body))
-        except Problem:
-            return None
+        return str(next(iter(arguments.values()))) if len(arguments) == 1 else None
     try:
-        return declaration.target.format_map(values)
-    except KeyError:
+        if declaration.body is not None:
+            arguments["body"] = receive_body() if declaration.raw else read_body(declaration.body)
+        target = declaration.target(**arguments)
+    except HOOK_ERRORS:  # whatever is wrong with the body, or with a plugin's function: the denial is recorded
         return None
+    return None if target is None else str(target)
 
 
 def is_public(path: str) -> bool:

@@ -19,7 +19,7 @@ OPERATIONS = (policy_add, policy_delete)
 
 def add_policy(source: str, target: str, action: str) -> None:
     """Add a rule; one that replaces another takes the last place in the list."""
-    with policy_add.performed(_format_pair(source, target), action=action) as session:
+    with policy_add.performed(format_pair(source, target), action=action) as session:
         now = time.time_ns() // 1000
         row = {"source": source, "target": target, "action": action, "created_at": now}
         session.execute(upsert(Policy, key=("source", "target"), update=("action", "created_at")), row)
@@ -27,7 +27,7 @@ def add_policy(source: str, target: str, action: str) -> None:
 
 def delete_policy(source: str, target: str) -> None:
     """Delete a rule; no error if there is none, as in yoq."""
-    with policy_delete.performed(_format_pair(source, target)) as session:
+    with policy_delete.performed(format_pair(source, target)) as session:
         session.execute(delete(Policy).where(Policy.source == source, Policy.target == target))
 
 
@@ -39,6 +39,7 @@ def list_policies() -> list[tuple[str, str, str, int]]:
     return [(source, target, action, created_at // 1_000_000) for source, target, action, created_at in rows]
 
 
-def _format_pair(source: str, target: str) -> str:
+def format_pair(source: str, target: str) -> str:
+    """Write what a rule is about as the trail shows it (yoq's form)."""
     pair = f"{source}->{target}"
     return pair if len(pair.encode()) <= TARGET_BYTES else source

@@ -19,7 +19,7 @@ def list_secrets() -> list[str]:
 
 
 @blueprint.post("/v1/secrets")
-@endpoint(operations.secret_set, body=SecretIn)
+@endpoint(operations.secret_set, body=SecretIn, target=lambda body: body.name)
 def set_secret(body: SecretIn) -> Status:
     """Set a secret.
 

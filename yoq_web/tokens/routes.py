@@ -23,6 +23,7 @@ def list_tokens() -> list[dict[str, object]]:
 @endpoint(
     operations.token_create,
     body=TokenIn,
+    target=lambda body: body.name,
     answer=TokenCreated,
     status=201,
     errors={409: "The name was given before, or is another actor's"},
