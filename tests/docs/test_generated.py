@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
@@ -73,6 +74,12 @@ def test_every_public_name_is_listed(backend: str) -> None:
     """The table of what a plugin may import has each name, and no other."""
     rows = [line for line in page("plugins/api.md").splitlines() if line.startswith("| `")]
     assert {line.split("`")[1] for line in rows} == set(yoq_web.__all__)
+
+
+def test_every_field_of_a_contribution_is_explained(backend: str) -> None:
+    """The tutorial says of each field what goes in."""
+    for field in dataclasses.fields(yoq_web.Contribution):
+        assert f"\n| `{field.name}` |" in page("plugins/index.md"), field.name
 
 
 @pytest.mark.parametrize("name", list(SPECS))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from tests.conftest import ADMIN
-from tests.support.pages import page
+from tests.conftest import ADMIN, MakeApp
+from tests.support.pages import blocks, page
 from tests.support.served import Served, command, serve
+from yoq_web.hooks.host import current_host
 
 HERE = Path(__file__).parents[1]
 PLUGIN = HERE / "thirdparty" / "yoq_notices"
@@ -58,6 +61,32 @@ def test_the_tutorial_shows_the_plugin() -> None:
     tutorial = page("plugins/index.md")
     assert f"```python\n{MODULE.read_text()}```" in tutorial
     assert (PLUGIN / "pyproject.toml").read_text().partition("\n")[2] in tutorial
+
+
+def test_the_page_on_testing_works(installed: str, tmp_path: Path) -> None:
+    """What the page on testing shows is a test, and passes."""
+    (tmp_path / "test_shown.py").write_text(blocks(page("plugins/testing.md"), "python")[0])
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", tmp_path, tmp_path],
+        env={**os.environ, "PYTHONPATH": installed},
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_the_examples_of_plugins_are_accepted(make_app: MakeApp) -> None:
+    """What the pages show as a plugin is one: it is given to the application, and nothing is refused."""
+    shown = [blocks(page("plugins/index.md"), "python")[1], blocks(page("plugins/testing.md"), "python")[1]]
+    for number, code in enumerate(shown):
+        plugin = ModuleType(("tidy", "strict")[number])
+        exec(code, vars(plugin))  # noqa: S102 - it is ours
+        app = make_app(vars(plugin).get("strict", plugin))
+        assert {found.name: found.state for found in current_host(app).all}[plugin.__name__] == "active"
 
 
 @pytest.mark.program
