@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from flask import Blueprint
 from werkzeug.test import TestResponse
 
-from tests.conftest import ADMIN, Api
+from tests.conftest import ADMIN, Api, MakeApp
+from yoq_web import Contribution, Status, endpoint
+from yoq_web.app import DOMAINS
+from yoq_web.secrets.operations import secret_set
 
 # Tables of what is decided without a look at the database run on one of them.
 on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
@@ -36,6 +42,42 @@ def test_public_paths_need_no_credentials(api: Api, path: str) -> None:
         assert error(nobody(method, path)) == (404, "not found")
     assert nobody("HEAD", path).status_code == 404
     assert error(nobody("PATCH", path)) == (400, "malformed request")
+
+
+@on_one_database
+def test_a_public_route_with_a_variable_is_public(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands in a public path's variable, it needs no credentials; another path does."""
+    blueprint = Blueprint("extra", __name__)
+
+    @blueprint.get("/extra/<name>")
+    @endpoint(public=True)
+    def show(name: str) -> Status:
+        """Show a name."""
+        return Status(status=name)
+
+    # A plugin cannot have one: it is refused.
+    monkeypatch.setitem(DOMAINS, "extra", lambda: Contribution(blueprints=(blueprint,)))
+    nobody = Api(make_app(), None)
+    for name in ("a", "x" * 300, "%C3%A4", "extra"):
+        assert nobody("GET", f"/extra/{name}").status_code == (200 if len(name) < 256 else 400)
+    assert error(nobody("POST", "/extra/a")) == (404, "not found")
+    for path in ("/extra", "/extra/", "/extra/a/b", "//extra/a", "/extra/a/"):
+        assert error(nobody("GET", path)) == (401, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"public": True, "scope": "secrets:read"},
+        {"public": True, "operation": secret_set},
+        {"scope": "secrets:read", "operation": secret_set},
+    ],
+)
+def test_a_route_is_public_or_needs_one_scope(given: dict[str, Any]) -> None:
+    """What says two things of who may call a route, or nothing, is refused where it is written."""
+    with pytest.raises(TypeError, match="needs one of"):
+        endpoint(**given)
 
 
 @on_one_database
