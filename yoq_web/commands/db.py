@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -26,7 +28,12 @@ LINEAGE = click.Option(
 
 
 class MigrationGroup(AppGroup):
-    """Tells a migration's mistakes as one line."""
+    """Tells a migration's mistakes as one line. Its commands make the data directory, and wait for a restore to end."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, Flask-Migrate's or ours."""
+        cmd.callback = _hold_database(cmd.callback) if cmd.callback else None
+        super().add_command(cmd, name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named."""
@@ -38,11 +45,21 @@ class MigrationGroup(AppGroup):
             raise Failure(str(error)) from None
 
 
+def _hold_database(callback: Callable[..., Any]) -> Callable[..., Any]:
+    # Not in the group's own callback: that is called for the help of each command as well.
+    @with_appcontext
+    @functools.wraps(callback)
+    def run(*arguments: Any, **options: Any) -> Any:
+        make_files(current_settings())
+        click.get_current_context().with_resource(locks.use_shared(current_settings()))
+        return callback(*arguments, **options)
+
+    return run
+
+
 @with_appcontext
 def remember(x_arg: tuple[str, ...]) -> None:
-    """Put what was chosen where Flask-Migrate's commands look for it; wait for a restore to end."""
-    make_files(current_settings())
-    click.get_current_context().with_resource(locks.use_shared(current_settings()))
+    """Put what was chosen where Flask-Migrate's commands look for it."""
     g.directory = None
     g.x_arg = x_arg
 
