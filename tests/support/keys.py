@@ -12,7 +12,7 @@ from sqlalchemy import Connection, event, insert, select
 from tests.support.door import acting, behind
 from yoq_web import db
 from yoq_web.database.session import unit_of_work
-from yoq_web.secrets.keys.keyring import keyring
+from yoq_web.secrets.keys.keyring import Keyring, current_keyring
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import set_secret
 
@@ -27,7 +27,7 @@ def fill(app: Flask, count: int) -> dict[str, str]:
     with acting(app):
         set_secret("s00000", values["s00000"])
         with unit_of_work() as session:
-            cipher = keyring().find_newest(session)
+            cipher = current_keyring().find_newest(session)
             rows = []
             for name, value in list(values.items())[1:]:
                 nonce, ciphertext = cipher.encrypt(name, value)
@@ -40,11 +40,11 @@ def fill(app: Flask, count: int) -> dict[str, str]:
 
 def stored(app: Flask) -> dict[str, str]:
     """The values of all secrets, as a process that has just started decrypts them."""
-    app.extensions.pop("yoq_keyring", None)
+    current_keyring.put(app, Keyring())
     found = {}
     with app.app_context():
         for secret in db.session.scalars(select(Secret)):
-            cipher = keyring().find_cipher(db.session(), secret.key_id)
+            cipher = current_keyring().find_cipher(db.session(), secret.key_id)
             assert cipher is not None
             found[secret.name] = cipher.decrypt(secret)
         db.session.rollback()

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from flask import current_app
 from sqlalchemy import ColumnElement, delete, select, update
 from structlog.stdlib import get_logger
 
 from yoq_web.actors import act_as_system
 from yoq_web.agents.models import ACTIVE, OFFLINE, Agent
+from yoq_web.app_local import AppLocal
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
@@ -25,12 +25,15 @@ agent_offline = Operation("agent_offline", "Find an agent silent", "agents:write
 agent_forget = Operation("agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",))
 
 
+current_start: AppLocal[int] = AppLocal("start", lambda _app: int(time.time()))
+"""When this process began to look for silent agents, in seconds since 1970."""
+
+
 def pulse() -> None:
     """Have the agents that are silent go offline, and forget those that stay so."""
     now = int(time.time())
     # Nobody could beat while nobody served: silence counts from when this process began to listen.
-    since: int = current_app.extensions.setdefault("yoq_listening_since", now)
-    if now - since > current_settings().agent_timeout:
+    if now - current_start() > current_settings().agent_timeout:
         follow(now)
 
 

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
-from yoq_web.secrets.keys.keyring import keyring
+from yoq_web.secrets.keys.keyring import current_keyring
 from yoq_web.secrets.models import Secret
 
 secret_set = Operation("secret_set", "Set a secret", "secrets:write")
@@ -24,7 +24,7 @@ OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 def set_secret(name: str, value: str) -> None:
     """Create or replace a secret; a replaced one keeps its time of creation."""
     with secret_set.performed(name) as session:
-        keyring().store(session, name, value)
+        current_keyring().store(session, name, value)
 
 
 def get_secret(name: str) -> str:
@@ -50,7 +50,7 @@ def delete_secret(name: str) -> None:
 def rotate_secret(name: str) -> None:
     """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
     with secret_rotate.performed(name) as session:
-        cipher = keyring().find_newest(session)
+        cipher = current_keyring().find_newest(session)
         nonce, ciphertext = cipher.encrypt(name, _decrypt(session, _find(session, name, lock=True)))
         change = {"key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
         session.execute(update(Secret).where(Secret.name == name).values(change))
@@ -64,9 +64,9 @@ def _find(session: Session, name: str, *, lock: bool = False) -> Secret:
 
 
 def _decrypt(session: Session, secret: Secret) -> str:
-    cipher = keyring().find_cipher(session, secret.key_id)
+    cipher = current_keyring().find_cipher(session, secret.key_id)
     if cipher is None:
         # Its key was dropped since it was read: it is encrypted with the newest one by now.
         session.refresh(secret)
-        cipher = keyring().find_newest(session)
+        cipher = current_keyring().find_newest(session)
     return cipher.decrypt(secret)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import current_app
+from flask import Flask
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from werkzeug.routing import Rule
 
+from yoq_web.app_local import AppLocal
 from yoq_web.http.endpoints import Declaration, find_declaration
 from yoq_web.scopes import JOINING, SCOPE, current_vocabulary
 from yoq_web.settings import VERSION
@@ -30,19 +31,12 @@ PROBLEM = {
 }
 
 
-def describe_api() -> dict[str, Any]:
-    """Describe the current application, once: nothing is mounted after start-up."""
-    if "yoq_openapi" not in current_app.extensions:
-        current_app.extensions["yoq_openapi"] = _make_document()
-    document: dict[str, Any] = current_app.extensions["yoq_openapi"]
-    return document
-
-
-def _make_document() -> dict[str, Any]:
+def describe_api(app: Flask) -> dict[str, Any]:
+    """Describe an application, of which this is the current one."""
     schemas: dict[str, Any] = {"Problem": PROBLEM}
     paths: dict[str, dict[str, Any]] = {}
-    for rule in sorted(current_app.url_map.iter_rules(), key=lambda rule: rule.rule):
-        declaration = find_declaration(current_app.view_functions[rule.endpoint])
+    for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
+        declaration = find_declaration(app.view_functions[rule.endpoint])
         if declaration is None or declaration.hidden:
             continue
         path = "".join(f"{{{part}}}" if variable else part for variable, part in _split_rule(rule))
@@ -73,6 +67,10 @@ def _make_document() -> dict[str, Any]:
             },
         },
     }
+
+
+current_api: AppLocal[dict[str, Any]] = AppLocal("openapi", describe_api)
+"""The document, made once: nothing is mounted after start-up."""
 
 
 def _describe_operation(rule: Rule, declaration: Declaration, schemas: dict[str, Any]) -> dict[str, Any]:

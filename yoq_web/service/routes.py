@@ -12,7 +12,7 @@ from yoq_web.http.endpoints import endpoint
 from yoq_web.jsontext import dumps
 from yoq_web.metrics import current_metrics
 from yoq_web.service.health import check_health
-from yoq_web.service.openapi import describe_api
+from yoq_web.service.openapi import current_api
 from yoq_web.settings import VERSION
 
 blueprint = Blueprint("service", __name__, template_folder="templates")
@@ -65,11 +65,11 @@ def get_metrics() -> Response:
 @endpoint(public=True, answer=dict[str, Any])
 def get_openapi() -> dict[str, Any]:
     """Describe this API, plugins' routes included, as OpenAPI 3.1."""
-    return describe_api()
+    return current_api()
 
 
 @blueprint.get("/docs")
 @endpoint(public=True, answer=str, media_type="text/html; charset=utf-8")
 def get_docs() -> str:
     """Show the description of the API for people."""
-    return render_template("docs.html", api=describe_api())
+    return render_template("docs.html", api=current_api())

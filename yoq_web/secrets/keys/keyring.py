@@ -7,11 +7,11 @@ import os
 import time
 from typing import Any, cast
 
-from flask import current_app
 from sqlalchemy import Executable, Table, bindparam, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from yoq_web.app_local import AppLocal
 from yoq_web.database.locks import advisory_lock
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys.encryption import KEY_BYTES, Cipher
@@ -95,10 +95,7 @@ class Keyring:
         self._ciphers[row.id] = Cipher(key)
 
 
-def keyring() -> Keyring:
-    """Return the current application's keyring."""
-    ring: Keyring = current_app.extensions.setdefault("yoq_keyring", Keyring())
-    return ring
+current_keyring: AppLocal[Keyring] = AppLocal("keyring", lambda _app: Keyring())
 
 
 def lock_keys(session: Session) -> None:

@@ -12,7 +12,7 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys import masters
-from yoq_web.secrets.keys.keyring import keyring, lock_keys
+from yoq_web.secrets.keys.keyring import current_keyring, lock_keys
 from yoq_web.secrets.keys.masters import Place
 from yoq_web.secrets.models import Secret, SecretKey
 
@@ -91,7 +91,7 @@ def list_keys() -> list[StoredKey]:
 
 def _make_key() -> str:
     with unit_of_work() as session:
-        return keyring().add(session)
+        return current_keyring().add(session)
 
 
 def _resume(progress: ProgressCallback) -> Rotation | None:
@@ -127,7 +127,7 @@ def _rotate(key_id: str, progress: ProgressCallback, *, resumed: bool = False) -
 
 def _encrypt_batch(session: Session, after: str, unreadable: list[str]) -> tuple[int, str | None]:
     """Encrypt the next secrets with the newest key; returns how many, and the last one's name unless it was the end."""
-    ring = keyring()
+    ring = current_keyring()
     newest = ring.find_newest(session)
     query = select(Secret).where(Secret.key_id != newest.key_id, Secret.name > after).order_by(Secret.name).limit(BATCH)
     # Whoever sets one of them meanwhile waits, and what he sets stays.
