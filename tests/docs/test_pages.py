@@ -54,6 +54,14 @@ def test_the_tree_names_files_that_exist() -> None:
         assert any((ROOT / folder / name).exists() for folder in ("", "yoq_web", "plugins", "plugins/yoq_audit")), name
 
 
+def test_the_walk_goes_through_what_is_there() -> None:
+    """Each step of the operation that is walked from route to row names a function of the file."""
+    steps = re.findall(r"^\| \d+ \| `([\w/.]+)` `(\w+)` \|", page("project/architecture.md"), re.MULTILINE)
+    assert len(steps) == 19
+    for path, function in steps:
+        assert re.search(rf"^ *def {function}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}: {function}"
+
+
 def test_readme_is_short() -> None:
     """Whoever opens the repository reads one page; everything else has a reader of its own."""
     assert len(README.read_bytes()) <= 8192
