@@ -76,7 +76,7 @@ def test_every_command_shown_exists(app: Flask) -> None:
         lines = [line for code in blocks(text, "sh") for line in code.splitlines()]
         for line in [*lines, *re.findall(r"`(yoq-web [^`]+)`", prose(text))]:
             for shown in re.findall(r"(?:^|[ /`(])yoq-web ([a-z][^|&;#)]*)", line):
-                words = [word.strip("`'\",.:…[]") for word in shown.split()]
+                words = [word for part in shown.split() if (word := part.strip("`'\",.:…[]"))]
                 if words[0] == "notices":
                     continue  # the tutorial's plugin
                 found += check_command(app.cli, words, f"{path.name}: {shown}")
