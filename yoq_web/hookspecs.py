@@ -49,10 +49,15 @@ def yoq_authenticate(request: Request) -> Actor | None:
 
 
 @hookspec
-def yoq_before_operation(event: Event) -> None:
+def yoq_before_operation(event: Event, session: Session) -> None:
     """Look at an operation before it is done; raise `Veto` to refuse it. The text is told to the caller and kept.
 
-    Called inside the transaction, before the change; of an external operation that is the transaction of its intent.
+    One that names `event` alone is called before the operation holds anything, on a thread beside the request's. It
+    may take its time and ask other systems: after ten seconds, for all plugins together, the operation is refused. It
+    may read the database, in a session of its own, and not write.
+
+    One that names `session`, too, is called in the operation's transaction, before the change, and what it changes is
+    committed with it. All other writers wait meanwhile. Of an external operation that is the transaction of its intent.
 
     If it raises anything else, the operation is refused as well (403), and recorded as `denied`.
     """

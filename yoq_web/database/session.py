@@ -66,7 +66,8 @@ ENDINGS = ("commit", "rollback", "close", "reset", "invalidate", "detach")
 current_write_lock: AppLocal[threading.Lock] = AppLocal("write_lock", lambda _app: threading.Lock())
 """On SQLite the threads of one process wait here for each other, instead of polling the file's lock."""
 
-_writing: ContextVar[bool] = ContextVar("yoq_writing", default=False)
+_forbidden: ContextVar[str] = ContextVar("yoq_forbidden", default="")
+"""Why no unit of work may begin here; empty if one may."""
 
 
 def init_app(app: Flask, settings: Settings) -> None:
@@ -86,15 +87,12 @@ def unit_of_work() -> Iterator[Session]:
     session holds changes made outside: they would be lost or slip in unrecorded.
     """
     session = db.session()
-    if session.new or session.dirty or session.deleted:
-        raise RuntimeError("the session holds changes made outside an operation; make them inside its block")
-    if _writing.get():
-        # It would wait for itself for ever.
-        raise RuntimeError("a unit of work began inside another one")
-    session.rollback()
-    with _hold_write_lock(session.get_bind()):
+    if why := _forbidden.get():
+        raise RuntimeError(why)
+    end_reading(session)
+    # A second one would wait for itself for ever.
+    with _hold_write_lock(session.get_bind()), forbid_units_of_work("a unit of work began inside another one"):
         session.connection(execution_options={"yoq_writes": True})
-        inside = _writing.set(True)
         try:
             if has_deadline() and session.get_bind().dialect.name == "postgresql":
                 session.execute(text(f"SET LOCAL lock_timeout = {compute_patience_ms()}"))
@@ -106,8 +104,23 @@ def unit_of_work() -> Iterator[Session]:
         except BaseException:
             session.rollback()
             raise
-        finally:
-            _writing.reset(inside)
+
+
+def end_reading(session: Session) -> None:
+    """End what a session only read: it holds no connection any more. Raises RuntimeError if it holds changes."""
+    if session.new or session.dirty or session.deleted:
+        raise RuntimeError("the session holds changes made outside an operation; make them inside its block")
+    session.rollback()
+
+
+@contextmanager
+def forbid_units_of_work(why: str) -> Iterator[None]:
+    """Let no unit of work begin in this thread for a while; whoever tries is told why."""
+    before = _forbidden.set(why)
+    try:
+        yield
+    finally:
+        _forbidden.reset(before)
 
 
 @contextmanager

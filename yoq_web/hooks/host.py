@@ -17,7 +17,7 @@ from structlog.stdlib import get_logger
 
 from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal
-from yoq_web.hooks.errors import HOOK_ERRORS, Veto
+from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.notifier import Notifier, report_hook_failure
 
 log = get_logger("yoq_web")
@@ -179,17 +179,6 @@ class PluginHost:
                 Implementation(found_in.plugin_name, found_in.function, tuple(found_in.argnames)) for found_in in found
             )
         return self._implementations[hook]
-
-    def ask_before(self, event: object) -> None:
-        """Let every plugin veto an operation. One that raises anything else refuses it as well."""
-        for ask in self.find_implementations("yoq_before_operation"):
-            try:
-                ask(event=event)
-            except Veto:
-                raise
-            except HOOK_ERRORS as error:
-                report_hook_failure(ask.plugin, "yoq_before_operation", error)
-                raise Veto(f"refused because the plugin {ask.plugin} failed") from error
 
     def notify(self, hook: str, **given: object) -> None:
         """Tell every plugin; none can hold up, fail or silence anything else."""

@@ -20,6 +20,7 @@ from yoq_web.metrics import current_metrics
 from yoq_web.operations import recording
 from yoq_web.operations.event import DETAIL_BYTES, Detail, Event, clean_text, make_event
 from yoq_web.operations.operation import Operation, current_operations
+from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied, NotFound, Problem
 
 
@@ -32,9 +33,10 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
     g.yoq_performing = operation.name
     reached = recorded = spooled = False
     try:
+        ask_before(event)
         with unit_of_work() as session:
             reached = True
-            current_host().ask_before(event)
+            ask_inside(event, session)
             yield session
             session.flush()
             event = event.end("ok")

@@ -27,6 +27,7 @@ from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.recorders import list_recorders
 from yoq_web.operations.recording import NotRecorded
 from yoq_web.operations.spool import current_spool
+from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied
 
 log = get_logger("yoq_web")
@@ -105,6 +106,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     g.yoq_performing = operation.name
     intent: Intent | None = None
     try:
+        ask_before(undertaking.event)
         intent = _write_intent(undertaking.event)
         _record_intent(undertaking.event)
         yield undertaking
@@ -150,7 +152,7 @@ def _write_intent(event: Event) -> Intent | None:
 
 
 def _record_intent(event: Event) -> None:
-    """Let the plugins veto and the recorders store the intent, in one transaction; what they cannot store is spooled.
+    """Let plugins veto and the recorders store the intent, in one transaction; what they cannot store is spooled.
 
     Without a database the effect may take place all the same: a restore is for such days.
     """
@@ -158,12 +160,12 @@ def _record_intent(event: Event) -> None:
     started = event.end("started")
     try:
         with unit_of_work() as session:
-            current_host().ask_before(event)
+            ask_inside(event, session)
             asked = True
             recording.record_intent(started, session)
     except SQLAlchemyError as error:
         if not asked:
-            current_host().ask_before(event)
+            ask_inside(event, db.session())
         recording.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
 
 

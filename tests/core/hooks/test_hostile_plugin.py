@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 from flask import g
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from tests.conftest import Api, MakeApp
 from tests.support.plugins import Made, noting
@@ -53,31 +54,37 @@ def spoil_g() -> None:
     set_actor(ADMIN)
 
 
-BEFORE: dict[str, tuple[Callable[[], object], int]] = {
-    "returns nonsense": (object, 200),
-    "empties g": (lambda: vars(g).clear(), 200),
-    "spoils g": (spoil_g, 200),
-    "commits": (db.session.commit, 403),
-    "rolls back": (db.session.rollback, 403),
-    "removes the session": (db.session.remove, 403),
-    "commits the connection": (lambda: db.session.connection().commit(), 403),
-    "rolls back the connection": (lambda: db.session.connection().rollback(), 500),
-    "executes nonsense": (lambda: db.session.execute(text("SELECT nothing FROM nowhere")), 403),
-    "vetoes without a word": (lambda: (_ for _ in ()).throw(Veto), 403),
-    "vetoes with nonsense": (lambda: (_ for _ in ()).throw(Veto("\ud800\0")), 403),
-    "vetoes at length": (lambda: (_ for _ in ()).throw(Veto("no" * 10_000)), 403),
+BEFORE: dict[str, tuple[Callable[[], object], int, int]] = {
+    "returns nonsense": (object, 200, 200),
+    "empties g": (lambda: vars(g).clear(), 200, 200),
+    "spoils g": (spoil_g, 200, 200),
+    "commits": (db.session.commit, 200, 403),
+    "rolls back": (db.session.rollback, 200, 403),
+    "removes the session": (db.session.remove, 200, 403),
+    "commits the connection": (lambda: db.session.connection().commit(), 403, 403),
+    "rolls back the connection": (lambda: db.session.connection().rollback(), 200, 500),
+    "executes nonsense": (lambda: db.session.execute(text("SELECT nothing FROM nowhere")), 403, 403),
+    "vetoes without a word": (lambda: (_ for _ in ()).throw(Veto), 403, 403),
+    "vetoes with nonsense": (lambda: (_ for _ in ()).throw(Veto("\ud800\0")), 403, 403),
+    "vetoes at length": (lambda: (_ for _ in ()).throw(Veto("no" * 10_000)), 403, 403),
 }
+"""An attack, and how it is answered before the transaction, where it has a session of its own, and inside it."""
 
 
+@pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("name", BEFORE)
-def test_a_plugin_that_does_its_worst_before_the_change(make_app: MakeApp, name: str) -> None:
+def test_a_plugin_that_does_its_worst_before_the_change(make_app: MakeApp, name: str, inside: bool) -> None:
     """The operation is performed and recorded, or refused and recorded: its change is there in the first case only."""
-    attack, status = BEFORE[name]
+    attack, beside, status = BEFORE[name]
+    status = status if inside else beside
 
     def before(event: Event) -> object:
         return attack() if event.operation.name == "secret_set" else None
 
-    api = Api(make_app(Made("hostile", yoq_before_operation=before)))
+    def before_inside(event: Event, session: Session) -> object:
+        return before(event)
+
+    api = Api(make_app(Made("hostile", yoq_before_operation=before_inside if inside else before)))
     ci = api.token("secrets:write")
     for _ in range(2):
         answer = ci("POST", "/v1/secrets", json=SECRET)
