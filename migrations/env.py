@@ -92,10 +92,13 @@ else:
             # With foreign keys on, rebuilding a parent table deletes its children (ON DELETE CASCADE). The pragma
             # does nothing inside a transaction, so it comes before BEGIN, on the driver's connection.
             driver.execute("PRAGMA foreign_keys=OFF")
+            # An index on a large table is sorted in files.
+            driver.execute("PRAGMA temp_store=FILE")
         try:
             with allow_commits(), connection.begin():
                 migrate(connection)
         finally:
             if connection.dialect.name == "sqlite":
                 driver.execute("PRAGMA foreign_keys=ON")
+                driver.execute("PRAGMA temp_store=MEMORY")
             driver.close()

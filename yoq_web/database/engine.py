@@ -86,12 +86,15 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     cursor = connection.cursor()
     # A checkpoint stops all writers; at SQLite's 1,000 pages it comes every few hundred operations. 8,000 are 32 MB.
     # Only with recursive triggers does REPLACE ask those on deletion, which keep a table append-only.
+    # What a savepoint changes beyond 64 KB goes to a temporary file unless told otherwise, and at the end of the
+    # descriptors there is none: the entry was not stored, the change was. Who sorts much sets it back for a while.
     for pragma in (
         "foreign_keys=ON",
         "recursive_triggers=ON",
         "journal_mode=WAL",
         "synchronous=FULL",
         "wal_autocheckpoint=8000",
+        "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()

@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
-from sqlalchemy import func, literal_column, select
+from sqlalchemy import func, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
@@ -82,12 +82,17 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     buckets: Counter[int] = Counter()
     by: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED)
     snapshot.begin(session)
+    on_sqlite = session.get_bind().dialect.name == "sqlite"
     try:
+        if on_sqlite:  # which sorts all that it counts; else its temporary data is in memory
+            session.execute(text("PRAGMA temp_store=FILE"))
         for start, *values, number in session.execute(statement):
             buckets[start] += number
             for counter, value in zip(by, values, strict=True):
                 counter[value] += number
     finally:
+        if on_sqlite:
+            session.execute(text("PRAGMA temp_store=MEMORY"))
         session.rollback()
     actors, actions, outcomes = (dict(sorted(each.items(), key=lambda one: (-one[1], one[0]))) for each in by)
     return {

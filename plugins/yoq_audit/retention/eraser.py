@@ -101,7 +101,11 @@ def wipe(*, rewrite: bool) -> None:
         assert driver is not None  # noqa: S101 - just opened
         if on_sqlite:
             if rewrite:
-                driver.execute("VACUUM")
+                driver.execute("PRAGMA temp_store=FILE")  # where all of the database is written first
+                try:
+                    driver.execute("VACUUM")
+                finally:
+                    driver.execute("PRAGMA temp_store=MEMORY")
             driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         elif rewrite:
             driver.autocommit = True
