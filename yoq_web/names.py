@@ -23,10 +23,22 @@ def check_storable(text: str) -> str:
     return text
 
 
+def is_storable(text: str, limit: int | None = None) -> bool:
+    """Tell whether both databases can store `text`, and whether it is no longer than so many bytes of UTF-8."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text and (limit is None or size <= limit)
+
+
 def is_plain_text(text: str) -> bool:
-    """Tell whether yoq takes `text` for an address or key: 1 to 256 bytes, no quote, semicolon, backslash, control."""
+    """Tell whether yoq takes `text` for an address, a key or an image.
+
+    It has 1 to 256 bytes, and no quote, semicolon, backslash or control character among them.
+    """
     harmless = all(character >= " " and character not in "'\";\\" for character in text)
-    return harmless and 1 <= len(text.encode(errors="replace")) <= MAX_NAME
+    return harmless and text != "" and is_storable(text, MAX_NAME)
 
 
 Name = Annotated[

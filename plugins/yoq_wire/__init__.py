@@ -10,6 +10,6 @@ from yoq_wire import agents, apps, cluster, fallback, limits, status
 def yoq_contribute() -> Contribution:
     """Add the routes, and say how much yoq's programs take of the others' answers."""
     return Contribution(
-        blueprints=(agents.routes, apps.routes, cluster.routes, status.routes, fallback.made()),
+        blueprints=(agents.routes, apps.routes, cluster.routes, status.routes, fallback.make_routes()),
         answer_limits=(limits.find_limit,),
     )

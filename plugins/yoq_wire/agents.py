@@ -8,15 +8,13 @@ from flask import request
 
 from yoq_web import JOINING, Status, endpoint, set_deadline
 from yoq_web.agents import operations
-from yoq_web.agents.documents import agent_document, peer_document
-from yoq_web.agents.models import ACTIVE, DRAINING
-from yoq_web.agents.routes import NOT_SENSITIVE, registered
+from yoq_web.agents.documents import make_agent_document, make_peer_document
 from yoq_web.agents.schemas import Beat, LabelsIn, Registration
 from yoq_wire import answers
-from yoq_wire.answers import blueprint
+from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
 
-routes = blueprint("agents")
+routes = make_blueprint("agents")
 
 BESIDE_PEERS = 128
 """Bytes that an agent's id, number and address take in the answer to its registration."""
@@ -29,21 +27,21 @@ def list_agents() -> list[dict[str, Any]]:
 
     Of many agents only what `yoq nodes` shows, so that its client can take the answer.
     """
-    return fit_nodes([agent_document(agent, peer) for agent, peer in operations.list_agents()])
+    return fit_nodes([make_agent_document(agent, peer) for agent, peer in operations.list_agents()])
 
 
 @routes.post("/agents/register")
 @endpoint(operations.agent_register, body=Registration, target=lambda body: body.address, hidden=True)
 def register(body: Registration) -> dict[str, Any]:
     """Register an agent."""
-    found = registered(body)
+    found = operations.register(body)
     if "peers" in found:
         found["peers"] = fit_peers(found["peers"], CLIENT_LIMIT - BESIDE_PEERS)
     return found
 
 
 @routes.post("/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, body=Beat, unaudited=NOT_SENSITIVE, hidden=True)
+@endpoint(scope=JOINING, body=Beat, unaudited=operations.NOT_SENSITIVE, hidden=True)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing.
 
@@ -53,7 +51,7 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
     found = operations.beat(agent, body)
     if found is None:
         return {"status": "ok"}
-    status = ACTIVE if found.status == DRAINING and not found.drained else found.status
+    status = "active" if found.status == "draining" and not found.drained else found.status
     return {"status": status, "peers_count": found.peers_count}
 
 
@@ -81,4 +79,4 @@ def list_peers() -> list[dict[str, Any]]:
     Of many only what an agent reads, and no more than it can take.
     """
     servers_only = b"servers_only=1" in request.query_string.split(b"&")
-    return fit_peers([peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])
+    return fit_peers([make_peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])

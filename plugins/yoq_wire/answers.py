@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 
 from yoq_web import Problem, dumps, is_plain_text, set_deadline
 from yoq_wire.limits import CLIENT_LIMIT
-from yoq_wire.unknown import HEX_ID, refusal
+from yoq_wire.unknown import HEX_ID, choose_refusal
 
 PATIENCE = 3.0
 """Seconds to wait for other writers: yoq's programs abort if no byte comes in five."""
@@ -17,15 +17,15 @@ PATIENCE_WITH_BEATS = 1.0
 """The same for heartbeats, of which there are many: the next one comes soon, and one that is missed does no harm."""
 
 
-def blueprint(name: str) -> Blueprint:
+def make_blueprint(name: str) -> Blueprint:
     """A blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
     made = Blueprint(f"wire_{name}", __name__)
-    made.before_request(check)
-    made.after_request(finish)
+    made.before_request(check_path)
+    made.after_request(finish_answer)
     return made
 
 
-def check() -> None:
+def check_path() -> None:
     """Refuse ids and names in a path that yoq would not take, before a look at the body."""
     set_deadline(PATIENCE)
     named = request.view_args or {}
@@ -35,7 +35,7 @@ def check() -> None:
         raise Problem(400, "invalid app name")
 
 
-def finish(response: Response) -> Response:
+def finish_answer(response: Response) -> Response:
     """Close the connection, or the client waits for its end; of a problem tell the `error` alone.
 
     What is too long in spite of all is an error: the client would not survive it.
@@ -46,7 +46,7 @@ def finish(response: Response) -> Response:
         error = json.loads(response.get_data())["error"]
     if request.method == "HEAD" and status == 405:
         # No route of yoq's takes HEAD for GET; the core says 405 for any.
-        status, error = refusal(request.method, request.path)
+        status, error = choose_refusal(request.method, request.path)
         response.headers.pop("Allow", None)
     if len(response.get_data()) > CLIENT_LIMIT:
         status, error = 500, "the answer is too long for this client"

@@ -10,12 +10,11 @@ from pydantic import BaseModel
 
 from yoq_web import JOINING, endpoint
 from yoq_web.apps import agent_api, operations, queries
-from yoq_web.apps.routes import CHANGES_NOTHING, NOT_SENSITIVE
 from yoq_web.apps.schemas import ManifestIn, RollbackIn
-from yoq_wire.answers import blueprint
+from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit_assignments, fit_release, fit_releases
 
-routes = blueprint("apps")
+routes = make_blueprint("apps")
 
 MOST = 100
 """Of an app's history more releases than these never fit into what the client takes."""
@@ -43,10 +42,10 @@ def apply(body: bytes) -> dict[str, Any]:
 
 
 @routes.post("/apps/dry-run")
-@endpoint(scope="apps:read", body=ManifestIn, raw=True, unaudited=CHANGES_NOTHING, hidden=True)
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING, hidden=True)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return queries.dry_run(body)
+    return queries.diff_manifest(body)
 
 
 @routes.post("/deploy")
@@ -61,14 +60,14 @@ def deploy(body: bytes) -> dict[str, int]:
 @endpoint(scope="apps:read", hidden=True)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return fit_release(queries.status(app))
+    return fit_release(queries.get_status(app))
 
 
 @routes.get("/apps/<app>/history")
 @endpoint(scope="apps:read", hidden=True)
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
-    return fit_releases(queries.history(app, MOST))
+    return fit_releases(queries.list_history(app, MOST))
 
 
 @routes.post("/apps/<app>/rollback")
@@ -81,14 +80,14 @@ def history(app: str) -> list[dict[str, Any]]:
 )
 def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
     """Apply an earlier release again; with `print` show what it was made from."""
-    release_id, shown = _rollback(body)
+    release_id, shown = _read_rollback(body)
     if shown:
-        stored = operations.stored_body(operations.rollback_target(app, release_id))
+        stored = operations.read_stored_body(operations.find_rollback_target(app, release_id))
         return Response(stored, content_type="application/json")
     return fit_release(operations.rollback(app, release_id))
 
 
-def _rollback(body: bytes) -> tuple[str | None, bool]:
+def _read_rollback(body: bytes) -> tuple[str | None, bool]:
     """The release and whether to print it; a body that says neither is as good as none."""
     try:
         document = json.loads(body)
@@ -132,11 +131,11 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @endpoint(scope=JOINING, hidden=True)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
-    return fit_assignments(agent_api.assignments_of(agent))
+    return fit_assignments(agent_api.list_assignments(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, body=StatusIn, unaudited=NOT_SENSITIVE, hidden=True)
+@endpoint(scope=JOINING, body=StatusIn, unaudited=agent_api.NOT_SENSITIVE, hidden=True)
 def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
     """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
     agent_api.report(agent, assignment, body.status, body.reason)

@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 from yoq_web import VERSION, NotFound, endpoint
-from yoq_wire.answers import blueprint
+from yoq_wire.answers import make_blueprint
 
-routes = blueprint("cluster")
+routes = make_blueprint("cluster")
 
 SELF = 1
 """The number of the one member there is."""

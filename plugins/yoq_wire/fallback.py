@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, Status, endpoint
-from yoq_wire.answers import blueprint
-from yoq_wire.unknown import refusal
+from yoq_wire.answers import make_blueprint
+from yoq_wire.unknown import choose_refusal
 
 WHY = "it refuses every request"
 
@@ -29,19 +29,19 @@ RULES = (
 """Paths, methods, and the scope that yoq asks for there."""
 
 
-def made() -> Blueprint:
+def make_routes() -> Blueprint:
     """The blueprint of all of them; whatever a real route answers does not come here."""
-    routes = blueprint("fallback")
+    routes = make_blueprint("fallback")
     for paths, methods, scope in RULES:
-        _add(routes, paths, methods, scope)
+        _add_rule(routes, paths, methods, scope)
     return routes
 
 
-def _add(routes: Blueprint, paths: Sequence[str], methods: Sequence[str], scope: str) -> None:
+def _add_rule(routes: Blueprint, paths: Sequence[str], methods: Sequence[str], scope: str) -> None:
     @endpoint(scope=scope, unaudited=WHY, hidden=True)
     def refuse(rest: str = "") -> Status | Response:  # noqa: ARG001 - part of the path
         """Refuse a request that yoq knows no answer to."""
-        status, error = refusal(request.method, request.path)
+        status, error = choose_refusal(request.method, request.path)
         raise Problem(status, error)
 
     for path in paths:

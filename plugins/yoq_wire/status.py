@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import func, select
 
 from yoq_web import db, endpoint
-from yoq_web.apps.models import Assignment
-from yoq_wire.answers import blueprint
+from yoq_web.apps.models import AssignmentRow
+from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit
 
-routes = blueprint("status")
+routes = make_blueprint("status")
 
 
 @routes.get("/v1/status")
@@ -22,17 +22,17 @@ def status() -> list[dict[str, Any]]:
 
     What their containers use the agents do not report.
     """
-    running = Assignment.status == "running"
+    running = AssignmentRow.status == "running"
     rows = db.session.execute(
         select(
-            Assignment.workload,
+            AssignmentRow.workload,
             func.count().filter(running),
             func.count(),
-            func.min(Assignment.created_at).filter(running),
+            func.min(AssignmentRow.created_at).filter(running),
         )
-        .where(Assignment.kind == "service", Assignment.replaced_by.is_(None), Assignment.status != "stopped")
-        .group_by(Assignment.app, Assignment.workload)
-        .order_by(Assignment.app, Assignment.workload)
+        .where(AssignmentRow.kind == "service", AssignmentRow.replaced_by.is_(None), AssignmentRow.status != "stopped")
+        .group_by(AssignmentRow.app, AssignmentRow.workload)
+        .order_by(AssignmentRow.app, AssignmentRow.workload)
     )
     now = int(time.time())
     found = [

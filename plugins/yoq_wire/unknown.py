@@ -21,7 +21,7 @@ NOT_FOUND = (404, "not found")
 NOT_ALLOWED = (405, "method not allowed")
 
 
-def refusal(method: str, path: str) -> Refusal:
+def choose_refusal(method: str, path: str) -> Refusal:
     """The status and the text with which yoq answers a request that no route of ours is for."""
     if found := APP.fullmatch(path):
         if not is_plain_text(found[1]):

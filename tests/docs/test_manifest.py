@@ -40,7 +40,7 @@ def keys(value: Any) -> set[str]:
 
 def test_the_example_can_be_applied() -> None:
     """It makes a request with everything that it names."""
-    document = json.loads(toml.request_body(EXAMPLE, "shop", {}))
+    document = json.loads(toml.make_request_body(EXAMPLE, "shop", {}))
     assert [len(document[kind]) for kind in ("services", "workers", "crons", "training_jobs")] == [3, 1, 1, 2]
 
 
@@ -48,7 +48,7 @@ def test_the_example_has_every_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key is read that it does not show, and it shows none that is not read."""
     real = tomllib.loads
     monkeypatch.setattr("tomllib.loads", lambda text: watched(real(text)))
-    toml.request_body(EXAMPLE, "shop", {})
+    toml.make_request_body(EXAMPLE, "shop", {})
     shown = keys(real(EXAMPLE))
     assert asked - shown == set()
     names = {"web", "api", "shadow", "migrate", "report", "model", "small", "shop"}

@@ -71,17 +71,17 @@ class Shop(Cluster):
                     answer = self.agents("POST", path, json={"status": word, "reason": reason})
                     assert answer.status_code == 200, answer.text
 
-    def pulse(self, after: int = 0) -> None:
+    def run_due_work(self, after: int = 0) -> None:
         """Do what is due of apps so many seconds from now."""
         with self.app.app_context():
-            rescheduler.follow(int(time.time()) + after)
+            rescheduler.run_due_work_at(int(time.time()) + after)
 
     def lose(self, agent: str) -> None:
         """Let an agent have been silent for too long, and do what is due."""
         self.age(agent, 100)
         with self.app.app_context():
-            liveness.follow(int(time.time()))
-        self.pulse()
+            liveness.expire_agents_at(int(time.time()))
+        self.run_due_work()
 
     def trail(self) -> list[tuple[str, str, str, str]]:
         """(actor, action, target, outcome) of all entries about apps, the oldest first."""

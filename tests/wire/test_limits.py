@@ -17,7 +17,7 @@ from tests.conftest import MakeApp
 from tests.support.agents import Cluster, registration
 from yoq_web import find_answer_limit
 from yoq_web.agents.models import Agent, WireguardPeer
-from yoq_web.apps.models import Assignment
+from yoq_web.apps.models import AssignmentRow
 from yoq_web.database.session import unit_of_work
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -84,7 +84,7 @@ def test_an_agent_with_many_assignments(make_app: MakeApp) -> None:
     check = json.dumps({"kind": "http", "path": "/" + "p" * 200, "port": 80}, separators=(",", ":"))
     with behind(cluster) as session:
         session.execute(
-            insert(Assignment),
+            insert(AssignmentRow),
             [
                 {
                     "id": f"{number:012x}",

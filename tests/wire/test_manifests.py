@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from yoq_web.apps.manifest.document import manifest_hash
-from yoq_web.apps.manifest.toml import request_body
+from yoq_web.apps.manifest.document import hash_manifest
+from yoq_web.apps.manifest.toml import make_request_body
 
 MANIFESTS = {
     "a service": (
@@ -167,4 +167,4 @@ max_restarts = 1
 def test_a_manifest_is_what_yoqs_own_cli_makes_of_it(what: str) -> None:
     """Byte for byte, whatever it describes: an app applied by one program is unchanged to the other."""
     expected, content = MANIFESTS[what]
-    assert manifest_hash(request_body(content, "shop", {})) == f"sha256:{expected}"
+    assert hash_manifest(make_request_body(content, "shop", {})) == f"sha256:{expected}"

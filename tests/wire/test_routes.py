@@ -122,7 +122,7 @@ def test_a_draining_agent_is_told_so_when_it_has_nothing_left(make_app: MakeApp)
     shop.operator("POST", f"/agents/{agent}/drain")
 
     def beat() -> str:
-        shop.pulse()
+        shop.run_due_work()
         return shop.agents("POST", f"/agents/{agent}/heartbeat", json={}).text
 
     assert [beat(), beat()] == ['{"status":"active","peers_count":0}'] * 2

@@ -15,6 +15,6 @@ def contribute() -> Contribution:
         operations=operations.OPERATIONS,
         blueprints=(routes.blueprint,),
         commands=(commands.group,),
-        periodic=(liveness.pulse,),
+        periodic=(liveness.expire_agents,),
         authenticators=(Authenticator(authenticate, scope=JOINING),),
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from yoq_web.agents.models import DRAINING, Agent, WireguardPeer
-from yoq_web.agents.wireguard import container_subnet, overlay_ip
+from yoq_web.agents.wireguard import compute_container_subnet, compute_overlay_ip
 
 
-def agent_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
-    """An agent as yoq's clients read it; members that are not set are left out."""
+def make_agent_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
+    """Describe an agent as yoq's clients read it; members that are not set are left out."""
     members = {
         "id": agent.id,
         "address": agent.address,
@@ -23,7 +23,7 @@ def agent_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
         "last_heartbeat": agent.last_heartbeat,
         "node_id": peer and peer.node_id,
         "wg_public_key": peer and peer.public_key,
-        "overlay_ip": peer and overlay_ip(peer.node_id),
+        "overlay_ip": peer and compute_overlay_ip(peer.node_id),
         "role": agent.role,
         "region": agent.region,
         "labels": agent.labels,
@@ -35,19 +35,19 @@ def agent_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def full_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
-    """An agent as /v1 shows it: what yoq's clients read, and what they do not know of at the end."""
+def make_full_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
+    """Describe an agent as /v1 shows it: what yoq's clients read, and what they do not know of at the end."""
     drained = agent.status == DRAINING and agent.drained_at is not None
-    return agent_document(agent, peer) | {"registered_at": agent.registered_at // 1_000_000, "drained": drained}
+    return make_agent_document(agent, peer) | {"registered_at": agent.registered_at // 1_000_000, "drained": drained}
 
 
-def peer_document(peer: WireguardPeer) -> dict[str, Any]:
-    """A member of the overlay network."""
+def make_peer_document(peer: WireguardPeer) -> dict[str, Any]:
+    """Describe a member of the overlay network."""
     return {
         "node_id": peer.node_id,
         "agent_id": peer.agent_id,
         "public_key": peer.public_key,
         "endpoint": peer.endpoint,
-        "overlay_ip": overlay_ip(peer.node_id),
-        "container_subnet": container_subnet(peer.node_id),
+        "overlay_ip": compute_overlay_ip(peer.node_id),
+        "container_subnet": compute_container_subnet(peer.node_id),
     }

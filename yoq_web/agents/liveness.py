@@ -17,30 +17,27 @@ from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
-FORGOTTEN_SECONDS = 3600
+FORGET_SECONDS = 3600
 """After this much silence an agent that is offline is removed, and its number in the overlay network is free."""
 
+current_listening_since: AppLocal[int] = AppLocal("listening_since", lambda _app: int(time.time()))
+"""When this process began to look for silent agents: nobody could beat while nobody served."""
 
 agent_offline = Operation("agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",))
 agent_forget = Operation("agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",))
 
 
-current_start: AppLocal[int] = AppLocal("start", lambda _app: int(time.time()))
-"""When this process began to look for silent agents, in seconds since 1970."""
-
-
-def pulse() -> None:
+def expire_agents() -> None:
     """Have the agents that are silent go offline, and forget those that stay so."""
-    now = int(time.time())
-    # Nobody could beat while nobody served: silence counts from when this process began to listen.
-    if now - current_start() > current_settings().agent_timeout:
-        follow(now)
+    since, now = current_listening_since(), int(time.time())
+    if now - since > current_settings().agent_timeout:
+        expire_agents_at(now)
 
 
-def follow(now: int) -> None:
-    """Do what is due at `now`, in seconds since 1970. Any number of processes may do so at once."""
+def expire_agents_at(now: int) -> None:
+    """Do so at `now`, in seconds since 1970, however long this process has listened; others may do so too."""
     silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
-    forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGOTTEN_SECONDS)
+    forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGET_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
     columns = (Agent.id, Agent.status, Agent.last_heartbeat)
     due = db.session.execute(select(*columns).where(silent | forgotten).order_by(Agent.registered_at)).all()
@@ -49,14 +46,14 @@ def follow(now: int) -> None:
         for agent, status, heard in due:
             try:
                 if status == ACTIVE:
-                    _leave(agent, heard, silent)
+                    _mark_offline(agent, heard, silent)
                 else:
                     _forget(agent, heard, forgotten)
             except NotFound:
                 continue  # it beat meanwhile, or another process was first
 
 
-def _leave(agent: str, heard: int, silent: ColumnElement[bool]) -> None:
+def _mark_offline(agent: str, heard: int, silent: ColumnElement[bool]) -> None:
     with agent_offline.performed(agent, last_heartbeat=heard) as session:
         change = update(Agent).where(Agent.id == agent, silent).values(status=OFFLINE).returning(Agent.id)
         if session.scalar(change, execution_options={"synchronize_session": False}) is None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, insert, select, text, update
 from sqlalchemy.orm import Session, aliased
 
+from yoq_web.agents.documents import make_peer_document
 from yoq_web.agents.liveness import agent_forget, agent_offline
 from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
-from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration, short
-from yoq_web.agents.wireguard import MAX_NODE, PORT, endpoint
+from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration
+from yoq_web.agents.wireguard import MAX_NODE, PORT, compute_overlay_ip, format_endpoint
 from yoq_web.database.session import db, unit_of_work
+from yoq_web.names import is_storable
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import JOINING
@@ -31,26 +33,33 @@ AgentAndPeer = tuple[Agent, WireguardPeer | None]
 SERVING = ("server", "both")
 """The roles of agents that others connect to."""
 
+NOT_SENSITIVE = "a heartbeat comes from every agent every few seconds and says only that it lives"
+"""Why a heartbeat is not recorded."""
 
-def register(wanted: Registration) -> AgentAndPeer:
+
+def register(wanted: Registration) -> dict[str, Any]:
     """Register a new agent, and give it the smallest free number of the overlay network if it brings a key.
 
-    The same machine may register again and is another agent then. Raises a Problem if a field is wrong (400) or no
-    number is free (500).
+    Returns what it has to know: its id and, with a key, its place in the network and the others'. The same machine may
+    register again and is another agent then. Raises a Problem if a field is wrong (400) or no number is free (500).
     """
-    wanted.checked(current_settings().join_token)
+    wanted.check(current_settings().join_token)
     agent_id = secrets.token_hex(6)
     with agent_register.performed(wanted.address, agent=agent_id) as session:
-        session.execute(insert(Agent).values(_row(agent_id, wanted)))
-        if wanted.wg_public_key is not None:
-            peer = {"node_id": _free_number(session), "agent_id": agent_id, "public_key": wanted.wg_public_key}
-            where = endpoint(wanted.address, wanted.wg_listen_port or PORT)
-            session.execute(insert(WireguardPeer).values(peer | {"endpoint": where}))
-        agent, given = session.execute(_agents().where(Agent.id == agent_id)).one()
-    return agent, given
+        session.execute(insert(Agent).values(_make_row(agent_id, wanted)))
+        if wanted.wg_public_key is None:
+            return {"id": agent_id}
+        number = _find_free_number(session)
+        place = {"node_id": number, "agent_id": agent_id, "public_key": wanted.wg_public_key}
+        where = format_endpoint(wanted.address, wanted.wg_listen_port or PORT)
+        session.execute(insert(WireguardPeer).values(place | {"endpoint": where}))
+    # Who is an agent and nothing else connects to servers only.
+    others = list_peers(servers_only=wanted.role == "agent")
+    peers = [make_peer_document(other) for other in others if other.node_id != number]
+    return {"id": agent_id, "node_id": number, "overlay_ip": compute_overlay_ip(number), "peers": peers}
 
 
-def _row(agent_id: str, wanted: Registration) -> dict[str, object]:
+def _make_row(agent_id: str, wanted: Registration) -> dict[str, object]:
     now = time.time_ns() // 1000
     return {
         "id": agent_id,
@@ -76,8 +85,8 @@ def _row(agent_id: str, wanted: Registration) -> dict[str, object]:
     }
 
 
-def _free_number(session: Session) -> int:
-    """The smallest number that no agent has; nobody else can take it before this transaction ends."""
+def _find_free_number(session: Session) -> int:
+    """Find the smallest number that no agent has; nobody else can take it before this transaction ends."""
     if session.get_bind().dialect.name == "postgresql":
         # Two registrations at once would find the same number. SQLite has but one writer.
         session.execute(text("LOCK TABLE wireguard_peers IN SHARE ROW EXCLUSIVE MODE"))
@@ -92,7 +101,7 @@ def _free_number(session: Session) -> int:
     return number
 
 
-class Told(NamedTuple):
+class HeartbeatReply(NamedTuple):
     """The answer to a heartbeat: how the agent stood before it, and how many peers the overlay network has.
 
     `drained` says of a draining agent that nothing is left on it.
@@ -103,19 +112,19 @@ class Told(NamedTuple):
     drained: bool
 
 
-def beat(agent_id: str, reported: Beat) -> Told | None:
+def beat(agent_id: str, reported: Beat) -> HeartbeatReply | None:
     """Note that an agent is alive: an offline one is active again, a draining one stays so. Not recorded.
 
     Returns what it has to know; None if there is no such agent.
     """
     with unit_of_work() as session:
-        row = session.execute(_BEAT, reported.model_dump() | {"agent": agent_id, "now": int(time.time())}).first()
-    return None if row is None else Told(row.status_before, row.peers_count, row.drained_at is not None)
+        row = session.execute(_HEARTBEAT, reported.model_dump() | {"agent": agent_id, "now": int(time.time())}).first()
+    return None if row is None else HeartbeatReply(row.status_before, row.peers_count, row.drained_at is not None)
 
 
 # One statement, built once. In an UPDATE every right-hand side is the row as it was before. What it returns is not
 # asked whether it is null: SQLite 3.40 has that wrong.
-_BEAT = text(
+_HEARTBEAT = text(
     f"""
     UPDATE agents
        SET status_before = status, status = CASE status WHEN '{OFFLINE}' THEN '{ACTIVE}' ELSE status END,
@@ -135,7 +144,7 @@ def drain(agent_id: str, *, strict: bool = True) -> None:
     with agent_drain.performed(agent_id) as session:
         change = update(Agent).where(Agent.id == agent_id, Agent.status != DRAINING)
         session.execute(change.values(status=DRAINING, drained_at=None))
-        _check(session, agent_id, strict)
+        _check_exists(session, agent_id, strict)
 
 
 def undrain(agent_id: str) -> None:
@@ -143,31 +152,31 @@ def undrain(agent_id: str) -> None:
     with agent_undrain.performed(agent_id) as session:
         change = update(Agent).where(Agent.id == agent_id, Agent.status == DRAINING)
         session.execute(change.values(status=ACTIVE, drained_at=None))
-        _check(session, agent_id, strict=True)
+        _check_exists(session, agent_id, strict=True)
 
 
 def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
     """Replace an agent's labels. Raises a Problem if they are too long, and NotFound unless not `strict`."""
-    if not short(labels, MAX_LABELS):
+    if not is_storable(labels, MAX_LABELS):
         raise Problem(400, "invalid labels", f"at most {MAX_LABELS} bytes, without NUL")
     with agent_label.performed(agent_id, labels=labels) as session:
         session.execute(update(Agent).where(Agent.id == agent_id).values(labels=labels))
-        _check(session, agent_id, strict)
+        _check_exists(session, agent_id, strict)
 
 
-def _check(session: Session, agent_id: str, strict: bool) -> None:
+def _check_exists(session: Session, agent_id: str, strict: bool) -> None:
     if strict and session.scalar(select(Agent.id).where(Agent.id == agent_id)) is None:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
 
 
 def list_agents() -> list[AgentAndPeer]:
-    """All agents with their peers, in the order in which they registered. Reading them is not recorded."""
-    return [(agent, peer) for agent, peer in db.session.execute(_agents())]
+    """List all agents with their peers, in the order in which they registered. Reading them is not recorded."""
+    return [(agent, peer) for agent, peer in db.session.execute(_select_agents())]
 
 
 def get_agent(agent_id: str) -> AgentAndPeer:
-    """One agent with its peer. Raises NotFound."""
-    found = db.session.execute(_agents().where(Agent.id == agent_id)).one_or_none()
+    """Find an agent with its peer. Raises NotFound."""
+    found = db.session.execute(_select_agents().where(Agent.id == agent_id)).one_or_none()
     if found is None:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
     agent, peer = found
@@ -175,13 +184,13 @@ def get_agent(agent_id: str) -> AgentAndPeer:
 
 
 def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
-    """The members of the overlay network by number; those that others connect to alone if asked."""
+    """List the members of the overlay network by number; those that others connect to alone if asked."""
     chosen = select(WireguardPeer).order_by(WireguardPeer.node_id)
     if servers_only:
         chosen = chosen.join(Agent, Agent.id == WireguardPeer.agent_id).where(Agent.role.in_(SERVING))
     return list(db.session.scalars(chosen))
 
 
-def _agents() -> Select[Agent, WireguardPeer | None]:
+def _select_agents() -> Select[Agent, WireguardPeer | None]:
     joined = select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)
     return joined.order_by(Agent.registered_at, Agent.id)

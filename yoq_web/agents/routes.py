@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint
 
 from yoq_web.agents import operations
-from yoq_web.agents.documents import full_document, peer_document
+from yoq_web.agents.documents import make_full_document, make_peer_document
 from yoq_web.agents.schemas import AgentOut, Beat, Beaten, LabelsIn, Peer, PeersQuery, Registered, Registration
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.problems import NotFound
@@ -15,14 +15,12 @@ from yoq_web.scopes import JOINING
 
 blueprint = Blueprint("agents", __name__)
 
-NOT_SENSITIVE = "a heartbeat comes from every agent every few seconds and says only that it lives"
-
 
 @blueprint.get("/v1/agents")
 @endpoint(scope="agents:read", answer=list[AgentOut])
 def list_agents() -> list[dict[str, Any]]:
     """List the agents, in the order in which they registered."""
-    return [full_document(agent, peer) for agent, peer in operations.list_agents()]
+    return [make_full_document(agent, peer) for agent, peer in operations.list_agents()]
 
 
 @blueprint.post("/v1/agents")
@@ -38,25 +36,25 @@ def register(body: Registration) -> dict[str, Any]:
 
     Every registration makes a new agent. One that brings a WireGuard key gets a place in the overlay network.
     """
-    return registered(body)
+    return operations.register(body)
 
 
 @blueprint.get("/v1/agents/peers")
 @endpoint(scope=JOINING, query=PeersQuery, answer=list[Peer])
 def list_peers(query: PeersQuery) -> list[dict[str, Any]]:
     """List the members of the overlay network by number."""
-    return [peer_document(peer) for peer in operations.list_peers(servers_only=query.servers_only == "1")]
+    return [make_peer_document(peer) for peer in operations.list_peers(servers_only=query.servers_only == "1")]
 
 
 @blueprint.get("/v1/agents/<agent>")
 @endpoint(scope="agents:read", answer=AgentOut)
 def get_agent(agent: str) -> dict[str, Any]:
     """Show an agent."""
-    return full_document(*operations.get_agent(agent))
+    return make_full_document(*operations.get_agent(agent))
 
 
 @blueprint.post("/v1/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, body=Beat, answer=Beaten, unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, body=Beat, answer=Beaten, unaudited=operations.NOT_SENSITIVE)
 def beat(agent: str, body: Beat) -> dict[str, Any]:
     """Say that an agent is alive, and how busy.
 
@@ -93,15 +91,3 @@ def label(agent: str, body: LabelsIn) -> Status:
     """Replace an agent's labels."""
     operations.label(agent, body.labels)
     return Status(status="ok")
-
-
-def registered(wanted: Registration) -> dict[str, Any]:
-    """Register an agent and say what it has to know: its id and, with a key, its place and the others'."""
-    agent, peer = operations.register(wanted)
-    if peer is None:
-        return {"id": agent.id}
-    # Who is an agent and nothing else connects to servers only.
-    others = operations.list_peers(servers_only=agent.role == "agent")
-    own = peer_document(peer)
-    peers = [peer_document(other) for other in others if other.node_id != peer.node_id]
-    return {"id": agent.id, "node_id": own["node_id"], "overlay_ip": own["overlay_ip"], "peers": peers}

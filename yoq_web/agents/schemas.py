@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from yoq_web.names import is_plain_text
+from yoq_web.names import is_plain_text, is_storable
 from yoq_web.problems import Problem
 
 MAX_INTEGER = 2**63 - 1
@@ -17,38 +17,38 @@ HEALTH_BYTES = 16
 """A longer word for a GPU's health is cut."""
 
 
-def _whole(value: object) -> int | None:
-    """A JSON number as yoq reads it: without its decimal part, and nothing else is a number."""
+def _read_integer(value: object) -> int | None:
+    """Read a JSON number as yoq does: without its decimal part, and nothing else is a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_INTEGER:
         return None
     return int(value)
 
 
-def _required(value: object) -> int:
-    found = _whole(value)
+def _require_integer(value: object) -> int:
+    found = _read_integer(value)
     if found is None:
         raise PydanticCustomError("int_type", "not a number")
     return found
 
 
-def _text(value: object) -> str | None:
+def _read_text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _count(value: object) -> int:
-    return max(0, _whole(value) or 0)
+def _read_count(value: object) -> int:
+    return max(0, _read_integer(value) or 0)
 
 
-def _health(value: object) -> str:
+def _read_health(value: object) -> str:
     text = value.replace("\0", "") if isinstance(value, str) else ""
     return text.encode()[:HEALTH_BYTES].decode(errors="ignore") or "healthy"
 
 
-def _limits(low: int, high: int) -> dict[str, Any]:
+def _bound(low: int, high: int) -> dict[str, Any]:
     return {"minimum": low, "maximum": high}
 
 
-Count = Annotated[int, BeforeValidator(_count)]
+Count = Annotated[int, BeforeValidator(_read_count)]
 """A number; what is none counts as 0, as does a negative one."""
 
 
@@ -59,22 +59,22 @@ class Registration(BaseModel):
         description="The join token again, as in the header", json_schema_extra={"writeOnly": True}
     )
     address: str = Field(description="What the agent takes for its own address")
-    cpu_cores: Annotated[int, BeforeValidator(_required)] = Field(json_schema_extra=_limits(1, 10_000))
-    memory_mb: Annotated[int, BeforeValidator(_required)] = Field(json_schema_extra=_limits(1, 10_000_000))
-    agent_api_port: Annotated[int | None, BeforeValidator(_whole)] = None
-    wg_public_key: Annotated[str | None, BeforeValidator(_text)] = Field(
+    cpu_cores: Annotated[int, BeforeValidator(_require_integer)] = Field(json_schema_extra=_bound(1, 10_000))
+    memory_mb: Annotated[int, BeforeValidator(_require_integer)] = Field(json_schema_extra=_bound(1, 10_000_000))
+    agent_api_port: Annotated[int | None, BeforeValidator(_read_integer)] = None
+    wg_public_key: Annotated[str | None, BeforeValidator(_read_text)] = Field(
         None, description="With it the agent gets a place in the overlay network"
     )
-    wg_listen_port: Annotated[int | None, BeforeValidator(_whole)] = None
-    role: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="`server`, `agent` or `both`")
-    region: Annotated[str | None, BeforeValidator(_text)] = None
-    labels: Annotated[str | None, BeforeValidator(_text)] = Field(None, description="Words separated by commas")
+    wg_listen_port: Annotated[int | None, BeforeValidator(_read_integer)] = None
+    role: Annotated[str | None, BeforeValidator(_read_text)] = Field(None, description="`server`, `agent` or `both`")
+    region: Annotated[str | None, BeforeValidator(_read_text)] = None
+    labels: Annotated[str | None, BeforeValidator(_read_text)] = Field(None, description="Words separated by commas")
     gpu_count: Count = 0
-    gpu_vram_mb: Annotated[int | None, BeforeValidator(_whole)] = None
-    gpu_model: Annotated[str | None, BeforeValidator(_text)] = None
+    gpu_vram_mb: Annotated[int | None, BeforeValidator(_read_integer)] = None
+    gpu_model: Annotated[str | None, BeforeValidator(_read_text)] = None
 
-    def checked(self, join_token: str | None) -> Self:
-        """This registration. Raises a 400 for the first thing wrong with it, in yoq's order."""
+    def check(self, join_token: str | None) -> None:
+        """Raise a 400 for the first thing wrong with this registration, in yoq's order."""
         given = self.token.get_secret_value().encode()
         wireguard = self.wg_public_key is not None
         rules = (
@@ -85,26 +85,20 @@ class Registration(BaseModel):
             ("token", hmac.compare_digest(given, (join_token or "").encode()) and join_token is not None),
             ("wg_public_key", self.wg_public_key is None or is_plain_text(self.wg_public_key)),
             ("wg_listen_port", not wireguard or 1 <= (self.wg_listen_port or 1) <= 65_535),
-            ("role", short(self.role, 32)),
-            ("region", short(self.region, 128)),
-            ("labels", short(self.labels, MAX_LABELS)),
-            ("gpu_model", short(self.gpu_model, 128)),
+            ("role", self.role is None or is_storable(self.role, 32)),
+            ("region", self.region is None or is_storable(self.region, 128)),
+            ("labels", self.labels is None or is_storable(self.labels, MAX_LABELS)),
+            ("gpu_model", self.gpu_model is None or is_storable(self.gpu_model, 128)),
         )
         for name, kept in rules:
             if not kept:
                 raise Problem(400, f"invalid {name}")
         if self.gpu_count > 2**32 - 1:
             raise Problem(400, "gpu_count too large")
-        return self
 
 
 MAX_LABELS = 512
 """Bytes of an agent's labels."""
-
-
-def short(text: str | None, limit: int) -> bool:
-    """Whether a text that may be absent can be stored and is no longer than `limit` bytes of UTF-8."""
-    return text is None or ("\0" not in text and len(text.encode()) <= limit)
 
 
 class Registered(BaseModel):
@@ -140,7 +134,7 @@ class Beat(BaseModel):
     memory_used_mb: Count = 0
     containers: Count = 0
     gpu_used: Count = 0
-    gpu_health: Annotated[str, BeforeValidator(_health)] = "healthy"
+    gpu_health: Annotated[str, BeforeValidator(_read_health)] = "healthy"
 
 
 class Beaten(BaseModel):

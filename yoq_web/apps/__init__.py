@@ -13,5 +13,5 @@ def contribute() -> Contribution:
         operations=operations.OPERATIONS,
         blueprints=(routes.blueprint,),
         commands=(commands.group,),
-        periodic=(rescheduler.pulse,),
+        periodic=(rescheduler.run_due_work,),
     )

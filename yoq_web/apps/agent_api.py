@@ -3,33 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from sqlalchemy import func, select, update
 
 from yoq_web.apps.documents import Document
-from yoq_web.apps.manifest.document import storable_text
-from yoq_web.apps.models import Assignment, RolloutRow
-from yoq_web.apps.rollout.controller import go_on
-from yoq_web.apps.rollout.reconcile import DROPPED
+from yoq_web.apps.models import QUIET, AssignmentRow, RolloutRow
+from yoq_web.apps.rollout.assignment import DROPPED
+from yoq_web.apps.rollout.controller import continue_rollout
 from yoq_web.database.session import db, unit_of_work
+from yoq_web.names import is_storable
 from yoq_web.problems import Problem
+
+NOT_SENSITIVE = "an agent says how its own assignments fare; what follows from it is recorded as the system's doing"
+"""Why a report is not recorded."""
 
 MAX_REASON = 128
 """Bytes of a reason that an agent may give (yoq's limit)."""
 
 
-def assignments_of(agent_id: str) -> list[Document]:
-    """An agent's assignments, in the order in which they were made and in yoq's key order."""
+def list_assignments(agent_id: str) -> list[Document]:
+    """List an agent's assignments, in the order in which they were made and in yoq's key order."""
     chosen = (
-        select(Assignment)
-        .where(Assignment.agent_id == agent_id, Assignment.replaced_by.is_(None))
-        .order_by(Assignment.number)
+        select(AssignmentRow)
+        .where(AssignmentRow.agent_id == agent_id, AssignmentRow.replaced_by.is_(None))
+        .order_by(AssignmentRow.number)
     )
-    return [_assignment(found) for found in db.session.scalars(chosen)]
+    return [_make_document(found) for found in db.session.scalars(chosen)]
 
 
-def _assignment(found: Assignment) -> Document:
+def _make_document(found: AssignmentRow) -> Document:
     document: Document = {
         "id": found.id,
         "agent_id": found.agent_id,
@@ -60,20 +62,19 @@ def report(agent_id: str, assignment_id: str, status: str, reason: str | None = 
     """
     if status not in ("running", "stopped", "failed"):
         raise Problem(400, "invalid status value")
-    if reason is not None and (not storable_text(reason) or len(reason.encode()) > MAX_REASON):
+    if reason is not None and not is_storable(reason, MAX_REASON):
         raise Problem(400, "invalid reason", f"at most {MAX_REASON} bytes of UTF-8 without NUL")
-    mine = (Assignment.id == assignment_id, Assignment.agent_id == agent_id)
-    release = select(Assignment.release).where(*mine).scalar_subquery()
-    quiet: dict[str, Any] = {"synchronize_session": False}
+    mine = (AssignmentRow.id == assignment_id, AssignmentRow.agent_id == agent_id)
+    release = select(AssignmentRow.release).where(*mine).scalar_subquery()
     with unit_of_work() as session:
         # The rollout's row first, as every step does. Should this process end here, the pulse finds it due.
         due = update(RolloutRow).where(RolloutRow.number == release, RolloutRow.status == "in_progress")
-        waits = session.scalar(due.values(due_at=0).returning(RolloutRow.number), execution_options=quiet)
-        said = update(Assignment).where(*mine, func.coalesce(Assignment.reason, "") != DROPPED)
+        waits = session.scalar(due.values(due_at=0).returning(RolloutRow.number), execution_options=QUIET)
+        said = update(AssignmentRow).where(*mine, func.coalesce(AssignmentRow.reason, "") != DROPPED)
         changed = session.scalar(
-            said.values(status=status, reason=reason).returning(Assignment.id), execution_options=quiet
+            said.values(status=status, reason=reason).returning(AssignmentRow.id), execution_options=QUIET
         )
-        known = changed is not None or session.scalar(select(Assignment.id).where(*mine)) is not None
+        known = changed is not None or session.scalar(select(AssignmentRow.id).where(*mine)) is not None
     if waits is not None:
-        go_on(waits)
+        continue_rollout(waits)
     return known

@@ -12,7 +12,7 @@ import click
 from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
-from yoq_web.apps.manifest.toml import request_body
+from yoq_web.apps.manifest.toml import make_request_body
 from yoq_web.commands.group import CommandGroup
 from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
@@ -27,8 +27,8 @@ HISTORY_HEADER = ("MARK", "ID", "STATUS", "ROLLOUT", "CTRL", "TRIGGER", "HASH", 
 
 group = CommandGroup("app", help="Apply, watch and roll back apps.")
 
-file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-called = click.option("--app", "app", metavar="NAME", help="The app's name, for a manifest in TOML that has none.")
+file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+app_option = click.option("--app", "app", metavar="NAME", help="The app's name, for a manifest in TOML that has none.")
 
 
 @group.command("list")
@@ -39,7 +39,7 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json(apps)
     elif apps:
-        print_table(TABLE, (*HEADER, "MESSAGE"), [_row(app) for app in apps])
+        print_table(TABLE, (*HEADER, "MESSAGE"), [_make_row(app) for app in apps])
     else:
         click.echo("no app releases found")
 
@@ -49,11 +49,14 @@ def list_command(as_json: bool) -> None:
 @as_json
 def status_command(app: str, as_json: bool) -> None:
     """Show an app with its newest release."""
-    found = _of(app, queries.status)
+    try:
+        found = queries.get_status(app)
+    except NotFound:
+        raise Failure(f"no releases found for app {app}") from None
     if as_json:
         print_json(found)
         return
-    print_table(TABLE, (*HEADER, "MESSAGE"), [_row(found)])
+    print_table(TABLE, (*HEADER, "MESSAGE"), [_make_row(found)])
     for target in found["rollout_targets"] or ():
         reason = f": {target['reason']}" if target["reason"] else ""
         click.echo(f"  {target['workload_name']} {target['state']}{reason}")
@@ -65,34 +68,34 @@ def status_command(app: str, as_json: bool) -> None:
 @as_json
 def history_command(app: str, limit: int, as_json: bool) -> None:
     """List an app's releases, the newest first."""
-    entries = queries.history(app, limit)
+    entries = queries.list_history(app, limit)
     if as_json:
         print_json(entries)
     elif entries:
-        print_table(HISTORY_TABLE, HISTORY_HEADER, [_history_row(entry) for entry in entries])
+        print_table(HISTORY_TABLE, HISTORY_HEADER, [_make_history_row(entry) for entry in entries])
     else:
         click.echo(f"no releases found for app {app}")
 
 
 @group.command("apply")
-@file
-@called
+@file_argument
+@app_option
 @as_json
 def apply_command(file: Path, app: str | None, as_json: bool) -> None:
     """Apply a manifest: yoq's manifest.toml, or a request document in JSON.
 
     The app is called as its document says, else as --app says, else as the folder in which the manifest is.
     """
-    _print_release(operations.apply(body_of(file, app)), as_json=as_json)
+    _print_release(operations.apply(read_manifest_file(file, app)), as_json=as_json)
 
 
 @group.command("diff")
-@file
-@called
+@file_argument
+@app_option
 @as_json
 def diff_command(file: Path, app: str | None, as_json: bool) -> None:
     """Show what an apply would change, without doing it."""
-    found = queries.dry_run(body_of(file, app))
+    found = queries.diff_manifest(read_manifest_file(file, app))
     if as_json:
         print_json(found)
         return
@@ -108,7 +111,7 @@ def diff_command(file: Path, app: str | None, as_json: bool) -> None:
 def rollback_command(app: str, release: str | None, only_print: bool, as_json: bool) -> None:
     """Apply an earlier release again."""
     if only_print:
-        click.echo(operations.stored_body(operations.rollback_target(app, release)))
+        click.echo(operations.read_stored_body(operations.find_rollback_target(app, release)))
     else:
         _print_release(operations.rollback(app, release), as_json=as_json)
 
@@ -118,7 +121,7 @@ def rollback_command(app: str, release: str | None, only_print: bool, as_json: b
 @as_json
 def pause_command(app: str, as_json: bool) -> None:
     """Have a rollout wait before its next batch."""
-    _control(app, operations.pause, as_json=as_json)
+    _run_control(app, operations.pause, as_json=as_json)
 
 
 @group.command("resume")
@@ -126,7 +129,7 @@ def pause_command(app: str, as_json: bool) -> None:
 @as_json
 def resume_command(app: str, as_json: bool) -> None:
     """Let a paused rollout go on."""
-    _control(app, operations.resume, as_json=as_json)
+    _run_control(app, operations.resume, as_json=as_json)
 
 
 @group.command("cancel")
@@ -134,7 +137,7 @@ def resume_command(app: str, as_json: bool) -> None:
 @as_json
 def cancel_command(app: str, as_json: bool) -> None:
     """End a rollout now, and undo it if that is its failure action."""
-    _control(app, operations.cancel, as_json=as_json)
+    _run_control(app, operations.cancel, as_json=as_json)
 
 
 @group.command("run")
@@ -152,29 +155,22 @@ def run_command(app: str, worker: str, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def body_of(file: Path, app: str | None) -> bytes:
-    """The request document in a file: a JSON object as it is, else what yoq's CLI would send for the TOML."""
+def read_manifest_file(file: Path, app: str | None) -> bytes:
+    """Read the request document in a file: a JSON object as it is, else what yoq's CLI would send for the TOML."""
     raw = file.read_bytes()
     if len(raw) > MAX_MANIFEST:
         raise Failure(f"the manifest is longer than {MAX_MANIFEST} bytes")
     if raw.lstrip().startswith(b"{"):
         return raw
     try:
-        return request_body(raw.decode(), app or file.resolve().parent.name, os.environ)
+        return make_request_body(raw.decode(), app or file.resolve().parent.name, os.environ)
     except UnicodeDecodeError:
         raise Failure("the manifest is not UTF-8 text") from None
     except ManifestError as error:
         raise Failure(f"manifest: {error}") from None
 
 
-def _of(app: str, act: Callable[[str], Document]) -> Document:
-    try:
-        return act(app)
-    except NotFound:
-        raise Failure(f"no releases found for app {app}") from None
-
-
-def _control(app: str, act: Callable[[str], Document], *, as_json: bool) -> None:
+def _run_control(app: str, act: Callable[[str], Document], *, as_json: bool) -> None:
     try:
         found = act(app)
     except NotFound:
@@ -182,7 +178,7 @@ def _control(app: str, act: Callable[[str], Document], *, as_json: bool) -> None
     if as_json:
         print_json(found)
     else:
-        click.echo(f"{app} {found['release_id']} {_control_word(found)}")
+        click.echo(f"{app} {found['release_id']} {_format_control(found)}")
 
 
 def _print_release(found: Document, *, as_json: bool) -> None:
@@ -192,50 +188,50 @@ def _print_release(found: Document, *, as_json: bool) -> None:
     else:
         for key in ("app_name", "release_id", "trigger", "status", "rollout_state", "rollout_control_state"):
             click.echo(f"{key}: {found[key]}")
-        click.echo(f"targets: {_targets(found)}")
-        click.echo(f"message: {_message(found)}")
+        click.echo(f"targets: {_format_targets(found)}")
+        click.echo(f"message: {_format_message(found)}")
     if found["status"] in ("failed", "partially_failed"):
         raise click.exceptions.Exit(1)
 
 
-def _row(found: Document) -> tuple[object, ...]:
+def _make_row(found: Document) -> tuple[object, ...]:
     counts = (found[f"{kind}_count"] for kind in ("service", "worker", "cron", "training_job"))
     return (
         found["app_name"],
         found["release_id"],
         found["status"],
         found["rollout_state"],
-        _control_word(found),
+        _format_control(found),
         found["trigger"],
         "/".join(map(str, counts)),
-        _targets(found),
+        _format_targets(found),
         "-",
         found["previous_successful_release_id"] or "-",
-        _message(found)[:48],
+        _format_message(found)[:48],
     )
 
 
-def _history_row(found: Document) -> tuple[object, ...]:
+def _make_history_row(found: Document) -> tuple[object, ...]:
     mark = "current" if found["is_current"] else "prev-ok" if found["is_previous_successful"] else ""
     return (
         mark,
         found["id"],
         found["status"],
         found["rollout_state"],
-        _control_word(found),
+        _format_control(found),
         found["trigger"],
         found["manifest_hash"].removeprefix("sha256:")[:12],
-        _targets(found),
-        _message(found)[:36],
+        _format_targets(found),
+        _format_message(found)[:36],
     )
 
 
-def _control_word(found: Document) -> str:
+def _format_control(found: Document) -> str:
     word = str(found["rollout_control_state"])
     return {"active": "-", "cancel_requested": "cancel"}.get(word, word)
 
 
-def _targets(found: Document) -> str:
+def _format_targets(found: Document) -> str:
     parts = [f"{found['completed_targets']} ok"]
     if found["failed_targets"] or found["remaining_targets"]:
         parts.append(f"{found['failed_targets']} fail")
@@ -244,7 +240,7 @@ def _targets(found: Document) -> str:
     return ", ".join(parts)
 
 
-def _message(found: Document) -> str:
+def _format_message(found: Document) -> str:
     details: list[dict[str, Any]] = found["failure_details"] or []
     told = "; ".join(f"{item['workload_name']}: {item['reason']}" for item in details[:2])
     more = f"; +{len(details) - 2} more" if len(details) > 2 else ""

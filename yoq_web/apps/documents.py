@@ -2,68 +2,149 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from yoq_web.apps.rollout.machine import Rollout
+from yoq_web.apps.rollout.state import ReleaseState, Rollout, name_rollout_state
 
 Document = dict[str, Any]
 
+PREVIOUS = "previous_successful_"
+COUNTERS = ("completed_targets", "failed_targets", "remaining_targets")
+NO_RELEASE: Document = {
+    **dict.fromkeys(("release_id", "trigger", "status", "rollout_state", "rollout_control_state")),
+    **dict.fromkeys(("manifest_hash", "created_at")),
+    **dict.fromkeys(COUNTERS, 0),
+    **dict.fromkeys(("source_release_id", "resumed_from_release_id", "superseded_by_release_id")),
+    **dict.fromkeys(("message", "failure_details", "rollout_targets", "rollout_checkpoint")),
+}
+"""What is said of the previous success where there was none."""
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A release with how far it has got, as all documents need it."""
-
-    number: int
-    id: str
-    app: str
-    trigger: str
-    source: str | None
-    manifest_hash: str
-    created_at: int
-    services: int
-    workers: int
-    crons: int
-    training_jobs: int
-    rollout: Rollout
-
-    @property
-    def status(self) -> str:
-        """Its status in yoq's words."""
-        return self.rollout.status
-
-    @property
-    def remaining(self) -> int:
-        """Services that were neither completed nor failed; those that were skipped count, as in yoq."""
-        return max(0, self.services - self.rollout.completed - self.rollout.failed)
-
-    @property
-    def message(self) -> str:
-        """What happened, in one line."""
-        said = self.rollout.message
-        if self.trigger == "rollback" and self.source:
-            return f"rollback to {self.source} {self.status}" + (f": {said}" if said else "")
-        words = {"partially_failed": "partially failed", "in_progress": "in progress"}
-        return said or f"apply {words.get(self.status, self.status)}"
+RELATED = ("resumed_from_release_id", "superseded_by_release_id")
+"""Other releases of which yoq's documents tell, and of which there are none here."""
 
 
-def rollout_state(rollout: Rollout, remaining: int) -> str:
-    """Where a rollout stands, in yoq's word for it; it follows from the status and the counters."""
-    match rollout.status:
-        case "in_progress" if rollout.control != "active":
-            return "blocked"
-        case "in_progress":
-            return "rolling" if rollout.completed or rollout.failed else "starting"
-        case "completed":
-            return "stable"
-        case "partially_failed":
-            return "blocked" if remaining else "degraded"
-        case _:
-            return "degraded" if rollout.completed else "failed"
+def make_apply_document(release: ReleaseState) -> Document:
+    """Make the answer to an apply or a rollback. What remains counts only services that could be placed."""
+    rollout = release.rollout
+    return {
+        "app_name": release.app,
+        "trigger": release.trigger,
+        "release_id": release.id,
+        "status": release.status,
+        "rollout_state": name_rollout_state(rollout, rollout.remaining),
+        "rollout_control_state": rollout.control,
+        **_count_workloads(release),
+        "placed": rollout.placed,
+        "failed": rollout.unplaced,
+        **_count_targets(rollout, rollout.remaining),
+        "source_release_id": release.source,
+        "resumed_from_release_id": None,
+        "message": release.message,
+        **_make_outcome(rollout),
+        "rollout": _make_rollout(rollout, rollout.remaining, RELATED[:1]),
+    }
 
 
-def failure_details(rollout: Rollout) -> list[Document] | None:
-    """The targets that failed, with the reasons; None if none did."""
+def make_status_document(release: ReleaseState, previous: ReleaseState | None) -> Document:
+    """Make an app's status: its newest release, and the newest other one that was completed."""
+    return {
+        "app_name": release.app,
+        "trigger": release.trigger,
+        "release_id": release.id,
+        **_make_standing(release),
+        **_count_workloads(release),
+        **_count_targets(release.rollout, release.remaining),
+        "active_training_jobs": 0,
+        "paused_training_jobs": 0,
+        "failed_training_jobs": 0,
+        **_list_related(release),
+        **_make_previous(previous),
+        "message": release.message,
+        **_make_outcome(release.rollout),
+        "rollout": _make_rollout(release.rollout, release.remaining, RELATED),
+        "current_release": _make_release(release),
+        "previous_successful_release": _make_release(previous, RELATED) if previous else None,
+        "workloads": _list_workloads(release),
+        "training_runtime": {"active": 0, "paused": 0, "failed": 0},
+    }
+
+
+def make_history_entry(release: ReleaseState, *, current: bool, previous: bool) -> Document:
+    """Make the entry of a release in its app's history."""
+    return {
+        "id": release.id,
+        "app": release.app,
+        "service": release.app,
+        "trigger": release.trigger,
+        **_make_standing(release),
+        **_count_workloads(release),
+        **_count_targets(release.rollout, release.remaining),
+        **_list_related(release),
+        "message": release.message,
+        **_make_outcome(release.rollout),
+        "rollout": _make_rollout(release.rollout, release.remaining, RELATED),
+        "is_current": current,
+        "is_previous_successful": previous,
+        "release": _make_release(release) | {"current": current, "previous_successful": previous},
+        "workloads": _list_workloads(release),
+    }
+
+
+def _make_release(release: ReleaseState, related: Sequence[str] = ()) -> Document:
+    """Make a document of a release as others contain it; its rollout has the members `related`."""
+    return {
+        "id": release.id,
+        "trigger": release.trigger,
+        **_make_standing(release),
+        **_count_targets(release.rollout, release.remaining),
+        **_list_related(release),
+        "message": release.message,
+        **_make_outcome(release.rollout),
+        "rollout": _make_rollout(release.rollout, release.remaining, related),
+    }
+
+
+def _make_previous(release: ReleaseState | None) -> Document:
+    """Make the members of a status document about the previous success: null without one, but its counters 0."""
+    if release is None:
+        return {PREVIOUS + key: value for key, value in NO_RELEASE.items()}
+    whole = {"release_id": release.id} | _make_release(release)
+    return {PREVIOUS + key: value for key, value in whole.items() if key not in ("id", "rollout")}
+
+
+def _make_standing(release: ReleaseState) -> Document:
+    return {
+        "status": release.status,
+        "rollout_state": name_rollout_state(release.rollout, release.remaining),
+        "rollout_control_state": release.rollout.control,
+        "manifest_hash": release.manifest_hash,
+        "created_at": release.created_at,
+    }
+
+
+def _make_rollout(rollout: Rollout, remaining: int, related: Sequence[str]) -> Document:
+    return {
+        "state": name_rollout_state(rollout, remaining),
+        "control_state": rollout.control,
+        **dict.fromkeys(related),
+        **_count_targets(rollout, remaining),
+        "failure_details": _list_failures(rollout),
+        "targets": _list_targets(rollout),
+        "checkpoint": _make_checkpoint(rollout),
+    }
+
+
+def _make_outcome(rollout: Rollout) -> Document:
+    return {
+        "failure_details": _list_failures(rollout),
+        "rollout_targets": _list_targets(rollout),
+        "rollout_checkpoint": _make_checkpoint(rollout),
+    }
+
+
+def _list_failures(rollout: Rollout) -> list[Document] | None:
+    """List the targets that failed, with the reasons; None if none did."""
     return [
         {"workload_kind": "service", "workload_name": target.name, "reason": target.reason}
         for target in rollout.targets
@@ -71,16 +152,16 @@ def failure_details(rollout: Rollout) -> list[Document] | None:
     ] or None
 
 
-def targets(rollout: Rollout) -> list[Document] | None:
-    """Every target with its state; None if there are no services."""
+def _list_targets(rollout: Rollout) -> list[Document] | None:
+    """List every target with its state; None if there are no services."""
     return [
         {"workload_kind": "service", "workload_name": target.name, "state": target.state, "reason": target.reason}
         for target in rollout.targets
     ] or None
 
 
-def checkpoint(rollout: Rollout) -> Document | None:
-    """Where a rollout in progress stands; None once it has ended."""
+def _make_checkpoint(rollout: Rollout) -> Document | None:
+    """Say where a rollout in progress stands; None once it has ended."""
     if rollout.over:
         return None
     return {
@@ -96,90 +177,7 @@ def checkpoint(rollout: Rollout) -> Document | None:
     }
 
 
-def apply_document(release: Snapshot) -> Document:
-    """The answer to an apply or a rollback. What remains counts only services that could be placed."""
-    rollout = release.rollout
-    parts = _parts(rollout, rollout.remaining)
-    return {
-        "app_name": release.app,
-        "trigger": release.trigger,
-        "release_id": release.id,
-        "status": release.status,
-        "rollout_state": parts["state"],
-        "rollout_control_state": rollout.control,
-        **_counts(release),
-        "placed": rollout.placed,
-        "failed": rollout.unplaced,
-        **_progress(rollout, rollout.remaining),
-        "source_release_id": release.source,
-        "resumed_from_release_id": None,
-        "message": release.message,
-        **_outcome(rollout),
-        "rollout": {
-            "state": parts["state"],
-            "control_state": rollout.control,
-            "resumed_from_release_id": None,
-            **parts["rest"],
-        },
-    }
-
-
-def status_document(release: Snapshot, previous: Snapshot | None) -> Document:
-    """An app's status: its newest release, and the newest other one that was completed."""
-    rollout = release.rollout
-    return {
-        "app_name": release.app,
-        "trigger": release.trigger,
-        "release_id": release.id,
-        "status": release.status,
-        "rollout_state": rollout_state(rollout, release.remaining),
-        "rollout_control_state": rollout.control,
-        "manifest_hash": release.manifest_hash,
-        "created_at": release.created_at,
-        **_counts(release),
-        **_progress(rollout, release.remaining),
-        "active_training_jobs": 0,
-        "paused_training_jobs": 0,
-        "failed_training_jobs": 0,
-        **_related(release),
-        **_previous(previous),
-        "message": release.message,
-        **_outcome(rollout),
-        "rollout": _rollout(release),
-        "current_release": _release(release, ids=False),
-        "previous_successful_release": _release(previous, ids=True) if previous else None,
-        "workloads": _workloads(release),
-        "training_runtime": {"active": 0, "paused": 0, "failed": 0},
-    }
-
-
-def history_entry(release: Snapshot, *, current: bool, previous: bool) -> Document:
-    """A release as the history lists it."""
-    rollout = release.rollout
-    return {
-        "id": release.id,
-        "app": release.app,
-        "service": release.app,
-        "trigger": release.trigger,
-        "status": release.status,
-        "rollout_state": rollout_state(rollout, release.remaining),
-        "rollout_control_state": rollout.control,
-        "manifest_hash": release.manifest_hash,
-        "created_at": release.created_at,
-        **_counts(release),
-        **_progress(rollout, release.remaining),
-        **_related(release),
-        "message": release.message,
-        **_outcome(rollout),
-        "rollout": _rollout(release),
-        "is_current": current,
-        "is_previous_successful": previous,
-        "release": _release(release, ids=False) | {"current": current, "previous_successful": previous},
-        "workloads": _workloads(release),
-    }
-
-
-def _counts(release: Snapshot) -> Document:
+def _count_workloads(release: ReleaseState) -> Document:
     return {
         "service_count": release.services,
         "worker_count": release.workers,
@@ -188,7 +186,7 @@ def _counts(release: Snapshot) -> Document:
     }
 
 
-def _workloads(release: Snapshot) -> Document:
+def _list_workloads(release: ReleaseState) -> Document:
     return {
         "services": release.services,
         "workers": release.workers,
@@ -197,87 +195,9 @@ def _workloads(release: Snapshot) -> Document:
     }
 
 
-def _progress(rollout: Rollout, remaining: int) -> Document:
-    return {
-        "completed_targets": rollout.completed,
-        "failed_targets": rollout.failed,
-        "remaining_targets": remaining,
-    }
+def _count_targets(rollout: Rollout, remaining: int) -> Document:
+    return dict(zip(COUNTERS, (rollout.completed, rollout.failed, remaining), strict=True))
 
 
-def _related(release: Snapshot) -> Document:
-    return {
-        "source_release_id": release.source,
-        "resumed_from_release_id": None,
-        "superseded_by_release_id": None,
-    }
-
-
-def _outcome(rollout: Rollout) -> Document:
-    return {
-        "failure_details": failure_details(rollout),
-        "rollout_targets": targets(rollout),
-        "rollout_checkpoint": checkpoint(rollout),
-    }
-
-
-def _parts(rollout: Rollout, remaining: int) -> Document:
-    return {
-        "state": rollout_state(rollout, remaining),
-        "rest": {
-            **_progress(rollout, remaining),
-            "failure_details": failure_details(rollout),
-            "targets": targets(rollout),
-            "checkpoint": checkpoint(rollout),
-        },
-    }
-
-
-def _rollout(release: Snapshot, *, ids: bool = True) -> Document:
-    parts = _parts(release.rollout, release.remaining)
-    related = {"resumed_from_release_id": None, "superseded_by_release_id": None} if ids else {}
-    return {"state": parts["state"], "control_state": release.rollout.control, **related, **parts["rest"]}
-
-
-def _release(release: Snapshot, *, ids: bool) -> Document:
-    rollout = release.rollout
-    return {
-        "id": release.id,
-        "trigger": release.trigger,
-        "status": release.status,
-        "rollout_state": rollout_state(rollout, release.remaining),
-        "rollout_control_state": rollout.control,
-        "manifest_hash": release.manifest_hash,
-        "created_at": release.created_at,
-        **_progress(rollout, release.remaining),
-        **_related(release),
-        "message": release.message,
-        **_outcome(rollout),
-        "rollout": _rollout(release, ids=ids),
-    }
-
-
-PREVIOUS = "previous_successful_"
-COUNTERS = ("completed_targets", "failed_targets", "remaining_targets")
-
-
-def _previous(release: Snapshot | None) -> Document:
-    """The members of a status document about the previous success: null without one, but its counters 0."""
-    if release is None:
-        keys = (
-            "release_id",
-            "trigger",
-            "status",
-            "rollout_state",
-            "rollout_control_state",
-            "manifest_hash",
-            "created_at",
-        )
-        rest = ("source_release_id", "resumed_from_release_id", "superseded_by_release_id")
-        last = ("message", "failure_details", "rollout_targets", "rollout_checkpoint")
-        nothing: Document = dict.fromkeys((*keys, *COUNTERS, *rest, *last))
-        nothing.update(dict.fromkeys(COUNTERS, 0))
-        return {PREVIOUS + key: value for key, value in nothing.items()}
-    whole = _release(release, ids=True)
-    del whole["rollout"]
-    return {PREVIOUS + ("release_id" if key == "id" else key): value for key, value in whole.items()}
+def _list_related(release: ReleaseState) -> Document:
+    return {"source_release_id": release.source, **dict.fromkeys(RELATED)}

@@ -16,7 +16,7 @@ FOLDER = "apply-locks"
 
 
 @contextmanager
-def applying(app: str) -> Iterator[bool]:
+def lock_app_file(app: str) -> Iterator[bool]:
     """Hold the app for as long as the block lasts; yields whether nobody else on this machine does.
 
     A database on this machine takes one writer after the other, so that only the file tells that there were two. The
@@ -32,6 +32,6 @@ def applying(app: str) -> Iterator[bool]:
         yield held
 
 
-def try_lock(session: Session, app: str) -> bool:
+def try_lock_app(session: Session, app: str) -> bool:
     """Hold the app until this transaction ends; returns whether nobody else who shares the database does."""
     return advisory_lock(session, f"app {app}", wait=False)

@@ -10,6 +10,9 @@ from yoq_web.database.session import Model
 Number = BigInteger().with_variant(Integer, "sqlite")
 """The type of a number that the database counts up; SQLite does so only for its own INTEGER."""
 
+QUIET = {"synchronize_session": False}
+"""How statements that write are executed: nobody keeps rows of these tables in a session."""
+
 
 class App(Model):
     """An app and its newest release."""
@@ -68,7 +71,7 @@ class RolloutRow(Model):
         return f"<RolloutRow {self.number} of {self.app}: {self.status}>"
 
 
-class Assignment(Model):
+class AssignmentRow(Model):
     """One part of a workload, and the agent that runs it; without one it waits for a place.
 
     `replaced_by` is the rollout that put another in its place and may yet bring it back: no agent sees it meanwhile.

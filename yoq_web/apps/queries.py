@@ -2,63 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import select
 
-from yoq_web.apps import store
-from yoq_web.apps.documents import Document, history_entry, status_document
-from yoq_web.apps.manifest import document
-from yoq_web.apps.manifest.diff import diff_document
-from yoq_web.apps.manifest.document import Refused
+from yoq_web.apps import release_store
+from yoq_web.apps.documents import Document, make_history_entry, make_status_document
+from yoq_web.apps.manifest.diff import make_diff_document
+from yoq_web.apps.manifest.document import ManifestRefused, hash_manifest, read_manifest
 from yoq_web.apps.models import App, Release
-from yoq_web.apps.operations import storable_name
+from yoq_web.apps.operations import check_app_name
+from yoq_web.apps.rollout.state import ReleaseState
 from yoq_web.database.session import db
 from yoq_web.problems import NotFound, Problem
 
+CHANGES_NOTHING = "it compares and stores nothing"
+"""Why a question that is asked by POST is not recorded."""
 
-def dry_run(body: bytes) -> Document:
-    """What an apply would change, as the diff document. Raises a Problem (400) with yoq's text. Nothing is stored."""
+
+def diff_manifest(body: bytes) -> Document:
+    """Tell what an apply would change, as the diff document. Raises a Problem (400) with yoq's text."""
     try:
-        wanted = document.read(body)
-    except Refused as refusal:
+        wanted = read_manifest(body)
+    except ManifestRefused as refusal:
         raise Problem(400, str(refusal)) from None
-    app = storable_name(wanted)
+    app = check_app_name(wanted)
     chosen = select(Release.id, Release.manifest_hash, Release.body).join(App, App.newest == Release.number)
     current = db.session.execute(chosen.where(App.name == app)).first()
-    new_hash = document.manifest_hash(body)
+    new_hash = hash_manifest(body)
     if current is None:
-        return diff_document(wanted, new_hash, None, None, None)
-    stored = document.read(bytes(current.body), named=False)
-    return diff_document(wanted, new_hash, stored, current.id, current.manifest_hash)
+        return make_diff_document(wanted, new_hash, None, None, None)
+    stored = read_manifest(bytes(current.body), named=False)
+    return make_diff_document(wanted, new_hash, stored, current.id, current.manifest_hash)
 
 
 def list_apps() -> list[Document]:
-    """The status document of each app, that with the newest release first."""
-    newest = store.snapshots(
-        db.session(), store.releases().join(App, App.newest == Release.number).order_by(Release.number.desc())
-    )
-    before = store.previous_numbers(db.session())
-    found = store.by_number(db.session(), before.values()) if before else {}
-    return [status_document(item, found.get(before.get(item.app, 0))) for item in newest]
+    """List the status document of each app, that with the newest release first."""
+    return _make_status_documents(release_store.list_newest(db.session()))
 
 
-def status(app: str) -> Document:
-    """An app's status document. Raises NotFound if it has no release."""
-    newest = store.newest(db.session(), app)
-    if newest is None:
+def get_status(app: str) -> Document:
+    """Make an app's status document. Raises NotFound if it has no release."""
+    found = _make_status_documents(release_store.list_newest(db.session(), app), app)
+    if not found:
         raise NotFound("not found", f"there is no app {app!r}")
-    before = store.previous_numbers(db.session(), app)
-    found = store.by_number(db.session(), before.values()) if before else {}
-    return status_document(newest, found.get(before.get(app, 0)))
+    return found[0]
 
 
-def history(app: str, limit: int = 50, before: str | None = None) -> list[Document]:
-    """An app's releases as history entries, the newest first: at most `limit`, older than the release `before`."""
-    chosen = store.releases().where(Release.app == app).order_by(Release.number.desc()).limit(limit)
+def _make_status_documents(newest: Sequence[ReleaseState], app: str | None = None) -> list[Document]:
+    if not newest:
+        return []
+    numbers = release_store.find_previous_numbers(db.session(), app)
+    previous = release_store.index_releases(db.session(), numbers.values()) if numbers else {}
+    return [make_status_document(release, previous.get(numbers.get(release.app, 0))) for release in newest]
+
+
+def list_history(app: str, limit: int = 50, before: str | None = None) -> list[Document]:
+    """List an app's releases as history entries, the newest first: at most `limit`, older than the release `before`."""
+    chosen = release_store.select_releases().where(Release.app == app).order_by(Release.number.desc()).limit(limit)
     if before is not None:
         chosen = chosen.where(Release.number < select(Release.number).where(Release.id == before).scalar_subquery())
     newest = db.session.scalar(select(App.newest).where(App.name == app))
-    previous = store.previous_numbers(db.session(), app).get(app)
+    previous = release_store.find_previous_numbers(db.session(), app).get(app)
     return [
-        history_entry(item, current=item.number == newest, previous=item.number == previous)
-        for item in store.snapshots(db.session(), chosen)
+        make_history_entry(item, current=item.number == newest, previous=item.number == previous)
+        for item in release_store.list_releases(db.session(), chosen)
     ]

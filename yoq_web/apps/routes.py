@@ -28,8 +28,6 @@ from yoq_web.scopes import JOINING
 blueprint = Blueprint("apps", __name__)
 
 IN_PROGRESS = "The app is being applied, or its newest release still rolls out"
-NOT_SENSITIVE = "an agent says how its own assignments fare; what follows from it is recorded as the system's doing"
-CHANGES_NOTHING = "it compares and stores nothing"
 
 
 @blueprint.get("/v1/apps")
@@ -58,17 +56,17 @@ def apply(body: bytes) -> dict[str, Any]:
 
 
 @blueprint.post("/v1/apps/diff")
-@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=CHANGES_NOTHING)
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=queries.CHANGES_NOTHING)
 def diff(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return queries.dry_run(body)
+    return queries.diff_manifest(body)
 
 
 @blueprint.get("/v1/apps/<app>")
 @endpoint(scope="apps:read", answer=AppStatus)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
-    return queries.status(app)
+    return queries.get_status(app)
 
 
 @blueprint.get("/v1/apps/<app>/history")
@@ -78,7 +76,7 @@ def history(app: str, query: HistoryQuery) -> list[dict[str, Any]]:
 
     Of an app without releases there are none.
     """
-    return queries.history(app, query.limit, query.before)
+    return queries.list_history(app, query.limit, query.before)
 
 
 @blueprint.post("/v1/apps/<app>/rollback")
@@ -129,11 +127,11 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 @endpoint(scope=JOINING, answer=list[AssignmentOut])
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned."""
-    return agent_api.assignments_of(agent)
+    return agent_api.list_assignments(agent)
 
 
 @blueprint.post("/v1/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, body=ReportIn, answer=Reported, unaudited=NOT_SENSITIVE)
+@endpoint(scope=JOINING, body=ReportIn, answer=Reported, unaudited=agent_api.NOT_SENSITIVE)
 def report(agent: str, assignment: str, body: ReportIn) -> dict[str, Any]:
     """Say how an assignment fares.
 

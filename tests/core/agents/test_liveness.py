@@ -14,7 +14,7 @@ from yoq_web.agents import liveness
 def look(cluster: Cluster, after: int = 0) -> None:
     """Do what is due so many seconds from now."""
     with cluster.app.app_context():
-        liveness.follow(int(time.time()) + after)
+        liveness.expire_agents_at(int(time.time()) + after)
 
 
 def test_a_silent_agent_goes_offline_and_comes_back(make_app: MakeApp) -> None:
@@ -58,7 +58,7 @@ def test_a_silent_agent_is_forgotten_after_an_hour(make_app: MakeApp) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_silence_counts_from_when_somebody_listens(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a start the pulse waits as long as an agent may be silent: nobody could beat while nobody served."""
+    """After a start agents have as long as one may be silent: nobody could beat while nobody served."""
     cluster = Cluster(make_app)
     agent = cluster.join()
     cluster.age(agent, 500)
@@ -66,5 +66,5 @@ def test_silence_counts_from_when_somebody_listens(make_app: MakeApp, monkeypatc
     for passed, status in ((0, "active"), (29, "active"), (31, "offline")):
         monkeypatch.setattr(time, "time", lambda passed=passed: now + passed)
         with cluster.app.app_context():
-            liveness.pulse()
+            liveness.expire_agents()
         assert cluster.agent(agent)["status"] == status

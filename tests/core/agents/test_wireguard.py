@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from yoq_web.agents.wireguard import MAX_NODE, container_subnet, endpoint, overlay_ip
+from yoq_web.agents.wireguard import MAX_NODE, compute_container_subnet, compute_overlay_ip, format_endpoint
 
 
 @pytest.mark.parametrize(
@@ -22,14 +22,14 @@ from yoq_web.agents.wireguard import MAX_NODE, container_subnet, endpoint, overl
 )
 def test_addresses(number: int, address: str, subnet: str) -> None:
     """A number's address and subnet, at the edges of the ranges."""
-    assert (overlay_ip(number), container_subnet(number)) == (address, subnet)
+    assert (compute_overlay_ip(number), compute_container_subnet(number)) == (address, subnet)
 
 
 def test_no_two_numbers_share_an_address() -> None:
     """All addresses and subnets are valid and each is one number's alone."""
     numbers = range(1, MAX_NODE + 1)
-    assert len({ipaddress.ip_address(overlay_ip(number)) for number in numbers}) == MAX_NODE
-    assert len({ipaddress.ip_network(container_subnet(number)) for number in numbers}) == MAX_NODE
+    assert len({ipaddress.ip_address(compute_overlay_ip(number)) for number in numbers}) == MAX_NODE
+    assert len({ipaddress.ip_network(compute_container_subnet(number)) for number in numbers}) == MAX_NODE
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_no_two_numbers_share_an_address() -> None:
 )
 def test_endpoints(address: str, expected: str) -> None:
     """A port in the address is the agent's API and gives way to WireGuard's."""
-    assert endpoint(address, 51820) == expected
+    assert format_endpoint(address, 51820) == expected

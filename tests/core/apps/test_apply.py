@@ -14,7 +14,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.support.apps import HEALTH, Shop, manifest, service
 from tests.support.commandline import failure, output, run
 from yoq_web import Event, hookimpl
-from yoq_web.apps.locks import applying
+from yoq_web.apps.locks import lock_app_file
 
 BAD = [
     (b"", "missing request body", ""),
@@ -176,7 +176,7 @@ def test_two_applies_at_once_on_one_machine(make_app: MakeApp) -> None:
     """With a database that takes one writer after the other it is the same: whoever applies holds the app's file."""
     shop = Shop(make_app)
     shop.join()
-    with shop.app.app_context(), applying("shop") as first:
+    with shop.app.app_context(), lock_app_file("shop") as first:
         assert first
         assert shop.apply(service("a"), status=409)["error"] == "apply already in progress"
         assert shop.apply(service("a"), app="other")["status"] == "completed"

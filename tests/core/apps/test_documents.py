@@ -6,10 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from yoq_web.apps import documents
-from yoq_web.apps.documents import Snapshot, apply_document, history_entry, status_document
-from yoq_web.apps.manifest.document import Policy
-from yoq_web.apps.rollout.machine import Rollout, Target
+from yoq_web.apps.documents import make_apply_document, make_history_entry, make_status_document
+from yoq_web.apps.manifest.document import RolloutPolicy
+from yoq_web.apps.rollout.state import ReleaseState, Rollout, Target, name_rollout_state
 
 APPLY = """app_name trigger release_id status rollout_state rollout_control_state service_count worker_count
 cron_count training_job_count placed failed completed_targets failed_targets remaining_targets source_release_id
@@ -38,19 +37,21 @@ CHECKPOINT = """engine phase batch_start batch_end total_targets completed_targe
 control_state"""
 
 
-def release(**changes: object) -> Snapshot:
+def release(**changes: object) -> ReleaseState:
     """A release of two services of which one is being started."""
-    rollout = Rollout(Policy(), (Target("a", state="ready"), Target("b", state="starting")), phase="await", completed=1)
-    made = Snapshot(1, "r1", "shop", "apply", None, "sha256:x", 5, 3, 0, 0, 0, rollout)
+    rollout = Rollout(
+        RolloutPolicy(), (Target("a", state="ready"), Target("b", state="starting")), phase="await", completed=1
+    )
+    made = ReleaseState(1, "r1", "shop", "apply", None, "sha256:x", 5, 3, 0, 0, 0, rollout)
     return replace(made, **changes)  # type: ignore[arg-type]
 
 
 def test_key_order() -> None:
     """Each document has exactly yoq's keys in yoq's order, for its clients search for the text of a key."""
     found = release()
-    assert list(apply_document(found)) == APPLY.split()
+    assert list(make_apply_document(found)) == APPLY.split()
     for previous in (None, found):
-        status = status_document(found, previous)
+        status = make_status_document(found, previous)
         assert list(status) == STATUS.split()
         assert list(status["current_release"]) == RELEASE.split()
         assert list(status["current_release"]["rollout"]) == PLAIN_ROLLOUT.split()
@@ -58,16 +59,16 @@ def test_key_order() -> None:
     assert list(status["previous_successful_release"]) == RELEASE.split()
     both = ["state", "control_state", "resumed_from_release_id", "superseded_by_release_id", *PLAIN_ROLLOUT.split()[2:]]
     assert list(status["previous_successful_release"]["rollout"]) == list(status["rollout"]) == both
-    entry = history_entry(found, current=True, previous=False)
+    entry = make_history_entry(found, current=True, previous=False)
     assert list(entry) == HISTORY.split()
     assert list(entry["release"]) == [*RELEASE.split(), "current", "previous_successful"]
-    assert list(apply_document(found)["rollout_checkpoint"]) == CHECKPOINT.split()
-    assert list(apply_document(found)["rollout"]) == [*both[:3], *both[4:]]
+    assert list(make_apply_document(found)["rollout_checkpoint"]) == CHECKPOINT.split()
+    assert list(make_apply_document(found)["rollout"]) == [*both[:3], *both[4:]]
 
 
 def test_without_a_previous_success() -> None:
     """All its members are null, but the three counters, which are 0."""
-    found = status_document(release(), None)
+    found = make_status_document(release(), None)
     values = {key: value for key, value in found.items() if key.startswith("previous_successful_")}
     counters = [key for key, value in values.items() if value == 0]
     assert [key.removeprefix("previous_successful_") for key in counters] == [
@@ -95,8 +96,8 @@ def test_without_a_previous_success() -> None:
 )
 def test_rollout_states(changes: dict[str, object], remaining: int, word: str) -> None:
     """The state follows from status, control and counters as yoq's does."""
-    rollout = replace(Rollout(Policy(), ()), **changes)  # type: ignore[arg-type]
-    assert documents.rollout_state(rollout, remaining) == word
+    rollout = replace(Rollout(RolloutPolicy(), ()), **changes)  # type: ignore[arg-type]
+    assert name_rollout_state(rollout, remaining) == word
 
 
 def test_messages() -> None:

@@ -61,7 +61,7 @@ class Gangs:
     def drain(self, agent: str) -> None:
         """Have an agent give away what it has, and take it back into service."""
         self.shop.operator("POST", f"/v1/agents/{agent}/drain")
-        self.shop.pulse()
+        self.shop.run_due_work()
         self.shop.operator("POST", f"/v1/agents/{agent}/undrain")
 
     def masters(self) -> dict[str, tuple[str, set[str]]]:

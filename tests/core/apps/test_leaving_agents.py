@@ -18,12 +18,12 @@ def test_an_agent_that_goes_offline_loses_its_work(shop: Shop) -> None:
     assert entry["details"]["agent_status"] == "offline"
     assert [text.split()[0] for text in entry["details"]["moved"]] == ["shop/b"]
     assert [text.split()[0] for text in entry["details"]["waiting"]] == ["shop/a"]
-    shop.pulse()
+    shop.run_due_work()
     third = shop.join(labels=" gpu , zone=b")
-    shop.pulse()
+    shop.run_due_work()
     assert (shop.running(third), shop.running(second)) == ({"a": {"img:1"}}, {"b": {"img:1"}})
     shop.agents("POST", f"/v1/agents/{first}/heartbeat", json={})
-    shop.pulse()
+    shop.run_due_work()
     assert shop.running(first) == {}
     assert [entry[1] for entry in shop.trail()] == ["app_apply", "app_move", "app_move"]
 
@@ -33,11 +33,11 @@ def test_a_draining_agent_gives_its_services_away(shop: Shop) -> None:
     first = shop.join(cpu_cores=4)
     shop.apply(*THREE)
     shop.operator("POST", f"/v1/agents/{first}/drain")
-    shop.pulse()
+    shop.run_due_work()
     assert len(shop.assigned(first)) == 3  # there is nowhere to go
     assert drained(shop) == [None]
     second = shop.join(cpu_cores=4)
-    shop.pulse()
+    shop.run_due_work()
     assert (len(shop.assigned(first)), len(shop.assigned(second))) == (0, 3)
     assert drained(shop)[0] is not None
     assert shop.apply(service("d"), service("e"), app="other")["placed"] == 1
@@ -74,5 +74,5 @@ def test_a_forgotten_agent_takes_nothing_with_it(shop: Shop) -> None:
         "PRAGMA foreign_keys = ON" if shop.url.startswith("sqlite") else "SELECT 1",
         "DELETE FROM agents WHERE id = '" + first + "'",
     )
-    shop.pulse()
+    shop.run_due_work()
     assert shop.running(second) == {"a": {"img:1"}}

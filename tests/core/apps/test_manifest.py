@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from yoq_web.apps.manifest.document import LARGEST, Policy, combined, find_worker, plain_text, read
+from yoq_web import is_plain_text
+from yoq_web.apps.manifest.document import (
+    LARGEST,
+    RolloutPolicy,
+    combine_policies,
+    find_worker,
+    read_manifest,
+)
 from yoq_web.apps.manifest.fields import ManifestError
-from yoq_web.apps.manifest.toml import request_body
+from yoq_web.apps.manifest.toml import make_request_body
 
 
 def services(*found: Any, **more: Any) -> bytes:
@@ -22,11 +29,12 @@ def test_what_is_usable() -> None:
 
     A command may be any text that can be stored: nginx's own has a semicolon.
     """
-    read_ones = read(
+    read_ones = read_manifest(
         services(
             {"name": "a", "image": "i"},
             {"name": "b"},
             {"name": "c", "image": "it's"},
+            {"name": "c", "image": 7},
             {"name": "d", "image": "i", "command": "\ud800"},
             {"name": "e", "image": "i", "command": ["nginx", "-g", "daemon off;", "it's \"\\", "x" * 300]},
             {
@@ -41,7 +49,7 @@ def test_what_is_usable() -> None:
             {"name": "a", "image": "later"},
         )
     )
-    assert read_ones.count("service") == 8
+    assert read_ones.count("service") == 9
     found = {item.name: item for item in read_ones.services}
     assert list(found) == ["e", "", "f", "a"]
     assert found["e"].command == "nginx -g daemon off; it's \"\\ " + "x" * 300
@@ -52,21 +60,20 @@ def test_what_is_usable() -> None:
 
 def test_the_policy_of_an_app() -> None:
     """The strongest strategy, the smallest batches, the longest waits; one that says pause has its way."""
-    assert combined([]) == Policy()
-    assert combined([Policy("canary", 3, 5), Policy("rolling", 2, 1, "pause", 9)]) == Policy("canary", 2, 5, "pause", 9)
-    read_one = read(
+    assert combine_policies([]) == RolloutPolicy()
+    assert combine_policies(
+        [RolloutPolicy("canary", 3, 5), RolloutPolicy("rolling", 2, 1, "pause", 9)]
+    ) == RolloutPolicy("canary", 2, 5, "pause", 9)
+    read_one = read_manifest(
         services({"image": "i", "rollout": {"strategy": 7, "parallelism": "x", "delay_between_batches": 2.5}})
     )
-    assert read_one.policy == Policy(delay=2)
+    assert read_one.policy == RolloutPolicy(delay=2)
 
 
 def test_names_and_workers() -> None:
     """Names are yoq's plain text; a worker is found by its name, also with the CLI's way of asking for GPUs."""
-    assert [plain_text(name) for name in ("a b", "ä" * 128, "", "ä" * 129, "a'b", "a;b", "a\tb", "\ud800", 7)] == [
-        True,
-        True,
-        *[False] * 7,
-    ]
+    names = ("a b", "ä" * 128, "", "ä" * 129, "a'b", "a;b", "a\tb", "\ud800")
+    assert [is_plain_text(name) for name in names] == [True, True, *[False] * 6]
     body = services(workers=[{"name": "w", "image": "i", "gpu": {"count": 2, "model": "H100"}}, {"name": "x"}])
     worker = find_worker(body, "w")
     assert worker is not None
@@ -131,7 +138,7 @@ SENT = (
 
 def test_toml_is_sent_as_yoq_sends_it() -> None:
     """Byte for byte: key order, defaults, variables, services after those that they depend on."""
-    assert request_body(TOML, "shop", {"A": "1"}).decode() == SENT
+    assert make_request_body(TOML, "shop", {"A": "1"}).decode() == SENT
 
 
 @pytest.mark.parametrize(
@@ -174,5 +181,5 @@ def test_toml_is_sent_as_yoq_sends_it() -> None:
 def test_a_bad_manifest_is_explained(content: str, error: str) -> None:
     """Whatever yoq's CLI would refuse is refused, and what is wrong is said without values that may be secret."""
     with pytest.raises(ManifestError) as found:
-        request_body(content, "shop", {})
+        make_request_body(content, "shop", {})
     assert str(found.value).startswith(error)

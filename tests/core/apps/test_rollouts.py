@@ -51,7 +51,7 @@ def test_commands_and_restarts(shop: Shop, make_app: MakeApp) -> None:
         "rollout_control_state": "paused",
     }
     shop.report("a", "img:2", *agents)
-    shop.pulse(10_000)
+    shop.run_due_work(10_000)
     found = shop.app_status()
     assert (found["rollout_state"], found["rollout_control_state"], found["completed_targets"]) == (
         "blocked",
@@ -86,19 +86,19 @@ def test_commands_and_restarts(shop: Shop, make_app: MakeApp) -> None:
 
 
 def test_time_moves_rollouts_on(shop: Shop) -> None:
-    """A delay ends and a deadline passes without anybody asking; what the pulse finds nothing to do for stays."""
+    """A delay ends and a deadline passes without anybody asking, and nothing happens before."""
     agent = shop.join(cpu_cores=8)
     shop.apply(*NEW[:2], rollout={"delay_between_batches": 60})
     assert shop.running(agent) == {"a": {"img:2"}}
-    shop.pulse(50)
+    shop.run_due_work(50)
     assert shop.running(agent) == {"a": {"img:2"}}
-    shop.pulse(61)
+    shop.run_due_work(61)
     assert shop.app_status()["status"] == "completed"
     assert shop.trail()[-1][:2] == ("system", "app_rollout_end")
     shop.apply(service("a", "img:3"), rollout=HEALTH | {"failure_action": "pause"})
-    shop.pulse(15)
+    shop.run_due_work(15)
     assert shop.app_status()["status"] == "in_progress"
-    shop.pulse(31)
+    shop.run_due_work(31)
     assert shop.app_status()["failure_details"][0]["reason"] == "readiness_timeout"
     assert shop.running(agent) == {"a": {"img:2"}, "b": {"img:2"}}
 

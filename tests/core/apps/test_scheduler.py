@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.support.worlds import node, service
 from yoq_web.apps.manifest.document import Workload
-from yoq_web.apps.rollout.reconcile import Row
-from yoq_web.apps.rollout.rescheduler import moved
-from yoq_web.apps.rollout.scheduler import Node, Usage, place, taken
+from yoq_web.apps.rollout.assignment import Assignment
+from yoq_web.apps.rollout.rescheduler import place_anew
+from yoq_web.apps.rollout.scheduler import Node, Usage, add_workload, place
 
 
 def test_the_freest_wins_and_the_earliest_of_equals() -> None:
@@ -21,7 +21,7 @@ def test_the_freest_wins_and_the_earliest_of_equals() -> None:
     for _ in range(5):
         seats = place(service("a"), nodes)
         chosen.append(seats[0].node)
-        nodes = [taken(item, service("a")) if item.id == seats[0].node else item for item in nodes]
+        nodes = [add_workload(item, service("a")) if item.id == seats[0].node else item for item in nodes]
     assert chosen == ["n2", "n3", "n2", "n3", "n1"]
 
 
@@ -89,11 +89,11 @@ def test_no_agent_is_given_what_it_cannot_take(nodes: list[Node], workloads: lis
             chosen = next(item for item in nodes if item.id == seat.node)
             assert (chosen.status, chosen.role != "server") == ("active", True)
             assert chosen.labels >= set(workload.labels)
-            nodes = [taken(item, workload) if item.id == seat.node else item for item in nodes]
+            nodes = [add_workload(item, workload) if item.id == seat.node else item for item in nodes]
         for item in nodes:
             if item != before[item.id]:
-                assert min(item.free().cpu, item.free().memory_mb) >= 0
-                assert not workload.gpus or item.free().gpus >= 0
+                assert min(item.compute_free().cpu, item.compute_free().memory_mb) >= 0
+                assert not workload.gpus or item.compute_free().gpus >= 0
         if not seats and not workload.ranks:
             assert not any(could(item, workload) for item in nodes)
 
@@ -117,10 +117,10 @@ def test_moving_obeys_the_same_rules(nodes: list[Node], workloads: list[Workload
     """What is moved goes where it may be and starts anew; the rest stays where it is, or waits without a place."""
     nodes = [replace(item, id=f"n{number}") for number, item in enumerate(nodes)]
     rows = [
-        Row(f"r{number}", 1, "gone", replace(workload, ranks=0), status="running")
+        Assignment(f"r{number}", 1, "gone", replace(workload, ranks=0), status="running")
         for number, workload in enumerate(workloads)
     ]
-    after = moved(rows, nodes, keep=keep)
+    after = place_anew(rows, nodes, keep=keep)
     for row in rows:
         found = after[row.id]
         if found.agent_id in (None, "gone"):

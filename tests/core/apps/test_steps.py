@@ -59,11 +59,11 @@ def test_a_step_that_fails_is_left_alone_for_a_while(make_app: MakeApp) -> None:
     agent = shop.join()
     shop.apply(service("a"), rollout=HEALTH)
     shop.report("a", "img:1", agent)
-    shop.pulse()
+    shop.run_due_work()
     assert shop.app_status()["status"] == "in_progress"
     assert [entry[1::2] for entry in shop.trail()[1:]] == [("app_rollout_end", "denied")]
     strict.allow = True
-    shop.pulse(20)
+    shop.run_due_work(20)
     assert shop.app_status()["status"] == "completed"
     assert [entry[1::2] for entry in shop.trail()[2:]] == [("app_rollout_end", "ok")]
 
@@ -79,18 +79,18 @@ def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest
 
     for word, done in (("report", 1), ("cancel", 0)):
         with monkeypatch.context() as patched:
-            patched.setattr("yoq_web.apps.operations.go_on", die)
-            patched.setattr("yoq_web.apps.agent_api.go_on", die)
+            patched.setattr("yoq_web.apps.operations.continue_rollout", die)
+            patched.setattr("yoq_web.apps.agent_api.continue_rollout", die)
             with pytest.raises(SystemExit):
                 shop.report("a", "img:2", *agents) if word == "report" else shop.post("/shop/cancel")
-        shop.pulse()
+        shop.run_due_work()
         assert shop.app_status()["completed_targets"] == done
     assert shop.app_status()["message"] == "rollout canceled by operator"
     assert shop.running(*agents) == {"a": {"img:1"}, "b": {"img:1"}, "c": {"img:1"}}
 
 
 def test_a_fault_at_any_statement_of_a_step(shop: Shop) -> None:
-    """Whatever statement of a step fails: it is not half done, and the next pulse takes it, once."""
+    """Whatever statement of a step fails: it is not half done, and whoever looks next takes it, once."""
     agents = [shop.join(), shop.join()]
     shop.apply(*THREE)
     with shop.app.app_context():
@@ -108,13 +108,13 @@ def test_a_fault_at_any_statement_of_a_step(shop: Shop) -> None:
             fault.arm(number)
             try:
                 with shop.app.app_context():
-                    controller.advance(release)
+                    controller.advance_rollout(release)
             except Exception:  # noqa: BLE001 - any is the fault
                 assert fault.heard >= number
             reached = fault.heard >= number
             fault.arm(None)
             behind(shop.url, f"UPDATE rollouts SET due_at = 0 WHERE status = 'in_progress' AND number = {release}")
-            shop.pulse()
+            shop.run_due_work()
             assert shop.running(*agents) == {"a": {"img:1"}, "b": {"img:1"}, "c": {"img:1"}}
             assert behind(shop.url, f"SELECT status FROM rollouts WHERE number = {release}") == [{"status": "failed"}]
             if not reached:
@@ -127,15 +127,15 @@ def test_a_fault_at_any_statement_of_a_step(shop: Shop) -> None:
     assert len(ended) == len(set(ended)) == tried
 
 
-def test_the_pulse_costs_one_statement(shop: Shop) -> None:
-    """When nothing is due the pulse asks the database once; neither that nor a report reads a whole table."""
+def test_looking_for_due_work_costs_one_statement(shop: Shop) -> None:
+    """When nothing is due the database is asked once; neither that nor a report reads a whole table."""
     agent = shop.join()
     shop.apply(service("a"))
     statements: list[str] = []
     with shop.app.app_context():
         engine = db.engine
     event.listen(engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
-    shop.pulse(-10_000)
+    shop.run_due_work(-10_000)
     asked = [text for text in statements if text.startswith("SELECT")]
     assert len(asked) == 1
     statements.clear()

@@ -6,18 +6,19 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from yoq_web.apps.manifest.document import ARRAYS, Manifest, storable_text
+from yoq_web.apps.manifest.document import ARRAYS, AppManifest
 from yoq_web.jsontext import dumps
+from yoq_web.names import is_storable
 
 CHANGES = ("create", "update", "delete", "unchanged")
 
 
-def changes(proposed: Manifest, current: Manifest | None) -> list[dict[str, str]]:
-    """Each named workload with its change: by kind, the proposed ones in their order, then those that are deleted."""
+def list_changes(proposed: AppManifest, current: AppManifest | None) -> list[dict[str, str]]:
+    """List each named workload with its change: by kind, the proposed ones in their order, then those deleted."""
     found: list[dict[str, str]] = []
     for kind in ARRAYS:
-        new = _named(proposed.objects[kind])
-        old = _named(current.objects[kind]) if current else {}
+        new = _index_by_name(proposed.objects[kind])
+        old = _index_by_name(current.objects[kind]) if current else {}
         for name, text in new.items():
             change = "create" if name not in old else "unchanged" if old[name] == text else "update"
             found.append({"kind": kind, "name": name, "change": change})
@@ -25,11 +26,11 @@ def changes(proposed: Manifest, current: Manifest | None) -> list[dict[str, str]
     return found
 
 
-def diff_document(
-    proposed: Manifest, new_hash: str, current: Manifest | None, current_id: str | None, current_hash: str | None
+def make_diff_document(
+    proposed: AppManifest, new_hash: str, current: AppManifest | None, current_id: str | None, current_hash: str | None
 ) -> dict[str, Any]:
-    """The diff document, in yoq's key order."""
-    changed = changes(proposed, current)
+    """Make the diff document, in yoq's key order."""
+    changed = list_changes(proposed, current)
     counts = Counter(item["change"] for item in changed)
     return {
         "app_name": proposed.app,
@@ -41,10 +42,10 @@ def diff_document(
     }
 
 
-def _named(objects: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
-    """The objects' texts by their names; those without one that can be told are left out."""
+def _index_by_name(objects: tuple[Mapping[str, Any], ...]) -> dict[str, str]:
+    """Write the objects' texts by their names; those without one that can be told are left out."""
     return {
         name: dumps(found)
         for found in objects
-        if isinstance(name := found.get("name"), str) and name and storable_text(name)
+        if isinstance(name := found.get("name"), str) and name and is_storable(name)
     }

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from yoq_web.jsontext import dumps
+from yoq_web.names import is_plain_text, is_storable
 
 Strategy = Literal["rolling", "canary", "blue_green"]
 FailureAction = Literal["rollback", "pause"]
@@ -29,12 +30,12 @@ LARGEST = 2**31 - 1
 """Numbers are cut to this: beyond it lies nothing that could be placed, and not every database could store it."""
 
 
-class Refused(Exception):
+class ManifestRefused(Exception):
     """The document cannot be applied; the text is yoq's."""
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class RolloutPolicy:
     """How an app rolls out. `delay` between two batches and `timeout` for readiness are seconds, 0 for none."""
 
     strategy: Strategy = "rolling"
@@ -69,65 +70,68 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class AppManifest:
     """A request document. `services` are those that can be placed, `objects` all the objects there are, by kind."""
 
     app: str | None
     services: tuple[Workload, ...]
-    policy: Policy
+    policy: RolloutPolicy
     objects: Mapping[Kind, tuple[Mapping[str, Any], ...]] = field(repr=False)
 
     def count(self, kind: Kind) -> int:
-        """How many objects of a kind the document has, usable or not."""
+        """Count the objects of a kind, usable or not."""
         return len(self.objects[kind])
 
 
-def manifest_hash(body: bytes) -> str:
-    """The hash of a document: of its bytes as they were received."""
+def hash_manifest(body: bytes) -> str:
+    """Compute the hash of a document: of its bytes as they were received."""
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def app_name(body: bytes) -> str | None:
-    """The app that a document names, whatever else is wrong with it; None if it names none."""
-    return _app(_document(body))
+def find_app_name(body: bytes) -> str | None:
+    """Find the app that a document names, whatever else is wrong with it; None if it names none."""
+    return _find_app(_parse_body(body))
 
 
-def read(body: bytes, *, named: bool = True) -> Manifest:
-    """The manifest in a request's body. With `named` it must say which app it is. Raises Refused with yoq's text."""
+def read_manifest(body: bytes, *, named: bool = True) -> AppManifest:
+    """Read the manifest in a request's body. With `named` it must say which app it is.
+
+    Raises ManifestRefused with yoq's text.
+    """
     if not body:
-        raise Refused("missing request body")
-    document = _document(body)
-    app = _app(document)
+        raise ManifestRefused("missing request body")
+    document = _parse_body(body)
+    app = _find_app(document)
     if named and app is None:
-        raise Refused("missing app_name")
-    objects = {kind: _objects(document.get(array)) for kind, array in ARRAYS.items()}
+        raise ManifestRefused("missing app_name")
+    objects = {kind: _list_objects(document.get(array)) for kind, array in ARRAYS.items()}
     # Of two services of one name the later counts: they would take each other's place for ever.
     services: dict[str, Workload] = {}
     policies = []
     for found in objects["service"]:
-        service = _workload("service", found)
+        service = _read_workload("service", found)
         if service is not None:
-            policies.append(_policy(found.get("rollout")))
+            policies.append(_read_policy(found.get("rollout")))
             services.pop(service.name, None)
             services[service.name] = service
     if not any(objects.values()):
-        raise Refused("no services to deploy")
-    return Manifest(app, tuple(services.values()), combined(policies), objects)
+        raise ManifestRefused("no services to deploy")
+    return AppManifest(app, tuple(services.values()), combine_policies(policies), objects)
 
 
 def find_worker(body: bytes, name: str) -> Workload | None:
-    """The worker of that name in a stored document, or None if there is none that can be run."""
-    for found in _objects(_document(body).get("workers")):
+    """Find the worker of that name in a stored document; None if there is none that can be run."""
+    for found in _list_objects(_parse_body(body).get("workers")):
         if found.get("name") == name:
-            return _workload("worker", found)
+            return _read_workload("worker", found)
     return None
 
 
-def combined(policies: Sequence[Policy]) -> Policy:
-    """The policy of an app whose services have these: the most careful in each respect."""
+def combine_policies(policies: Sequence[RolloutPolicy]) -> RolloutPolicy:
+    """Combine the policies of an app's services to the app's: the most careful in each respect."""
     if not policies:
-        return Policy()
-    return Policy(
+        return RolloutPolicy()
+    return RolloutPolicy(
         strategy=max((policy.strategy for policy in policies), key=STRENGTH.index),
         parallelism=min(policy.parallelism for policy in policies),
         delay=max(policy.delay for policy in policies),
@@ -136,124 +140,104 @@ def combined(policies: Sequence[Policy]) -> Policy:
     )
 
 
-def plain_text(value: object) -> bool:
-    """Whether `value` is what yoq takes for a name or an image."""
-    if not isinstance(value, str):
-        return False
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        return False
-    return 1 <= size <= 256 and not any(character in "'\";\\" or character < " " for character in value)
-
-
-def label_items(text: object) -> tuple[str, ...]:
-    """The items of a comma-separated list, without blanks around them."""
+def split_labels(text: object) -> tuple[str, ...]:
+    """List the items of a comma-separated text, without blanks around them."""
     return tuple(item for part in text.split(",") if (item := part.strip())) if isinstance(text, str) else ()
 
 
-def _document(body: bytes) -> Mapping[str, Any]:
+def _parse_body(body: bytes) -> Mapping[str, Any]:
     # Whatever is no JSON object has no fields: the answer is the one for the first that is missing.
     try:
-        document = json.loads(body, parse_constant=_no_number)
+        document = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
 
 
-def _no_number(word: str) -> float:
+def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} is not JSON")
 
 
-def _app(document: Mapping[str, Any]) -> str | None:
+def _find_app(document: Mapping[str, Any]) -> str | None:
     for key in ("app_name", "volume_app"):
         if isinstance(name := document.get(key), str) and name:
             return name
     return None
 
 
-def _objects(array: object) -> tuple[Mapping[str, Any], ...]:
+def _list_objects(array: object) -> tuple[Mapping[str, Any], ...]:
     return tuple(item for item in array if isinstance(item, dict)) if isinstance(array, list) else ()
 
 
-def _workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> Workload | None:
-    """A service or worker, or None if its image is none that yoq would take, or its command cannot be stored."""
-    image, command, name = found.get("image"), _command(found.get("command")), found.get("name")
+def _read_workload(kind: Literal["service", "worker"], found: Mapping[str, Any]) -> Workload | None:
+    """Read a service or worker; None if its image is none that yoq would take, or its command cannot be stored."""
+    image, command, name = found.get("image"), _read_command(found.get("command")), found.get("name")
     # yoq takes no quotes and semicolons in a command either, and drops such a service without a word.
-    if not plain_text(image) or not storable_text(command):
+    if not (isinstance(image, str) and is_plain_text(image) and is_storable(command)):
         return None
-    if name is not None and not (isinstance(name, str) and storable_text(name)):
+    if name is not None and not (isinstance(name, str) and is_storable(name)):
         return None
     # The CLI nests what the server's own documents keep flat.
-    gpu, mesh = _object(found.get("gpu")), _object(found.get("gpu_mesh"))
-    ranks = max(0, _integer(found.get("gang_world_size"), _integer(mesh.get("world_size"), 0)))
-    per_rank = max(1, _integer(found.get("gpus_per_rank"), _integer(mesh.get("gpus_per_rank"), 1)))
-    gpus = max(0, _integer(found.get("gpu_limit"), _integer(gpu.get("count"), 0)))
+    gpu, mesh = _read_object(found.get("gpu")), _read_object(found.get("gpu_mesh"))
+    ranks = max(0, _read_integer(found.get("gang_world_size"), _read_integer(mesh.get("world_size"), 0)))
+    per_rank = max(1, _read_integer(found.get("gpus_per_rank"), _read_integer(mesh.get("gpus_per_rank"), 1)))
+    gpus = max(0, _read_integer(found.get("gpu_limit"), _read_integer(gpu.get("count"), 0)))
     model = found.get("gpu_model", gpu.get("model"))
-    vram = _integer(found.get("gpu_vram_min_mb"), _integer(gpu.get("vram_min_mb"), 0))
+    vram = _read_integer(found.get("gpu_vram_min_mb"), _read_integer(gpu.get("vram_min_mb"), 0))
     return Workload(
         kind=kind,
         name=name or "",
-        image=cast("str", image),
+        image=image,
         command=command,
-        cpu=max(0, _integer(found.get("cpu_limit"), 1000)),
-        memory_mb=max(0, _integer(found.get("memory_limit_mb"), 256)),
-        labels=label_items(found.get("required_labels")),
-        health_check=_check(found.get("health_check")),
+        cpu=max(0, _read_integer(found.get("cpu_limit"), 1000)),
+        memory_mb=max(0, _read_integer(found.get("memory_limit_mb"), 256)),
+        labels=split_labels(found.get("required_labels")),
+        health_check=_read_health_check(found.get("health_check")),
         gpus=per_rank if ranks else gpus,
         gpu_model=model if isinstance(model, str) and model else None,
         gpu_vram_mb=max(0, vram),
         ranks=ranks,
-        master_port=min(65535, max(1, _integer(mesh.get("master_port"), 29500))),
+        master_port=min(65535, max(1, _read_integer(mesh.get("master_port"), 29500))),
     )
 
 
-def _check(value: object) -> str | None:
-    """A health check as text, as the agents get it; None if there is none that could be sent."""
+def _read_health_check(value: object) -> str | None:
+    """Write a health check as text, as the agents get it; None if there is none that could be sent."""
     text = dumps(value) if isinstance(value, dict) else ""
     # A number beyond all bounds is one in no document of ours.
-    return text if text and storable_text(text) and "Infinity" not in text else None
+    return text if text and is_storable(text) and "Infinity" not in text else None
 
 
-def _command(value: object) -> str:
+def _read_command(value: object) -> str:
     if isinstance(value, list):
         return " ".join(str(part) for part in value)
     return value if isinstance(value, str) else ""
 
 
-def _policy(found: object) -> Policy:
-    rollout = _object(found)
+def _read_policy(found: object) -> RolloutPolicy:
+    rollout = _read_object(found)
     strategy = rollout.get("strategy")
     action = rollout.get("failure_action")
-    parallelism = _integer(rollout.get("parallelism"), 1)
-    delay = _integer(rollout.get("delay_between_batches"), 0)
-    timeout = _integer(rollout.get("health_check_timeout"), 0)
+    parallelism = _read_integer(rollout.get("parallelism"), 1)
+    delay = _read_integer(rollout.get("delay_between_batches"), 0)
+    timeout = _read_integer(rollout.get("health_check_timeout"), 0)
     # A field of another type is no field at all to yoq.
     strategy = strategy if isinstance(strategy, str) else "rolling"
     action = action if isinstance(action, str) else "rollback"
     known = strategy in STRENGTH and action in ("rollback", "pause")
     if not known or parallelism < 1 or delay < 0 or timeout < 0:
-        raise Refused("invalid rollout config")
-    return Policy(cast("Strategy", strategy), parallelism, delay, cast("FailureAction", action), timeout)
+        raise ManifestRefused("invalid rollout config")
+    return RolloutPolicy(cast("Strategy", strategy), parallelism, delay, cast("FailureAction", action), timeout)
 
 
-def _object(value: object) -> Mapping[str, Any]:
+def _read_object(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _integer(value: object, default: int) -> int:
+def _read_integer(value: object, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
     # Beyond what fits there is also infinity, which is no integer, and NaN, which is not even a number.
     if not -LARGEST <= value <= LARGEST:
         return LARGEST if value > 0 else -LARGEST
     return int(value)
-
-
-def storable_text(text: str) -> bool:
-    """Whether both databases can store a text."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text

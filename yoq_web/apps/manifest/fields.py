@@ -15,27 +15,27 @@ class ManifestError(ValueError):
     """A manifest.toml that cannot be sent; the text says what is wrong with it."""
 
 
-def text(table: Table, key: str) -> str | None:
-    """A text, or None."""
+def read_text(table: Table, key: str) -> str | None:
+    """Read a text; None if there is none."""
     value = table.get(key)
     return value if isinstance(value, str) else None
 
 
-def integer(table: Table, key: str, default: int) -> int:
-    """A whole number."""
+def read_integer(table: Table, key: str, default: int) -> int:
+    """Read a whole number."""
     value = table.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def strings(table: Table, key: str) -> list[str]:
-    """A list of texts."""
+def read_strings(table: Table, key: str) -> list[str]:
+    """Read a list of texts."""
     value = table.get(key)
     return [str(item) for item in value] if isinstance(value, list) else []
 
 
-def durations(table: Table, key: str, complaint: str) -> int | None:
-    """The seconds of a text like `30s`, `5m` or `1h`; None if there is none."""
-    value = text(table, key)
+def read_duration(table: Table, key: str, complaint: str) -> int | None:
+    """Read the seconds of a text like `30s`, `5m` or `1h`; None if there is none."""
+    value = read_text(table, key)
     if value is None:
         return None
     try:
@@ -44,10 +44,10 @@ def durations(table: Table, key: str, complaint: str) -> int | None:
         raise ManifestError(f"{complaint} '{value}' (expected e.g. '30s', '5m', '1h')") from None
 
 
-def ports(table: Table) -> list[dict[str, int]]:
-    """Port mappings, `"host:container"`."""
+def read_ports(table: Table) -> list[dict[str, int]]:
+    """Read port mappings, `"host:container"`."""
     found = []
-    for item in strings(table, "ports"):
+    for item in read_strings(table, "ports"):
         host, _, container = item.partition(":")
         if not all(re.fullmatch("[0-9]{1,5}", part) and int(part) <= 65535 for part in (host, container)):
             raise ManifestError(f"invalid port mapping: '{item}'")
@@ -55,9 +55,9 @@ def ports(table: Table) -> list[dict[str, int]]:
     return found
 
 
-def environment(table: Table) -> list[str]:
-    """Environment variables, `"KEY=VALUE"`."""
-    found = strings(table, "env")
+def read_environment(table: Table) -> list[str]:
+    """Read environment variables, `"KEY=VALUE"`."""
+    found = read_strings(table, "env")
     for item in found:
         if item.find("=") < 1:
             # Not the text itself: it may hold a password.
@@ -65,10 +65,10 @@ def environment(table: Table) -> list[str]:
     return found
 
 
-def volumes(table: Table) -> list[dict[str, str]]:
-    """Volume mounts, `"source:target"`: of a folder of the host, or of a named volume."""
+def read_volumes(table: Table) -> list[dict[str, str]]:
+    """Read volume mounts, `"source:target"`: of a folder of the host, or of a named volume."""
     found = []
-    for item in strings(table, "volumes"):
+    for item in read_strings(table, "volumes"):
         source, _, target = item.partition(":")
         if not source or not target:
             raise ManifestError(f"invalid volume mount: '{item}'")
@@ -77,26 +77,26 @@ def volumes(table: Table) -> list[dict[str, str]]:
     return found
 
 
-def gpu(table: Table) -> dict[str, Any] | None:
-    """GPUs to be given to a workload, or None."""
+def read_gpu(table: Table) -> dict[str, Any] | None:
+    """Read the GPUs to be given to a workload; None if there are none."""
     wanted = table.get("gpu")
-    if not isinstance(wanted, dict) or integer(wanted, "count", 0) < 1:
+    if not isinstance(wanted, dict) or read_integer(wanted, "count", 0) < 1:
         return None
     found: dict[str, Any] = {"count": wanted["count"]}
-    if (model := text(wanted, "model")) is not None:
+    if (model := read_text(wanted, "model")) is not None:
         found["model"] = model
     if "vram_min_mb" in wanted:
-        found["vram_min_mb"] = max(0, integer(wanted, "vram_min_mb", 0))
+        found["vram_min_mb"] = max(0, read_integer(wanted, "vram_min_mb", 0))
     return found
 
 
-def gpu_mesh(table: Table) -> dict[str, int] | None:
-    """How the GPUs of several parts work together, or None."""
+def read_gpu_mesh(table: Table) -> dict[str, int] | None:
+    """Read how the GPUs of several parts work together; None if nothing is said."""
     wanted = table.get("gpu_mesh")
-    if not isinstance(wanted, dict) or integer(wanted, "world_size", 0) < 1:
+    if not isinstance(wanted, dict) or read_integer(wanted, "world_size", 0) < 1:
         return None
     return {
         "world_size": wanted["world_size"],
-        "gpus_per_rank": max(1, integer(wanted, "gpus_per_rank", 1)),
-        "master_port": min(65535, max(1, integer(wanted, "master_port", 29500))),
+        "gpus_per_rank": max(1, read_integer(wanted, "gpus_per_rank", 1)),
+        "master_port": min(65535, max(1, read_integer(wanted, "master_port", 29500))),
     }

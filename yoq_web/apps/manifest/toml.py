@@ -9,17 +9,17 @@ from typing import Any
 
 from yoq_web.apps.manifest.fields import (
     ManifestError,
-    durations,
-    environment,
-    gpu,
-    gpu_mesh,
-    integer,
-    ports,
-    strings,
-    text,
-    volumes,
+    read_duration,
+    read_environment,
+    read_gpu,
+    read_gpu_mesh,
+    read_integer,
+    read_ports,
+    read_strings,
+    read_text,
+    read_volumes,
 )
-from yoq_web.apps.manifest.services import health_check, http_routes, rollout, tls
+from yoq_web.apps.manifest.services import read_health_check, read_http_routes, read_rollout, read_tls
 from yoq_web.jsontext import dumps
 
 Document = dict[str, Any]
@@ -29,21 +29,21 @@ RESTARTS = ("none", "always", "on_failure")
 VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 
 
-def request_body(content: str, app: str, variables: Mapping[str, str]) -> bytes:
-    """The body of the apply request for a manifest's text. Raises ManifestError with what is wrong with it."""
+def make_request_body(content: str, app: str, variables: Mapping[str, str]) -> bytes:
+    """Make the body of the apply request for a manifest's text. Raises ManifestError with what is wrong with it."""
     try:
-        root = tomllib.loads(expanded(content, variables))
+        root = tomllib.loads(expand_variables(content, variables))
     except tomllib.TOMLDecodeError as error:
         raise ManifestError(f"failed to parse TOML: {error}") from None
-    services = [_service(name, table) for name, table in _tables(root, "service")]
-    workers = [_worker(name, table) for name, table in _tables(root, "worker")]
-    crons = [_cron(name, table) for name, table in _tables(root, "cron")]
-    training = [_training(name, table) for name, table in _tables(root, "training")]
+    services = [_read_service(name, table) for name, table in _list_tables(root, "service")]
+    workers = [_read_worker(name, table) for name, table in _list_tables(root, "worker")]
+    crons = [_read_cron(name, table) for name, table in _list_tables(root, "cron")]
+    training = [_read_training(name, table) for name, table in _list_tables(root, "training")]
     if not (services or workers or crons or training):
         raise ManifestError("no services, workers, crons, or training jobs defined")
     document = {
         "app_name": app,
-        "services": in_order(services, [str(worker["name"]) for worker in workers]),
+        "services": sort_services(services, [str(worker["name"]) for worker in workers]),
         "workers": workers,
         "crons": crons,
         "training_jobs": training,
@@ -51,8 +51,8 @@ def request_body(content: str, app: str, variables: Mapping[str, str]) -> bytes:
     return dumps(document).encode()
 
 
-def expanded(content: str, variables: Mapping[str, str]) -> str:
-    """The text with `${NAME}` and `${NAME:-default}` replaced; `$$` is a dollar sign."""
+def expand_variables(content: str, variables: Mapping[str, str]) -> str:
+    """Replace `${NAME}` and `${NAME:-default}` in a text; `$$` is a dollar sign."""
 
     def value(found: re.Match[str]) -> str:
         if found[1] is None:
@@ -63,8 +63,8 @@ def expanded(content: str, variables: Mapping[str, str]) -> str:
     return VARIABLE.sub(value, content)
 
 
-def in_order(services: Sequence[Document], workers: Sequence[str]) -> list[Document]:
-    """The services, each after those that it depends on. Raises ManifestError if that cannot be."""
+def sort_services(services: Sequence[Document], workers: Sequence[str]) -> list[Document]:
+    """Put the services in order, each after those that it depends on. Raises ManifestError if that cannot be."""
     names = [str(service["name"]) for service in services]
     open_ends: dict[str, list[str]] = {}
     for service in services:
@@ -87,117 +87,117 @@ def in_order(services: Sequence[Document], workers: Sequence[str]) -> list[Docum
     return [by_name[name] for name in queue]
 
 
-def _tables(root: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name, table) for name, table in _table(root, kind).items() if isinstance(table, dict)]
+def _list_tables(root: Mapping[str, Any], kind: str) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, table) for name, table in _read_table(root, kind).items() if isinstance(table, dict)]
 
 
-def _common(kind: str, name: str, table: Mapping[str, Any]) -> Document:
-    image = text(table, "image")
+def _read_common(kind: str, name: str, table: Mapping[str, Any]) -> Document:
+    image = read_text(table, "image")
     if image is None:
         raise ManifestError(f"{kind} '{name}' is missing required field 'image'")
-    return {"name": name, "image": image, "command": strings(table, "command")}
+    return {"name": name, "image": image, "command": read_strings(table, "command")}
 
 
-def _where(table: Mapping[str, Any]) -> Document:
-    folder = text(table, "working_dir")
-    return ({} if folder is None else {"working_dir": folder}) | {"volumes": volumes(table)}
+def _read_where(table: Mapping[str, Any]) -> Document:
+    folder = read_text(table, "working_dir")
+    return ({} if folder is None else {"working_dir": folder}) | {"volumes": read_volumes(table)}
 
 
-def _service(name: str, table: Mapping[str, Any]) -> Document:
-    restart = text(table, "restart") or "none"
+def _read_service(name: str, table: Mapping[str, Any]) -> Document:
+    restart = read_text(table, "restart") or "none"
     if restart not in RESTARTS:
         raise ManifestError(
             f"service '{name}' has invalid restart policy '{restart}' (expected none, always, or on_failure)"
         )
     optional = {
-        "health_check": health_check(name, table),
-        "tls": tls(name, table),
-        "http_routes": http_routes(name, table),
-        "gpu": gpu(table),
-        "gpu_mesh": gpu_mesh(table),
-        "required_labels": labels(table),
+        "health_check": read_health_check(name, table),
+        "tls": read_tls(name, table),
+        "http_routes": read_http_routes(name, table),
+        "gpu": read_gpu(table),
+        "gpu_mesh": read_gpu_mesh(table),
+        "required_labels": read_labels(table),
     }
     return {
-        **_common("service", name, table),
-        "ports": ports(table),
-        "env": environment(table),
-        "depends_on": strings(table, "depends_on"),
+        **_read_common("service", name, table),
+        "ports": read_ports(table),
+        "env": read_environment(table),
+        "depends_on": read_strings(table, "depends_on"),
         # yoq's own manifest knows neither limits nor labels; its server does.
-        "cpu_limit": integer(table, "cpu_limit", 1000),
-        "memory_limit_mb": integer(table, "memory_limit_mb", 256),
-        **_where(table),
+        "cpu_limit": read_integer(table, "cpu_limit", 1000),
+        "memory_limit_mb": read_integer(table, "memory_limit_mb", 256),
+        **_read_where(table),
         "restart": restart,
-        "rollout": rollout(name, table),
+        "rollout": read_rollout(name, table),
         **{key: value for key, value in optional.items() if value is not None},
     }
 
 
-def _worker(name: str, table: Mapping[str, Any]) -> Document:
-    optional = {"gpu": gpu(table), "gpu_mesh": gpu_mesh(table), "required_labels": labels(table)}
+def _read_worker(name: str, table: Mapping[str, Any]) -> Document:
+    optional = {"gpu": read_gpu(table), "gpu_mesh": read_gpu_mesh(table), "required_labels": read_labels(table)}
     return {
-        **_common("worker", name, table),
-        "env": environment(table),
-        "depends_on": strings(table, "depends_on"),
-        **_where(table),
+        **_read_common("worker", name, table),
+        "env": read_environment(table),
+        "depends_on": read_strings(table, "depends_on"),
+        **_read_where(table),
         **{key: value for key, value in optional.items() if value is not None},
     }
 
 
-def _cron(name: str, table: Mapping[str, Any]) -> Document:
-    every = durations(table, "every", f"cron '{name}' has invalid schedule")
+def _read_cron(name: str, table: Mapping[str, Any]) -> Document:
+    every = read_duration(table, "every", f"cron '{name}' has invalid schedule")
     if not every:
         raise ManifestError(f"cron '{name}' is missing required field 'every'")
-    return {**_common("cron", name, table), "env": environment(table), **_where(table), "every": every}
+    return {**_read_common("cron", name, table), "env": read_environment(table), **_read_where(table), "every": every}
 
 
-def _training(name: str, table: Mapping[str, Any]) -> Document:
-    gpus = integer(table, "gpus", 0)
+def _read_training(name: str, table: Mapping[str, Any]) -> Document:
+    gpus = read_integer(table, "gpus", 0)
     if gpus < 1:
         raise ManifestError(f"training '{name}' needs 'gpus' of at least 1")
-    kind = text(table, "gpu_type")
-    resources, faults = _table(table, "resources"), _table(table, "fault_tolerance")
+    kind = read_text(table, "gpu_type")
+    resources, faults = _read_table(table, "resources"), _read_table(table, "fault_tolerance")
     found: Document = {
-        **_common("training", name, table),
-        "env": environment(table),
-        **_where(table),
+        **_read_common("training", name, table),
+        "env": read_environment(table),
+        **_read_where(table),
         "gpus": gpus,
         **({} if kind is None else {"gpu_type": kind}),
-        "cpu_limit": max(100, integer(resources, "cpu", 1000)),
-        "memory_limit_mb": max(256, integer(resources, "memory_mb", 65536)),
+        "cpu_limit": max(100, read_integer(resources, "cpu", 1000)),
+        "memory_limit_mb": max(256, read_integer(resources, "memory_mb", 65536)),
         "ib_required": resources.get("ib_required") is True,
-        "spare_ranks": max(0, integer(faults, "spare_ranks", 0)),
+        "spare_ranks": max(0, read_integer(faults, "spare_ranks", 0)),
         "auto_restart": faults.get("auto_restart") is not False,
-        "max_restarts": max(0, integer(faults, "max_restarts", 10)),
+        "max_restarts": max(0, read_integer(faults, "max_restarts", 10)),
     }
     if "data" in table:
-        data = _table(table, "data")
-        if text(data, "dataset") is None:
+        data = _read_table(table, "data")
+        if read_text(data, "dataset") is None:
             raise ManifestError(f"training '{name}' data section is missing required field 'dataset'")
-        more = text(data, "preprocessing")
-        found["data"] = {"dataset": text(data, "dataset"), "sharding": text(data, "sharding") or "file"} | (
+        more = read_text(data, "preprocessing")
+        found["data"] = {"dataset": read_text(data, "dataset"), "sharding": read_text(data, "sharding") or "file"} | (
             {} if more is None else {"preprocessing": more}
         )
     if "checkpoint" in table:
-        kept = _table(table, "checkpoint")
-        if text(kept, "path") is None:
+        kept = _read_table(table, "checkpoint")
+        if read_text(kept, "path") is None:
             raise ManifestError(f"training '{name}' checkpoint section is missing required field 'path'")
-        seconds = durations(kept, "interval", f"training '{name}' has invalid checkpoint interval")
+        seconds = read_duration(kept, "interval", f"training '{name}' has invalid checkpoint interval")
         found["checkpoint"] = {
-            "path": text(kept, "path"),
-            "interval_secs": seconds or integer(kept, "interval_secs", 1800),
-            "keep": max(1, integer(kept, "keep", 5)),
+            "path": read_text(kept, "path"),
+            "interval_secs": seconds or read_integer(kept, "interval_secs", 1800),
+            "keep": max(1, read_integer(kept, "keep", 5)),
         }
     return found
 
 
-def labels(table: Mapping[str, Any]) -> str | None:
-    """The labels that an agent must have, as one text; None if there are none."""
+def read_labels(table: Mapping[str, Any]) -> str | None:
+    """Read the labels that an agent must have, as one text; None if there are none."""
     listed = table.get("required_labels")
     if isinstance(listed, list):
         listed = ",".join(map(str, listed))
     return listed if isinstance(listed, str) and listed else None
 
 
-def _table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+def _read_table(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = table.get(key)
     return found if isinstance(found, dict) else {}

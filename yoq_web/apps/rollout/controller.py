@@ -1,4 +1,4 @@
-"""Moving rollouts on: each step is one transaction, which any process can take, and none is taken twice."""
+"""The rollout controller: each step is one transaction, which any process can take, and none is taken twice."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_web.actors import act_as_system
-from yoq_web.apps import store
-from yoq_web.apps.documents import rollout_state
-from yoq_web.apps.manifest.document import Manifest, read
+from yoq_web.apps import assignment_store, release_store
+from yoq_web.apps.manifest.document import AppManifest, read_manifest
 from yoq_web.apps.models import Release, RolloutRow
-from yoq_web.apps.rollout.machine import Rollout
-from yoq_web.apps.rollout.reconcile import Row, Scene
+from yoq_web.apps.rollout.assignment import Assignment
+from yoq_web.apps.rollout.reconciler import Reconciler
+from yoq_web.apps.rollout.state import Rollout, name_rollout_state
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.logs import render_exception
@@ -38,12 +38,12 @@ app_rollout_end = Operation(
 )
 
 
-class Changed(NotFound):
+class StaleDecision(NotFound):
     """What was decided does not fit any more; nothing was done, and nothing is recorded."""
 
 
 @dataclass(frozen=True)
-class Step:
+class PlannedStep:
     """What is to be written next for a release: how its rollout stands then, and the app's assignments."""
 
     number: int
@@ -51,14 +51,14 @@ class Step:
     app: str
     before: Rollout
     after: Rollout
-    rows_before: dict[str, Row]
-    rows_after: dict[str, Row]
+    assigned_before: dict[str, Assignment]
+    assigned_after: dict[str, Assignment]
     due_at: int | None
 
     @property
     def changes(self) -> bool:
         """Whether there is anything to write."""
-        changed = self.before != self.after or self.rows_before != self.rows_after
+        changed = self.before != self.after or self.assigned_before != self.assigned_after
         return changed or self.due_at != self.after.due_at
 
     @property
@@ -67,10 +67,10 @@ class Step:
         return (self.after.status, self.after.message) if self.after.over and not self.before.over else None
 
 
-def decide(session: Session, number: int, now: int, *, lock: bool = False) -> Step | None:
-    """What is to be done next about a release; None if it has ended. With `lock` nobody else decides about it."""
+def decide_step(session: Session, number: int, now: int, *, lock: bool = False) -> PlannedStep | None:
+    """Decide what comes next for a release; None if it has ended. With `lock` nobody else decides about it."""
     if lock:
-        store.lock_placing(session)
+        assignment_store.lock_placing(session)
     chosen = select(RolloutRow.state, RolloutRow.due_at, Release.app, Release.id, Release.body).join(
         Release, Release.number == RolloutRow.number
     )
@@ -78,35 +78,37 @@ def decide(session: Session, number: int, now: int, *, lock: bool = False) -> St
     found = session.execute(chosen.with_for_update(of=RolloutRow) if lock else chosen).first()
     if found is None:
         return None
-    before = store.read_rollout(found.state)
-    rows = store.rows(session, *store.of_services(found.app))
-    scene = scene_of(session, number, read(found.body, named=False), before, rows, app=found.app)
-    scene.run(now)
-    return Step(number, found.id, found.app, before, scene.rollout, rows, scene.rows, found.due_at)
+    before = release_store.read_rollout(found.state)
+    assigned = assignment_store.list_assignments(session, assignment_store.is_service_of(found.app))
+    wanted = read_manifest(found.body, named=False)
+    reconciler = make_reconciler(session, number, wanted, before, assigned, app=found.app)
+    reconciler.run(now)
+    after = reconciler.rollout
+    return PlannedStep(number, found.id, found.app, before, after, assigned, reconciler.assignments, found.due_at)
 
 
-def scene_of(
-    session: Session, number: int, wanted: Manifest, rollout: Rollout, rows: dict[str, Row], *, app: str
-) -> Scene:
-    """Everything that a rollout of an app touches."""
-    return Scene(
+def make_reconciler(
+    session: Session, number: int, wanted: AppManifest, rollout: Rollout, assigned: dict[str, Assignment], *, app: str
+) -> Reconciler:
+    """Gather everything that a rollout of an app touches."""
+    return Reconciler(
         number=number,
         rollout=rollout,
         services={service.name: service for service in wanted.services},
         named=frozenset(str(found.get("name", "")) for found in wanted.objects["service"]),
-        rows=dict(rows),
-        nodes=store.nodes(session, without=app),
-        new_id=store.new_id,
+        assignments=dict(assigned),
+        nodes=assignment_store.list_nodes(session, without=app),
+        make_id=assignment_store.make_id,
     )
 
 
-def write(session: Session, step: Step, now: int) -> None:
+def write_step(session: Session, step: PlannedStep, now: int) -> None:
     """Write a step's outcome."""
-    store.save_rollout(session, step.number, step.after)
-    store.save_rows(session, step.app, step.rows_before, step.rows_after, now)
+    release_store.save_rollout(session, step.number, step.after)
+    assignment_store.save_assignments(session, step.app, step.assigned_before, step.assigned_after, now)
 
 
-def advance(number: int, at: int | None = None) -> None:
+def advance_rollout(number: int, at: int | None = None) -> None:
     """Take what steps a release's rollout can take now, or at that time (seconds since 1970).
 
     What ends by itself is recorded as done by the system.
@@ -115,7 +117,7 @@ def advance(number: int, at: int | None = None) -> None:
     for _ in range(TRIES):
         # Decided twice: only then is it known what to record, and only under the locks what is true.
         db.session.rollback()
-        step = decide(db.session(), number, now)
+        step = decide_step(db.session(), number, now)
         db.session.rollback()
         if step is None:
             return
@@ -123,49 +125,51 @@ def advance(number: int, at: int | None = None) -> None:
             if step.ends is None:
                 if step.changes:
                     with unit_of_work() as session:
-                        _take(session, step, now)
+                        _take_step(session, step, now)
                 return
-            with act_as_system(), app_rollout_end.performed(step.app, **_details(step)) as session:
-                _take(session, step, now)
-        except Changed:
+            with act_as_system(), app_rollout_end.performed(step.app, **_make_details(step)) as session:
+                _take_step(session, step, now)
+        except StaleDecision:
             continue
         return
 
 
-def _take(session: Session, expected: Step, now: int) -> None:
-    step = decide(session, expected.number, now, lock=True)
+def _take_step(session: Session, expected: PlannedStep, now: int) -> None:
+    step = decide_step(session, expected.number, now, lock=True)
     if step is None or step.ends != expected.ends:
-        raise Changed
-    write(session, step, now)
+        raise StaleDecision
+    write_step(session, step, now)
 
 
-def _details(step: Step) -> dict[str, str | bool | None]:
+def _make_details(step: PlannedStep) -> dict[str, str | bool | None]:
     rollout = step.after
     return {
         "release_id": step.release_id,
         "status": rollout.status,
-        "rollout_state": rollout_state(rollout, rollout.remaining),
+        "rollout_state": name_rollout_state(rollout, rollout.remaining),
         "reverted": rollout.reverted,
         "message": rollout.message,
     }
 
 
-def go_on(number: int, at: int | None = None) -> None:
-    """Take what steps a release's rollout can take. A failure is told, and the next try is left to the pulse."""
+def continue_rollout(number: int, at: int | None = None) -> None:
+    """Take what steps a release's rollout can take. A failure is logged; the periodic task tries again."""
     now = int(time.time()) if at is None else at
     try:
-        advance(number, now)
+        advance_rollout(number, now)
     except HOOK_ERRORS as error:
-        log.error("a rollout cannot go on", release=number, exception=render_exception(error))  # noqa: TRY400 - hides values
+        log.error(  # noqa: TRY400 - render_exception() leaves values out
+            "a rollout cannot go on", release=number, exception=render_exception(error)
+        )
         with unit_of_work() as session:
             later = update(RolloutRow).where(RolloutRow.number == number, RolloutRow.due_at <= now)
             session.execute(later.values(due_at=now + AGAIN_SECONDS))
 
 
-def advance_due(now: int) -> None:
+def advance_due_rollouts(now: int) -> None:
     """Take the steps whose time has come."""
     due = select(RolloutRow.number).where(RolloutRow.due_at <= now).order_by(RolloutRow.due_at).limit(100)
     numbers = list(db.session.scalars(due))
     db.session.rollback()
     for number in numbers:
-        go_on(number, now)
+        continue_rollout(number, now)

@@ -1,21 +1,15 @@
 """The rollout machine: how a release replaces the one before, batch by batch.
 
-Pure: what is seen goes in, decisions come out. All there is to know is in the Rollout: any process can go on with it.
+Pure: what is seen goes in, decisions come out.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from yoq_web.apps.manifest.document import Policy
-
-Control = Literal["active", "paused", "cancel_requested"]
-Status = Literal["in_progress", "completed", "partially_failed", "failed"]
-TargetState = Literal["pending", "starting", "ready", "failed", "rolled_back"]
-Phase = Literal["place", "await", "delay"]
-Waiting = Literal["readiness", "delay", "operator"]
+from yoq_web.apps.rollout.state import Control, Rollout, Status, Target
 
 ALL_PLACED = "all placements succeeded"
 NOT_PLACED = "one or more placements failed"
@@ -39,85 +33,7 @@ REASONS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A service of the release, how far it has got, and the assignments that were made for its `parts`."""
-
-    name: str
-    parts: int = 1
-    state: TargetState = "pending"
-    reason: str | None = None
-    assignments: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """A rollout. `start` is its batch's first target, `until` when readiness or the delay ends (seconds since 1970).
-
-    `placed` and `unplaced` count assignments, `completed` and `failed` targets, as yoq counts them.
-    """
-
-    policy: Policy
-    targets: tuple[Target, ...]
-    control: Control = "active"
-    status: Status = "in_progress"
-    phase: Phase = "place"
-    start: int = 0
-    until: int | None = None
-    placed: int = 0
-    unplaced: int = 0
-    completed: int = 0
-    failed: int = 0
-    reverted: bool = False
-    message: str | None = None
-
-    @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return self.status != "in_progress"
-
-    @property
-    def end(self) -> int:
-        """One past the batch's last target."""
-        match self.policy.strategy:
-            case "blue_green":
-                size = len(self.targets)
-            case "canary" if self.start == 0:
-                size = 1
-            case _:
-                size = self.policy.parallelism
-        return min(self.start + size, len(self.targets))
-
-    @property
-    def batch(self) -> range:
-        """The targets of the batch, by their places."""
-        return range(self.start, self.end)
-
-    @property
-    def remaining(self) -> int:
-        """How many targets were neither completed nor failed."""
-        return len(self.targets) - self.completed - self.failed
-
-    @property
-    def waiting(self) -> Waiting | None:
-        """What it waits for; None if it has ended or can go on at once."""
-        if self.over or self.control == "cancel_requested":
-            return None
-        if self.phase == "await":
-            return "readiness"
-        if self.control == "paused":
-            return "operator"
-        return "delay" if self.phase == "delay" else None
-
-    @property
-    def due_at(self) -> int | None:
-        """When it must be looked at again even if nothing happens: 0 is at once, None never."""
-        if self.over or self.waiting == "operator":
-            return None
-        return 0 if self.waiting is None else self.until
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Observation:
     """What is known of an assignment: `pending`, `running`, `stopped` or `failed`, with the agent's reason."""
 
     status: str
@@ -126,7 +42,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Find places for these targets and tell placed() what came of it."""
+    """Find places for these targets and tell note_placements() what came of it."""
 
     targets: tuple[int, ...]
 
@@ -159,30 +75,25 @@ class Finish:
 
 
 Decision = Place | Activate | Discard | Revert | Finish
-Step = tuple[Rollout, tuple[Decision, ...]]
+Transition = tuple[Rollout, tuple[Decision, ...]]
 """How the rollout stands next, and what is to be done in the same transaction; nothing to do means that it waits."""
 
 
-def begin(policy: Policy, targets: Sequence[tuple[str, int]]) -> Rollout:
-    """A rollout of these services, each with the number of its parts, before its first step."""
-    return Rollout(policy, tuple(Target(name, parts) for name, parts in targets))
-
-
-def controlled(rollout: Rollout, control: Control) -> Rollout:
-    """The rollout under an operator's command. A cancellation cannot be taken back."""
+def set_control(rollout: Rollout, control: Control) -> Rollout:
+    """Put the rollout under an operator's command. A cancellation cannot be taken back."""
     if rollout.over or rollout.control == "cancel_requested":
         return rollout
     return replace(rollout, control=control)
 
 
-def advance(rollout: Rollout, seen: Mapping[str, Seen], now: int) -> Step:
-    """The next step, from what is seen of its assignments. To be repeated until there is nothing to do."""
+def advance(rollout: Rollout, seen: Mapping[str, Observation], now: int) -> Transition:
+    """Take the next step, from what is seen of its assignments. To be repeated until there is nothing to do."""
     if rollout.over:
         return rollout, ()
     if rollout.control == "cancel_requested":
         return _cancel(rollout)
     if rollout.phase == "await":
-        return _judge(rollout, seen, now)
+        return _judge_batch(rollout, seen, now)
     if rollout.control == "paused" or (rollout.phase == "delay" and now < (rollout.until or 0)):
         return rollout, ()
     if not rollout.batch:
@@ -190,13 +101,13 @@ def advance(rollout: Rollout, seen: Mapping[str, Seen], now: int) -> Step:
     return replace(rollout, phase="place", until=None), (Place(tuple(rollout.batch)),)
 
 
-def placed(rollout: Rollout, made: Mapping[int, tuple[str, ...]], now: int) -> Step:
-    """What follows a Place: `made` has the assignments of each target that found a place."""
+def note_placements(rollout: Rollout, made: Mapping[int, tuple[str, ...]], now: int) -> Transition:
+    """Go on after a Place: `made` has the assignments of each target that found a place."""
     found = tuple(place for place in rollout.batch if made.get(place))
     missed = tuple(place for place in rollout.batch if place not in found)
-    rollout = _with(rollout, missed, state="failed", reason="placement_failed")
+    rollout = _change_targets(rollout, missed, state="failed", reason="placement_failed")
     for place in found:
-        rollout = _with(rollout, (place,), state="starting", assignments=made[place])
+        rollout = _change_targets(rollout, (place,), state="starting", assignments=made[place])
     rollout = replace(
         rollout,
         failed=rollout.failed + len(missed),
@@ -211,25 +122,25 @@ def placed(rollout: Rollout, made: Mapping[int, tuple[str, ...]], now: int) -> S
     return _cut_over(rollout, found, (), now)
 
 
-def _judge(rollout: Rollout, seen: Mapping[str, Seen], now: int) -> Step:
+def _judge_batch(rollout: Rollout, seen: Mapping[str, Observation], now: int) -> Transition:
     starting = [place for place in rollout.batch if rollout.targets[place].state == "starting"]
-    verdicts = {place: _verdict(rollout, rollout.targets[place], seen, now) for place in starting}
+    verdicts = {place: _judge_target(rollout, rollout.targets[place], seen, now) for place in starting}
     broken = tuple(place for place in starting if isinstance(verdicts[place], str))
     if broken and rollout.policy.failure_action == "rollback":
         # The others need not be waited for: they would be undone as well.
         for place in broken:
-            rollout = _with(rollout, (place,), state="failed", reason=verdicts[place])
+            rollout = _change_targets(rollout, (place,), state="failed", reason=verdicts[place])
         return _revert(replace(rollout, failed=rollout.failed + len(starting)))
     if any(verdict is None for verdict in verdicts.values()):
         return rollout, ()
     for place in broken:
-        rollout = _with(rollout, (place,), state="failed", reason=verdicts[place])
+        rollout = _change_targets(rollout, (place,), state="failed", reason=verdicts[place])
     rollout = replace(rollout, failed=rollout.failed + len(broken))
     return _cut_over(rollout, tuple(place for place in starting if place not in broken), broken, now)
 
 
-def _verdict(rollout: Rollout, target: Target, seen: Mapping[str, Seen], now: int) -> str | bool | None:
-    """True if the target is ready, the reason if it is not and never will be, None if that is open."""
+def _judge_target(rollout: Rollout, target: Target, seen: Mapping[str, Observation], now: int) -> str | bool | None:
+    """Return True if the target is ready, the reason if it is not and never will be, None if that is open."""
     for assignment in target.assignments:
         found = seen.get(assignment)
         if found is None:
@@ -241,8 +152,8 @@ def _verdict(rollout: Rollout, target: Target, seen: Mapping[str, Seen], now: in
     return "readiness_timeout" if now >= (rollout.until or 0) else None
 
 
-def _cut_over(rollout: Rollout, ready: tuple[int, ...], broken: tuple[int, ...], now: int) -> Step:
-    rollout = _with(rollout, ready, state="ready")
+def _cut_over(rollout: Rollout, ready: tuple[int, ...], broken: tuple[int, ...], now: int) -> Transition:
+    rollout = _change_targets(rollout, ready, state="ready")
     rollout = replace(
         rollout,
         completed=rollout.completed + len(ready),
@@ -262,21 +173,21 @@ def _cut_over(rollout: Rollout, ready: tuple[int, ...], broken: tuple[int, ...],
     return rollout, tuple(decisions)
 
 
-def _revert(rollout: Rollout) -> Step:
+def _revert(rollout: Rollout) -> Transition:
     touched = tuple(place for place, target in enumerate(rollout.targets) if target.state in ("starting", "ready"))
-    rollout = _with(rollout, touched, state="rolled_back", reason="rollback_reverted")
+    rollout = _change_targets(rollout, touched, state="rolled_back", reason="rollback_reverted")
     rollout, last = _finish(replace(rollout, completed=0, placed=0, reverted=True))
     return rollout, (Revert(), *last)
 
 
-def _cancel(rollout: Rollout) -> Step:
+def _cancel(rollout: Rollout) -> Transition:
     touched = rollout.placed or rollout.failed
     if rollout.policy.failure_action == "rollback":
         rollout, decisions = _revert(rollout)
         touched = rollout.failed
     else:
         flying = tuple(place for place in rollout.batch if rollout.targets[place].state == "starting")
-        rollout = _with(rollout, flying, state="rolled_back", reason="canceled")
+        rollout = _change_targets(rollout, flying, state="rolled_back", reason="canceled")
         rollout, decisions = _finish(rollout)
         decisions = (Discard(flying), *decisions) if flying else decisions
     status: Status = "partially_failed" if touched else "failed"
@@ -285,7 +196,7 @@ def _cancel(rollout: Rollout) -> Step:
     return replace(rollout, status=status, message=CANCELED), decisions
 
 
-def _finish(rollout: Rollout) -> Step:
+def _finish(rollout: Rollout) -> Transition:
     status: Status = "failed"
     if not rollout.failed:
         status = "completed"
@@ -300,19 +211,8 @@ def _finish(rollout: Rollout) -> Step:
     return rollout, (Finish(stop_dropped=status == "completed"),)
 
 
-def _with(rollout: Rollout, places: Sequence[int], **changes: Any) -> Rollout:
+def _change_targets(rollout: Rollout, places: Sequence[int], **changes: Any) -> Rollout:
     targets = list(rollout.targets)
     for place in places:
         targets[place] = replace(targets[place], **changes)
     return replace(rollout, targets=tuple(targets))
-
-
-def to_document(rollout: Rollout) -> dict[str, Any]:
-    """The rollout as JSON knows it."""
-    return asdict(rollout)
-
-
-def from_document(document: Mapping[str, Any]) -> Rollout:
-    """The rollout of such a document."""
-    targets = tuple(Target(**{**target, "assignments": tuple(target["assignments"])}) for target in document["targets"])
-    return Rollout(**{**document, "policy": Policy(**document["policy"]), "targets": targets})

@@ -1,4 +1,4 @@
-"""Moving workloads off agents that are offline or draining, and giving a place to those that have none."""
+"""The rescheduler: moves workloads off agents that are offline or draining, and places those that are nowhere."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from yoq_web.actors import act_as_system
 from yoq_web.agents.models import DRAINING, OFFLINE, Agent
-from yoq_web.apps import store
-from yoq_web.apps.models import Assignment, RolloutRow
-from yoq_web.apps.rollout.controller import Changed, advance_due
-from yoq_web.apps.rollout.reconcile import ALIVE, Row
-from yoq_web.apps.rollout.scheduler import Node, place, taken
+from yoq_web.apps import assignment_store
+from yoq_web.apps.models import QUIET, AssignmentRow, RolloutRow
+from yoq_web.apps.rollout.assignment import ALIVE, Assignment
+from yoq_web.apps.rollout.controller import StaleDecision, advance_due_rollouts
+from yoq_web.apps.rollout.scheduler import Node, add_workload, place
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.operations.operation import Operation
 
@@ -26,6 +26,15 @@ app_move = Operation(
     details=("agent_status", "moved", "waiting"),
 )
 
+LIVING = AssignmentRow.status.in_(ALIVE) & AssignmentRow.replaced_by.is_(None)
+"""That an assignment is to run, or does."""
+
+HELD = exists().where((AssignmentRow.agent_id == Agent.id) & LIVING)
+"""That something is to run on an agent, or does."""
+
+LEAVING = Agent.status.in_((OFFLINE, DRAINING))
+"""That an agent cannot keep what it has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moves:
@@ -33,134 +42,119 @@ class Moves:
 
     left: str | None
     status: str
-    before: dict[str, Row]
-    after: dict[str, Row]
+    before: dict[str, Assignment]
+    after: dict[str, Assignment]
 
     @property
-    def changed(self) -> list[str]:
-        """The ids of those of which something becomes."""
-        return [key for key, row in self.after.items() if row != self.before[key]]
+    def changed(self) -> list[Assignment]:
+        """Those of which something becomes, as they are then."""
+        return [one for key, one in self.after.items() if one != self.before[key]]
+
+    @property
+    def details(self) -> dict[str, str | list[str]]:
+        """What is recorded of them."""
+        return {
+            "agent_status": self.status,
+            "moved": [f"{_describe(one)} -> {one.agent_id}" for one in self.changed if one.agent_id],
+            "waiting": [_describe(one) for one in self.changed if not one.agent_id],
+        }
 
 
-def pulse() -> None:
+def run_due_work() -> None:
     """Do what is due: steps of rollouts, and workloads that are where they cannot stay."""
-    follow(int(time.time()))
+    run_due_work_at(int(time.time()))
 
 
-def follow(now: int) -> None:
+def run_due_work_at(now: int) -> None:
     """Do what is due at `now`, in seconds since 1970. Any number of processes may do so at once."""
-    alive = Assignment.status.in_(ALIVE) & Assignment.replaced_by.is_(None)
-    held = exists().where((Assignment.agent_id == Agent.id) & alive)
     # One statement, and one look at an index for each of its parts.
-    due = db.session.execute(
+    rollouts, nowhere, held, draining = db.session.execute(
         select(
             exists().where(RolloutRow.due_at <= now),
-            exists().where(Assignment.agent_id.is_(None) & alive),
-            exists().where(Agent.status.in_((OFFLINE, DRAINING)) & held),
+            exists().where(AssignmentRow.agent_id.is_(None) & LIVING),
+            exists().where(LEAVING & HELD),
             exists().where((Agent.status == DRAINING) & Agent.drained_at.is_(None)),
         )
     ).one()
     db.session.rollback()
-    if due[0]:
-        advance_due(now)
-    if due[1] or due[2]:
-        move(now)
-    if due[3]:
+    if rollouts:
+        advance_due_rollouts(now)
+    if nowhere or held:
+        move_workloads(now)
+    if draining:
         _note_drained(now)
 
 
-def move(now: int) -> None:
+def move_workloads(now: int) -> None:
     """Move whatever can be moved; each agent's in one transaction, recorded as done by the system."""
-    for left in _leaving(db.session()):
+    for left in _list_leaving(db.session()):
         db.session.rollback()
-        planned = _plan(db.session(), left)
+        planned = _plan_moves(db.session(), left)
         db.session.rollback()
         if not planned.changed:
             continue
         try:
-            with act_as_system(), app_move.performed(left, **_details(planned)) as session:
+            with act_as_system(), app_move.performed(left, **planned.details) as session:
                 _carry_out(session, planned, now)
-        except Changed:
+        except StaleDecision:
             continue
 
 
 def _carry_out(session: Session, planned: Moves, now: int) -> None:
-    store.lock_placing(session)
-    again = _plan(session, planned.left)
-    if _details(again) != _details(planned):
-        raise Changed
-    store.save_rows(session, None, again.before, again.after, now)
-    for key in again.changed:
-        row = again.after[key]
-        if row.rank == 0 and row.agent_id:
+    assignment_store.lock_placing(session)
+    again = _plan_moves(session, planned.left)
+    if again.details != planned.details:
+        raise StaleDecision
+    assignment_store.save_assignments(session, None, again.before, again.after, now)
+    for one in again.changed:
+        if one.rank == 0 and one.agent_id:
             # The other parts of a gang look for the first one where it is now.
-            others = update(Assignment).where(Assignment.gang == row.gang).values(master=row.master)
-            session.execute(others, execution_options={"synchronize_session": False})
+            others = update(AssignmentRow).where(AssignmentRow.gang == one.gang).values(master=one.master)
+            session.execute(others, execution_options=QUIET)
 
 
-def _leaving(session: Session) -> list[str | None]:
-    """The agents that have something that cannot stay; None stands for what is nowhere."""
-    alive = Assignment.status.in_(ALIVE) & Assignment.replaced_by.is_(None)
-    gone = (
-        select(Agent.id)
-        .where(Agent.status.in_((OFFLINE, DRAINING)), exists().where((Assignment.agent_id == Agent.id) & alive))
-        .order_by(Agent.registered_at)
-    )
-    return [None, *session.scalars(gone)]
+def _list_leaving(session: Session) -> list[str | None]:
+    """List the agents that have something that cannot stay; None stands for what is nowhere."""
+    return [None, *session.scalars(select(Agent.id).where(LEAVING, HELD).order_by(Agent.registered_at))]
 
 
-def _plan(session: Session, left: str | None) -> Moves:
+def _plan_moves(session: Session, left: str | None) -> Moves:
     status = "orphaned"
     if left is not None:
         status = session.scalar(select(Agent.status).where(Agent.id == left)) or OFFLINE
-    before = store.rows(
-        session, Assignment.agent_id == left, Assignment.status.in_(ALIVE), Assignment.replaced_by.is_(None)
-    )
+    before = assignment_store.list_assignments(session, AssignmentRow.agent_id == left, LIVING)
     if left is not None and status not in (OFFLINE, DRAINING):
         return Moves(left, status, before, before)
-    return Moves(left, status, before, moved(before.values(), store.nodes(session), keep=status == DRAINING))
+    after = place_anew(before.values(), assignment_store.list_nodes(session), keep=status == DRAINING)
+    return Moves(left, status, before, after)
 
 
-def moved(rows: Iterable[Row], nodes: list[Node], *, keep: bool) -> dict[str, Row]:
-    """Each row with its new place. One for which there is none waits: where it is if `keep`, else nowhere."""
-    after: dict[str, Row] = {}
+def place_anew(assignments: Iterable[Assignment], nodes: list[Node], *, keep: bool) -> dict[str, Assignment]:
+    """Find each assignment a new place. One for which there is none waits: where it is if `keep`, else nowhere."""
+    after: dict[str, Assignment] = {}
     addresses = {node.id: node.address for node in nodes}
-    for row in rows:
-        seats = place(row.workload, nodes)
+    for one in assignments:
+        seats = place(one.workload, nodes)
         if seats:
             chosen = seats[0].node
-            nodes = [taken(node, row.workload) if node.id == chosen else node for node in nodes]
-            master = addresses[chosen] if row.rank == 0 else row.master
-            after[row.id] = replace(row, agent_id=chosen, status="pending", reason=None, master=master)
+            nodes = [add_workload(node, one.workload) if node.id == chosen else node for node in nodes]
+            master = addresses[chosen] if one.rank == 0 else one.master
+            after[one.id] = replace(one, agent_id=chosen, status="pending", reason=None, master=master)
         else:
-            after[row.id] = row if keep else replace(row, agent_id=None, status="pending", reason=None)
+            after[one.id] = one if keep else replace(one, agent_id=None, status="pending", reason=None)
     return after
 
 
-def _details(moves: Moves) -> dict[str, str | list[str]]:
-    told = [moves.after[key] for key in moves.changed]
-    return {
-        "agent_status": moves.status,
-        "moved": [f"{_called(row)} -> {row.agent_id}" for row in told if row.agent_id],
-        "waiting": [_called(row) for row in told if not row.agent_id],
-    }
-
-
-def _called(row: Row) -> str:
-    return f"{row.app or '-'}/{row.workload.name} {row.id}"
+def _describe(one: Assignment) -> str:
+    return f"{one.app or '-'}/{one.workload.name} {one.id}"
 
 
 def _note_drained(now: int) -> None:
     """Note which draining agents have nothing left to run."""
-    alive = Assignment.status.in_(ALIVE) & Assignment.replaced_by.is_(None)
-    empty = (
-        (Agent.status == DRAINING)
-        & Agent.drained_at.is_(None)
-        & ~exists().where((Assignment.agent_id == Agent.id) & alive)
-    )
+    empty = (Agent.status == DRAINING) & Agent.drained_at.is_(None) & ~HELD
     found = db.session.scalar(select(Agent.id).where(empty).limit(1))
     db.session.rollback()
     if found is not None:
         with unit_of_work() as session:
             drained = update(Agent).where(empty).values(drained_at=now)
-            session.execute(drained, execution_options={"synchronize_session": False})
+            session.execute(drained, execution_options=QUIET)

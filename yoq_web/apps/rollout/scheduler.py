@@ -16,12 +16,10 @@ class Usage:
     memory_mb: int = 0
     gpus: int = 0
 
-    def plus(self, other: Usage) -> Usage:
-        """Both together."""
+    def __add__(self, other: Usage) -> Usage:
         return Usage(self.cpu + other.cpu, self.memory_mb + other.memory_mb, self.gpus + other.gpus)
 
-    def minus(self, other: Usage) -> Usage:
-        """What remains without `other`."""
+    def __sub__(self, other: Usage) -> Usage:
         return Usage(self.cpu - other.cpu, self.memory_mb - other.memory_mb, self.gpus - other.gpus)
 
 
@@ -47,10 +45,10 @@ class Node:
         """Whether it takes anything new at all."""
         return self.status == "active" and self.role != "server"
 
-    def free(self, freed: Usage = Usage()) -> Usage:
-        """What can still be assigned, once what `freed` counts is gone."""
+    def compute_free(self, freed: Usage = Usage()) -> Usage:
+        """Compute what can still be assigned, once what `freed` counts is gone."""
         # Agents report nothing for what they have not started yet, and some never report anything.
-        used = self.assigned.minus(freed)
+        used = self.assigned - freed
         return Usage(
             self.cpu - max(used.cpu, self.reported.cpu - freed.cpu),
             self.memory_mb - max(used.memory_mb, self.reported.memory_mb - freed.memory_mb),
@@ -67,13 +65,13 @@ class Seat:
     master: str | None = None
 
 
-def needs(workload: Workload) -> Usage:
-    """What one part of a workload takes."""
+def compute_usage(workload: Workload) -> Usage:
+    """Compute what one part of a workload takes."""
     return Usage(workload.cpu, workload.memory_mb, workload.gpus)
 
 
 def place(workload: Workload, nodes: Sequence[Node], freed: Mapping[str, Usage] | None = None) -> tuple[Seat, ...]:
-    """The places for all parts of a workload, or none at all.
+    """Find places for all parts of a workload, or for none at all.
 
     `nodes` come in the order of their registration: of equal candidates the earliest wins. `freed` is what goes away,
     by agent, once the workload is there.
@@ -82,22 +80,22 @@ def place(workload: Workload, nodes: Sequence[Node], freed: Mapping[str, Usage] 
     left = list(nodes)
     seats: list[Seat] = []
     for rank in range(workload.parts):
-        chosen = _best(workload, left, gone)
+        chosen = _choose_node(workload, left, gone)
         if chosen is None:
             return ()
-        left = [taken(node, workload) if node.id == chosen.id else node for node in left]
+        left = [add_workload(node, workload) if node.id == chosen.id else node for node in left]
         seats.append(Seat(chosen.id, rank, chosen.address) if workload.ranks else Seat(chosen.id))
     return tuple(replace(seat, master=seats[0].master) for seat in seats)
 
 
-def taken(node: Node, workload: Workload) -> Node:
-    """The agent once it has one part of the workload."""
-    return replace(node, assigned=node.assigned.plus(needs(workload)))
+def add_workload(node: Node, workload: Workload) -> Node:
+    """Return the agent as it is once it has one part of the workload."""
+    return replace(node, assigned=node.assigned + compute_usage(workload))
 
 
 def fits(workload: Workload, node: Node, free: Usage) -> bool:
-    """Whether an agent with so much free may take one part of the workload."""
-    needed = needs(workload)
+    """Tell whether an agent with so much free may take one part of the workload."""
+    needed = compute_usage(workload)
     return (
         node.open
         and free.cpu >= needed.cpu
@@ -109,11 +107,11 @@ def fits(workload: Workload, node: Node, free: Usage) -> bool:
     )
 
 
-def _best(workload: Workload, nodes: Iterable[Node], gone: Mapping[str, Usage]) -> Node | None:
+def _choose_node(workload: Workload, nodes: Iterable[Node], gone: Mapping[str, Usage]) -> Node | None:
     best: Node | None = None
     most = -1
     for node in nodes:
-        free = node.free(gone.get(node.id, Usage()))
+        free = node.compute_free(gone.get(node.id, Usage()))
         if not fits(workload, node, free):
             continue
         # yoq's measure; with it equal agents take turns, since what is assigned counts.
