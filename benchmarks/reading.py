@@ -15,7 +15,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from yoq_audit.query.cursor import Cursor
-from yoq_audit.query.filters import Filters
+from yoq_audit.query.filters import Selection
 from yoq_audit.query.snapshot import Frozen
 from yoq_audit.storage.log import STORED
 from yoq_web import create_app, db
@@ -73,7 +73,7 @@ def timed(client: FlaskClient, path: str) -> float:
 def deep(size: int, chance: random.Random) -> str:
     """A page in the middle of a walk."""
     position = size // 2 + chance.randrange(size // 4)
-    return f"/v1/audit?limit=50&cursor={Cursor((position,), Frozen(size)).encode(Filters(), 'desc')}"
+    return f"/v1/audit?limit=50&cursor={Cursor((position,), Frozen(size)).encode(Selection(), 'desc')}"
 
 
 def at(size: int, part: float) -> str:

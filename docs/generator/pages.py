@@ -13,6 +13,7 @@ from docs.generator.actions import write_actions
 from docs.generator.api import write_api
 from docs.generator.blocks import BLOCK, Writer, write_blocks
 from docs.generator.cli import write_commands
+from docs.generator.filters import write_filters
 from docs.generator.floors import write_floors
 from docs.generator.hooks import write_hook, write_hook_list
 from docs.generator.metrics import write_metrics
@@ -38,6 +39,7 @@ def list_writers(app: Flask) -> Mapping[str, Writer]:
         "commands": lambda _words: write_commands(app),
         "fields": write_fields,
         "floors": lambda _words: write_floors(),
+        "filters": lambda _words: write_filters(),
         "hook": write_hook,
         "hooks": lambda _words: write_hook_list(),
         "metrics": lambda _words: write_metrics(app),

@@ -14,7 +14,7 @@ import click
 from yoq_audit.export.formats import NAMES, FormatName
 from yoq_audit.export.operations import begin
 from yoq_audit.export.verify import Verified, verify_export
-from yoq_audit.query.commands import filtered
+from yoq_audit.query.commands import add_filter_options
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
@@ -27,10 +27,10 @@ SHOWN_GAPS = 10
 @click.option("--format", "format_name", type=click.Choice(NAMES), default="ndjson", show_default=True)
 @click.option("--with-proofs", is_flag=True, help="Add what proves each entry offline; ndjson only.")
 @click.option("-o", "output", type=click.Path(), default="-", help="Where to write it; standard output unless told.")
-@filtered
+@add_filter_options
 def export_command(filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str) -> None:
     """Write entries to a file, in the order of the log. The file is there when it is whole, and for its owner only."""
-    export = begin(filters.filters(), format_name, with_proofs=with_proofs)
+    export = begin(filters.resolve(), format_name, with_proofs=with_proofs)
     with Progress("exporting") as bar, _file(output) as file:
         for piece in export.pieces(bar.show):
             file.write(piece)

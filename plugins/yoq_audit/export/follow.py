@@ -11,7 +11,7 @@ from flask import Flask, current_app
 from yoq_audit.export.operations import summary
 from yoq_audit.export.scan import Pages, Row, sealed_size, span
 from yoq_audit.proofs import prover
-from yoq_audit.query.filters import Filters
+from yoq_audit.query.filters import Selection
 from yoq_web import NotFound, Operation, Problem
 
 audit_follow = Operation("audit_follow", "Follow the trail", "audit:read", details=("start", "filters"))
@@ -23,8 +23,8 @@ FRESH_SECONDS = 0.9
 class Following:
     """One follower. `place` is the next place of the log to look at: whatever is before it was given out."""
 
-    def __init__(self, app: Flask, filters: Filters, place: int) -> None:
-        self._pages = Pages(app, filters)
+    def __init__(self, app: Flask, selection: Selection, place: int) -> None:
+        self._pages = Pages(app, selection)
         self.place = place
 
     def rows(self, size: int) -> Iterator[list[Row]]:
@@ -34,7 +34,7 @@ class Following:
             yield rows
 
 
-def begin(filters: Filters, start: int | None) -> Following:
+def begin(selection: Selection, start: int | None) -> Following:
     """Record that the trail is followed, and say from where on.
 
     That is the place `start`, without one the first entry of `since`, else the next entry. Raises a Problem for a place
@@ -44,11 +44,11 @@ def begin(filters: Filters, start: int | None) -> Following:
     before = _sealed_now()
     if start is not None and start > before:
         raise Problem(400, "invalid start", f"the log has {before} sealed entries")
-    with audit_follow.performed(start=start, filters=summary(filters)):
+    with audit_follow.performed(start=start, filters=summary(selection)):
         pass
     if start is None:
-        start = span(app, filters, before)[0] if filters.since is not None else before
-    return Following(app, filters, start)
+        start = span(app, selection, before)[0] if selection.since is not None else before
+    return Following(app, selection, start)
 
 
 def _sealed_now() -> int:

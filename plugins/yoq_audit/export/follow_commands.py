@@ -11,7 +11,7 @@ from yoq_audit.export.follow import begin
 from yoq_audit.export.ndjson import lines
 from yoq_audit.export.scan import Row, sealed_size
 from yoq_audit.proofs.prover import provable
-from yoq_audit.query.commands import filtered
+from yoq_audit.query.commands import add_filter_options
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import sealer
 from yoq_audit.storage.log import STORED
@@ -25,11 +25,11 @@ WIDTHS = (12, 16, 16, 28)
 
 @command("follow")
 @click.option("--start", type=click.IntRange(0), metavar="PLACE", help="From this place of the log on; 0 is its first.")
-@filtered
+@add_filter_options
 @as_json
 def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> None:
     """Show entries as they are recorded, until interrupted; with --since or --start older ones first."""
-    following = begin(filters.filters(), start)
+    following = begin(filters.resolve(), start)
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # Flask's documented way
     if not as_json:
         print_table(WIDTHS, ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), [])

@@ -59,7 +59,7 @@ def stream_entries(query: StreamQuery) -> Response:
     """
     feed = Feed("streams", audit_follow.scope)
     try:
-        following = begin(query.filters(), _resumed(query.start))
+        following = begin(query.resolve(), _resumed(query.start))
     except BaseException:
         feed.close()
         raise

@@ -46,7 +46,7 @@ def export_entries(query: ExportQuery) -> Response:
     """
     feed = Feed("exports", audit_export.scope)
     try:
-        export = begin(query.filters(), query.format, with_proofs=query.with_proofs)
+        export = begin(query.resolve(), query.format, with_proofs=query.with_proofs)
     except BaseException:
         feed.close()
         raise

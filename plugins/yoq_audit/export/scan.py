@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from yoq_audit.query.filters import Filters
+from yoq_audit.query.filters import Selection
 from yoq_audit.storage.log import STORED
 from yoq_audit.storage.models import ENTRIES, LEAVES
 from yoq_audit.storage.tree import find_signed_tree
@@ -35,7 +35,7 @@ PLACED = LEAVES.join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
 class Pages:
     """The matching entries at a range of places, in order; a page is read when it is asked for."""
 
-    def __init__(self, app: Flask, filters: Filters) -> None:
+    def __init__(self, app: Flask, selection: Selection) -> None:
         self._app = app
         with app.app_context():
             dialect = db.engine.dialect
@@ -43,7 +43,7 @@ class Pages:
             select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in STORED))
             .select_from(PLACED)
             .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
-            .where(*filters.conditions(dialect.name))
+            .where(*selection.conditions(dialect.name))
             .order_by(LEAVES.c.leaf_index)
             .limit(PAGE)
         )
@@ -81,11 +81,11 @@ def _binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:
     return bound
 
 
-def span(app: Flask, filters: Filters, size: int) -> tuple[int, int]:
-    """Between which of the first `size` places the entries of the filters' time are: the first, and the end."""
-    if not filters.timed:
+def span(app: Flask, selection: Selection, size: int) -> tuple[int, int]:
+    """Between which of the first `size` places the entries of the selection's time are: the first, and the end."""
+    if not selection.timed:
         return 0, size
-    timed = Filters(since=filters.since, until=filters.until)
+    timed = Selection(since=selection.since, until=selection.until)
     query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
     with app.app_context():
         row = db.session.execute(query.where(*timed.conditions(db.engine.dialect.name))).one()

@@ -9,40 +9,41 @@ from typing import Any, get_args
 import click
 
 from yoq_audit.query import pages, statistics
-from yoq_audit.query.filters import OUTCOMES, FilterQuery, Filters
+from yoq_audit.query.filters import PARAMETERS, Filter, FilterQuery, Parameter
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
 from yoq_web import as_json, checked, command, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
 
-OPTIONS = (
-    click.option("--actor", multiple=True, metavar="NAME", help="By this actor; several for any of them."),
-    click.option("--action", multiple=True, metavar="NAME", help="This action, as secret_set."),
-    click.option("--target", multiple=True, metavar="NAME", help="On this target; NAME* for any that begins so."),
-    click.option("--outcome", multiple=True, type=click.Choice(OUTCOMES), help="With this outcome."),
-    click.option("--node", multiple=True, metavar="NAME", help="On this node."),
-    click.option("--request-id", multiple=True, metavar="ID", help="In this request."),
-    click.option("--since", metavar="TIME", help="Not before: 30m, 2h, 7d, or as 2026-11-24T10:00:00Z."),
-    click.option("--until", metavar="TIME", help="Before this time."),
-)
 
-
-def filtered(command: Callable[..., Any]) -> Callable[..., Any]:
+def add_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command an option for each filter; it is called with `filters`, a FilterQuery."""
 
     @functools.wraps(command)
     def call(**arguments: Any) -> Any:
-        given = {name: arguments.pop(name) for name in FilterQuery.model_fields}
-        return command(filters=query(FilterQuery, **given), **arguments)
+        given = {one.name: arguments.pop(one.name) for one in PARAMETERS}
+        return command(filters=check_query(FilterQuery, **given), **arguments)
 
-    for option in reversed(OPTIONS):
-        call = option(call)
-    return call
+    taking: Callable[..., Any] = call
+    for one in reversed(PARAMETERS):
+        taking = _make_option(one)(taking)
+    return taking
 
 
-def query(model: type[FilterQuery], **given: Any) -> Any:
-    """Options of a command as a query over HTTP, held to the same rules."""
+def _make_option(one: Parameter) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    choice = click.Choice(one.choices) if isinstance(one, Filter) and one.choices else None
+    return click.option(
+        f"--{one.name.replace('_', '-')}",
+        multiple=isinstance(one, Filter),
+        type=choice,
+        metavar=None if choice else one.metavar,
+        help=one.help,
+    )
+
+
+def check_query(model: type[FilterQuery], **given: Any) -> Any:
+    """Check the options of a command by the rules of a query over HTTP. Raises a Problem."""
     values = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return checked(model, **values)
 
@@ -57,12 +58,11 @@ def query(model: type[FilterQuery], **given: Any) -> Any:
     help="Which come first.",
 )
 @click.option("--cursor", metavar="TEXT", help="Go on where a list ended, which said this.")
-@filtered
+@add_filter_options
 @as_json
 def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: str | None, as_json: bool) -> None:
     """List entries, the newest first."""
-    chosen: Filters = filters.filters()
-    page = pages.read(db.session(), chosen, limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
+    page = pages.read(db.session(), filters.resolve(), limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
     if as_json:
         print_json(page.entries)
         return
@@ -74,11 +74,11 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
 
 @command("stats")
 @click.option("--bucket", type=click.Choice(get_args(Bucket)), help="The length of the counted periods.")
-@filtered
+@add_filter_options
 @as_json
 def stats_command(filters: FilterQuery, bucket: str | None, as_json: bool) -> None:
     """Count entries by time, actor, action and outcome, of the last 24 hours unless told otherwise."""
-    counted = statistics.count(db.session(), query(StatsQuery, bucket=bucket, **filters.model_dump()))
+    counted = statistics.count(db.session(), check_query(StatsQuery, bucket=bucket, **filters.model_dump()))
     if as_json:
         print_json(counted)
         return

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
 
-from yoq_audit.query.filters import Filters
+from yoq_audit.query.filters import Selection
 from yoq_audit.query.snapshot import Frozen
 from yoq_web import Problem, dumps
 
@@ -29,18 +29,18 @@ class Cursor:
     since: int | None = None
     until: int | None = None
 
-    def encode(self, filters: Filters, order: str) -> str:
+    def encode(self, selection: Selection, order: str) -> str:
         """The cursor as text, good for these filters and this order only."""
         frozen = self.frozen
         # Of each range the distances: the gap before it, and its length.
         ends = [frozen.floor, *(end for ends in frozen.ranges for end in ends)]
         steps = [high - low for low, high in pairwise(ends)]
-        parts = [VERSION, order, filters.digest(), self.since, self.until, *self.position]
+        parts = [VERSION, order, selection.digest(), self.since, self.until, *self.position]
         payload = dumps([parts, frozen.floor, frozen.size, steps]).encode()
         return _text(_check(payload) + payload)
 
 
-def decode(text: str, filters: Filters, order: str) -> Cursor:
+def decode(text: str, selection: Selection, order: str) -> Cursor:
     """The cursor in a text. Raises a 400 for one that was not given out so, or for other filters."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -54,7 +54,7 @@ def decode(text: str, filters: Filters, order: str) -> Cursor:
         sound = False
     if not sound:
         raise Problem(400, "invalid cursor", "take it from the Link header as it is")
-    if digest != filters.digest() or given_order != order:
+    if digest != selection.digest() or given_order != order:
         raise Problem(400, "invalid cursor", "it belongs to other filters or another order: repeat those it came with")
     return Cursor(tuple(position), Frozen(floor, size, _ranges(floor, steps)), since, until)
 

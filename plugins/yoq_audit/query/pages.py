@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
 from yoq_audit.query.cursor import Cursor, decode
-from yoq_audit.query.filters import Filters
+from yoq_audit.query.filters import Selection
 from yoq_audit.query.search import Finder
 from yoq_audit.storage.documents import fit, make_documents
 
@@ -26,7 +26,7 @@ class Page:
 
 def read(
     session: Session,
-    filters: Filters,
+    selection: Selection,
     *,
     limit: int,
     order: Order = "desc",
@@ -38,12 +38,12 @@ def read(
     All pages of a walk show the entries that were committed when its first page was read. Raises a Problem for a cursor
     that is none, or belongs to another walk.
     """
-    at = decode(cursor, filters, order) if cursor is not None else None
+    at = decode(cursor, selection, order) if cursor is not None else None
     if at is not None:
-        filters = filters.at(at.since, at.until)
+        selection = selection.replace_times(at.since, at.until)
     snapshot.begin(session)
     try:
-        finder = Finder(session, filters, order == "desc")
+        finder = Finder(session, selection, order == "desc")
         if at is not None:
             finder.frozen, finder.position = at.frozen, at.position
         rows = finder.find(limit + 1) if limit else []
@@ -56,5 +56,5 @@ def read(
         shown = fit(shown, room)
     if not shown or len(shown) == len(rows) or walk is None:
         return Page(shown, None)
-    following = Cursor(finder.key(rows[len(shown) - 1]), walk, filters.since, filters.until)
-    return Page(shown, following.encode(filters, order))
+    following = Cursor(finder.key(rows[len(shown) - 1]), walk, selection.since, selection.until)
+    return Page(shown, following.encode(selection, order))

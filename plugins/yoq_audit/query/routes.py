@@ -57,7 +57,7 @@ def list_entries(query: AuditQuery) -> Response:
     room = find_answer_limit()
     page = pages.read(
         db.session(),
-        query.filters(),
+        query.resolve(),
         limit=query.limit,
         order=query.order,
         cursor=query.cursor,

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from yoq_audit.query.filters import Filters, any_of
+from yoq_audit.query.filters import Filter, Selection
 from yoq_audit.query.snapshot import Frozen
 from yoq_audit.storage.log import SHOWN
 from yoq_audit.storage.models import ENTRIES
@@ -34,9 +34,6 @@ MOST_LOOKED_UP = 1_000_000
 AT_ONCE = 200
 """Entries fetched by their ids in one statement."""
 ALL = 2**62
-
-SELECTIVE = ("request_id", "target", "outcome", "actor", "node", "action")
-"""The filters in the order in which they are tried: those that usually select little first."""
 
 ID = SHOWN.index("id")
 TIME = SHOWN.index("time")
@@ -56,14 +53,14 @@ def showable(frozen: Frozen | None) -> list[ColumnElement[bool]]:
 
 @dataclass
 class Finder:
-    """Finds entries for filters. If these name a time the order is that of time, else that of ids.
+    """Finds the entries of a selection. If this names a time the order is that of time, else that of ids.
 
     `frozen` is the set of entries to find among, None for all that the transaction sees; `position` that of the last
     entry that is not wanted any more.
     """
 
     session: Session
-    filters: Filters
+    selection: Selection
     descending: bool = True
     frozen: Frozen | None = None
     position: Position | None = None
@@ -71,17 +68,19 @@ class Finder:
     """What was tried, in order; the last one found the entries."""
 
     def __post_init__(self) -> None:
-        self.on_sqlite = self.session.get_bind().dialect.name == "sqlite"
-        self.timed = self.filters.timed
-        self.given = dict(self.filters.given())
-        self.indexed = [name for name in SELECTIVE if name in self.given and self._has_index(name)]
+        self.dialect = self.session.get_bind().dialect.name
+        self.on_sqlite = self.dialect == "sqlite"
+        self.timed = self.selection.timed
+        self.given = self.selection.given
+        self.indexed = sorted((row for row in self.given if row.has_index(self.given[row])), key=lambda row: row.rank)
 
     def find(self, count: int) -> Sequence[Row[Any]]:
         """The next entries, at most so many, with the columns SHOWN."""
         if not self.indexed:
             return self._found("walk", self.walk(count))
-        if len(self.given) == 1 and self._in_order(self.indexed[0]):
-            return self._merged(self.indexed[0], count)
+        first = self.indexed[0]
+        if len(self.given) == 1 and not self.timed and first.keeps_order(self.given[first], self.dialect):
+            return self._merged(first, count)
         length = FIRST_WALK
         while True:
             end = self._end_of_walk(length) if length < ALL else None
@@ -89,8 +88,8 @@ class Finder:
             if end is None or len(found) == count:
                 return found
             looked_up = length * LOOKED_UP
-            for name in self.indexed if looked_up <= MOST_LOOKED_UP else ():
-                positions = self._looked_up(name, looked_up)
+            for row in self.indexed if looked_up <= MOST_LOOKED_UP else ():
+                positions = self._looked_up(row, looked_up)
                 if positions is not None:
                     return self._fetched(positions, count)
             length = looked_up if looked_up <= MOST_LOOKED_UP else ALL
@@ -101,53 +100,40 @@ class Finder:
 
     def walk(self, count: int, end: Position | None = None) -> Select[Any]:
         """The entries in the order of the walk, up to `end`, with every filter looked at on the way."""
-        found = [any_of(name, self._hidden(name), values, self._dialect) for name, values in self.given.items()]
+        found = self._filtered()
         if end is not None:
             key = tuple_(*self._key()) if self.timed else ENTRIES.c.id
             last = tuple_(*end) if self.timed else literal(end[0])
             found.append(key >= last if self.descending else key <= last)
         return self._shown(*self._range(), *found).order_by(*self._ordered(*self._key())).limit(count)
 
-    def in_index(self, name: str, value: str, count: int) -> Select[Any]:
+    def in_index(self, row: Filter, value: str, count: int) -> Select[Any]:
         """The entries with a value, in the order of its index, which is that of ids."""
         if self.on_sqlite:
-            given = [any_of(name, ENTRIES.c[name], (value,), self._dialect), *self._range()]
+            given = [row.match((value,), self.dialect), *self._range()]
             return self._shown(*given).order_by(*self._ordered(ENTRIES.c.id)).limit(count)
         # Told in this way, PostgreSQL cannot walk the whole trail instead, as it would where it takes a value for
         # frequent, even if all entries with it are a year old.
+        column = ENTRIES.c[row.column]
         text = literal(value, Text)
         ends = [literal(-1, BigInteger), literal(2**63 - 1, BigInteger)]
         if self.position is not None:
             ends[self.descending] = literal(self.position[0], BigInteger)
-        key = tuple_(ENTRIES.c[name], ENTRIES.c.id)
+        key = tuple_(column, ENTRIES.c.id)
         given = [key > tuple_(text, ends[0]), key < tuple_(text, ends[1])]
-        # The conditions of the partial indexes, which PostgreSQL does not find in a comparison of pairs.
-        given += [ENTRIES.c.request_id.is_not(None)] if name == "request_id" else []
-        given += [literal_column("audit_log.outcome <> 'ok'")] if name == "outcome" else []
-        return self._shown(*given).order_by(*self._ordered(ENTRIES.c[name], ENTRIES.c.id)).limit(count)
+        # The condition of a partial index, which PostgreSQL does not find in a comparison of pairs.
+        if (indexed := row.match_indexed()) is not None:
+            given.append(indexed)
+        return self._shown(*given).order_by(*self._ordered(column, ENTRIES.c.id)).limit(count)
 
-    def look_up(self, name: str, value: str, count: int) -> Select[Any]:
+    def look_up(self, row: Filter, value: str, count: int) -> Select[Any]:
         """The positions of so many of the entries with a value, in any order."""
         columns = [self._hidden(column.key) for column in self._key()]
-        given = any_of(name, ENTRIES.c[name], (value,), self._dialect)
-        return select(*columns).where(given, *self._range(hidden=True)).limit(count)
-
-    @property
-    def _dialect(self) -> str:
-        return "sqlite" if self.on_sqlite else "postgresql"
+        return select(*columns).where(row.match((value,), self.dialect), *self._range(hidden=True)).limit(count)
 
     def _found(self, how: str, query: Select[Any]) -> Sequence[Row[Any]]:
         self.tried.append(how)
         return self.session.execute(query).all()
-
-    def _has_index(self, name: str) -> bool:
-        return name != "outcome" or "ok" not in self.given[name]
-
-    def _in_order(self, name: str) -> bool:
-        """Whether the index has the entries of each value in the order of the walk."""
-        if name == "target" and (not self.on_sqlite or any(value.endswith("*") for value in self.given[name])):
-            return False  # on PostgreSQL the index is in the order of bytes, in which `in_index` cannot ask
-        return not self.timed
 
     def _end_of_walk(self, length: int) -> Position | None:
         """The last position of a walk of so many entries; None if there are not so many."""
@@ -155,17 +141,17 @@ class Finder:
         found = self.session.execute(query.limit(1).offset(length - 1)).first()
         return None if found is None else tuple(found)
 
-    def _merged(self, name: str, count: int) -> Sequence[Row[Any]]:
+    def _merged(self, row: Filter, count: int) -> Sequence[Row[Any]]:
         """The next entries of each value, merged."""
-        streams = [self._found(f"index {name}", self.in_index(name, value, count)) for value in self.given[name]]
+        streams = [self._found(f"index {row.name}", self.in_index(row, value, count)) for value in self.given[row]]
         return list(islice(heapq.merge(*streams, key=self.key, reverse=self.descending), count))
 
-    def _looked_up(self, name: str, most: int) -> list[Position] | None:
+    def _looked_up(self, row: Filter, most: int) -> list[Position] | None:
         """The positions of all entries with the values of one filter, in order; None if there are more than `most`."""
         found: set[Position] = set()
-        for value in self.given[name]:
-            rows = self._found(f"look up {name}", self.look_up(name, value, most + 1 - len(found)))
-            found.update(tuple(row) for row in rows)
+        for value in self.given[row]:
+            rows = self._found(f"look up {row.name}", self.look_up(row, value, most + 1 - len(found)))
+            found.update(tuple(position) for position in rows)
             if len(found) > most:
                 return None
         return sorted(found, reverse=self.descending)
@@ -173,7 +159,7 @@ class Finder:
     def _fetched(self, positions: Sequence[Position], count: int) -> Sequence[Row[Any]]:
         """The entries at these positions that the other filters let through."""
         found: list[Row[Any]] = []
-        given = [any_of(name, self._hidden(name), values, self._dialect) for name, values in self.given.items()]
+        given = self._filtered()
         at, size = 0, count
         while len(found) < count and at < len(positions):
             ids = [position[-1] for position in positions[at : at + size]]
@@ -181,6 +167,10 @@ class Finder:
             found += sorted(rows, key=self.key, reverse=self.descending)
             at, size = at + size, AT_ONCE
         return found[:count]
+
+    def _filtered(self) -> list[ColumnElement[bool]]:
+        """What every filter demands, looked at entry by entry."""
+        return [row.match(values, self.dialect, self._hidden(row.column)) for row, values in self.given.items()]
 
     def _shown(self, *conditions: ColumnElement[bool]) -> Select[Any]:
         return select(*(ENTRIES.c[name] for name in SHOWN)).where(*conditions, *showable(self.frozen))
@@ -201,10 +191,10 @@ class Finder:
         columns: list[ColumnElement[Any]] = [self._hidden(one.key) for one in self._key()] if hidden else self._key()
         found: list[ColumnElement[bool]] = []
         # SQLite takes one bound for each end of an index: the position, which is the closer one.
-        if self.filters.since is not None and (self.descending or self.position is None):
-            found.append(columns[0] >= self.filters.since)
-        if self.filters.until is not None and (not self.descending or self.position is None):
-            found.append(columns[0] < self.filters.until)
+        if self.selection.since is not None and (self.descending or self.position is None):
+            found.append(columns[0] >= self.selection.since)
+        if self.selection.until is not None and (not self.descending or self.position is None):
+            found.append(columns[0] < self.selection.until)
         if self.position is not None:
             key = tuple_(*columns) if self.timed else columns[0]
             last = tuple_(*self.position) if self.timed else literal(self.position[0])

@@ -68,16 +68,16 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     Raises a 400 for a bucket that is too short for the time asked for.
     """
     now = time.time_ns() // 1000 if now is None else now
-    filters = query.filters(now)
-    until = filters.until if filters.until is not None else now
-    since = filters.since if filters.since is not None else max(0, until - DAY)
+    selection = query.resolve(now)
+    until = selection.until if selection.until is not None else now
+    since = selection.since if selection.since is not None else max(0, until - DAY)
     bucket = query.bucket or _bucket(until - since)
     length = MINUTES[bucket] * MINUTE
     if until - since > MOST_BUCKETS * length:
         raise Problem(400, "invalid bucket", f"there would be more than {MOST_BUCKETS}: choose a longer one")
     # Spelled out: PostgreSQL groups by it only if it is the same text in both places, which no two parameters are.
     period = (ENTRIES.c.time - ENTRIES.c.time % literal_column(str(length))).label("period")
-    chosen = filters.at(since, until).conditions(session.get_bind().dialect.name)
+    chosen = selection.replace_times(since, until).conditions(session.get_bind().dialect.name)
     statement = select(period, *COUNTED, func.count()).where(*chosen, *showable(None)).group_by(period, *COUNTED)
     buckets: Counter[int] = Counter()
     by: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED)

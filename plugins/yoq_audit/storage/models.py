@@ -21,38 +21,12 @@ class Entry(Model):
 
     `recorded_at` is in seconds since 1970 and `time` the same moment in microseconds; `details` is JSON text; `version`
     says by which rules the row was written, for readers of another time; `nonce` keeps a removed entry from being
-    guessed back from its leaf's hash.
+    guessed back from its leaf's hash. The filters declare further indexes of theirs.
     """
 
     __tablename__ = "audit_log"
     __table_args__ = (
         Index("ix_audit_log_announcing", "id", sqlite_where=text(ANNOUNCING), postgresql_where=text(ANNOUNCING)),
-        Index("ix_audit_log_actor", "actor", "id"),
-        Index("ix_audit_log_action", "action", "id"),
-        Index(
-            "ix_audit_log_target",
-            "target",
-            "id",
-            sqlite_where=text("target IS NOT NULL"),
-            postgresql_where=text("target IS NOT NULL"),
-            # Prefixes are compared byte by byte, whatever the database's collation.
-            postgresql_ops={"target": "text_pattern_ops"},
-        ),
-        Index(
-            "ix_audit_log_outcome",
-            "outcome",
-            "id",
-            sqlite_where=text("outcome <> 'ok'"),
-            postgresql_where=text("outcome <> 'ok'"),
-        ),
-        Index("ix_audit_log_node", "node", "id"),
-        Index(
-            "ix_audit_log_request_id",
-            "request_id",
-            "id",
-            sqlite_where=text("request_id IS NOT NULL"),
-            postgresql_where=text("request_id IS NOT NULL"),
-        ),
         Index("ix_audit_log_time", "time", "id"),
         Index("ix_audit_log_settled", "event_id", unique=True, sqlite_where=SETTLED, postgresql_where=SETTLED),
         Index("ix_audit_log_started", "event_id", unique=True, sqlite_where=STARTED, postgresql_where=STARTED),

@@ -20,7 +20,7 @@ from tests.support.trail import entry, store
 from yoq_audit.export import scan, streaming
 from yoq_audit.export.operations import Export
 from yoq_audit.export.scan import Pages
-from yoq_audit.query.filters import FilterQuery, Filters
+from yoq_audit.query.filters import FilterQuery, Selection
 from yoq_audit.storage.tree import find_signed_tree
 from yoq_web import db
 
@@ -141,7 +141,7 @@ def test_memory_does_not_grow_with_the_log(app: Flask, database_url: str, with_p
             sealed = find_signed_tree(db.session())
         assert sealed is not None
         tracemalloc.start()
-        size = sum(len(piece) for piece in Export(app, Filters(), "ndjson", with_proofs, sealed).pieces())
+        size = sum(len(piece) for piece in Export(app, Selection(), "ndjson", with_proofs, sealed).pieces())
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert size > 300 * sealed.size
@@ -194,4 +194,4 @@ def test_the_filters_of_an_entry_name_every_field() -> None:
     """Each filter that can be given appears in the record of a reading in bulk."""
     given = {name: ["x"] for name in ("actor", "action", "target", "node", "request_id")}
     query = FilterQuery.model_validate(given | {"outcome": ["ok"], "since": "2h", "until": "1h"})
-    assert set(query.filters().document()) == set(FilterQuery.model_fields)
+    assert set(query.resolve().to_document()) == set(FilterQuery.model_fields)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.conftest import ADMIN, Api
 from tests.support.trail import SECOND, START, Entry, entry, path, store, walked
 from yoq_audit.query import search
-from yoq_audit.query.filters import successor
+from yoq_audit.query.filters import find_successor
 from yoq_web.times import format_time
 
 ACTORS = ["api-token", "ci", "local", "Ci"]
@@ -205,8 +205,8 @@ def test_what_cannot_be_meant_is_a_400_that_names_the_parameter(api: Api) -> Non
 
 def test_the_end_of_a_prefix() -> None:
     """The end of the range of a prefix is the next text in the order of bytes, and never a surrogate."""
-    assert successor("db") == "dc"
-    assert successor("d\ud7ff") == "d\ue000"
-    assert successor("d\U0010ffff") == "e"
-    assert successor("\U0010ffff\U0010ffff") is None
-    assert successor("") is None
+    assert find_successor("db") == "dc"
+    assert find_successor("d\ud7ff") == "d\ue000"
+    assert find_successor("d\U0010ffff") == "e"
+    assert find_successor("\U0010ffff\U0010ffff") is None
+    assert find_successor("") is None

@@ -85,7 +85,7 @@ def test_every_query_has_an_index(app: Flask, database_url: str, order: pages.Or
     store(database_url, [entry(number) for number in range(3000)])
     with reading(app) as session:
         for parameters in [*SINGLE, *COMBINED]:
-            filters = FilterQuery(**parameters).filters()
+            filters = FilterQuery(**parameters).resolve()
             first = pages.read(session, filters, limit=5, order=order)
             read = functools.partial(pages.read, session, filters, limit=5, order=order)
             following = functools.partial(read, cursor=first.cursor)
@@ -108,7 +108,7 @@ def test_counting_has_an_index(app: Flask, database_url: str) -> None:
 
 def tried(session: Session, **parameters: Any) -> list[str]:
     """The ways that were tried to find a page."""
-    finder = Finder(session, FilterQuery(**parameters).filters())
+    finder = Finder(session, FilterQuery(**parameters).resolve())
     snapshot.begin(session)
     assert finder.find(10)
     return finder.tried

@@ -1,0 +1,154 @@
+"""The table of the filters: everything that takes filters is made of it, and a further one takes a row and an index."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from flask import Flask
+
+import yoq_audit
+from tests.conftest import ADMIN, Api, migrate
+from tests.support.commandline import output
+from tests.support.trail import entry, path, store
+from yoq_audit.commands import group
+from yoq_audit.query.filters import PARAMETERS, FilterQuery, Selection
+from yoq_audit.query.search import Finder
+from yoq_web import create_app, db, metadata
+
+ROOT = Path(__file__).parents[3]
+
+ROUTES = ("/v1/audit", "/v1/audit/stats", "/v1/audit/export", "/v1/audit/stream")
+COMMANDS = ("list", "stats", "export", "follow")
+
+ROW = '    Filter("peer", "From which address", "From this address.", "ADDRESS", column="peer", rank=2),\n'
+REVISION = '''"""An index of addresses."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "{new}"
+down_revision = "{old}"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    rows = sa.text("peer IS NOT NULL")
+    op.create_index("ix_audit_log_peer", "audit_log", ["peer", "id"], sqlite_where=rows, postgresql_where=rows)
+
+
+def downgrade() -> None:
+    op.drop_index("ix_audit_log_peer", table_name="audit_log")
+'''
+
+
+def test_everything_that_takes_filters_takes_each_of_them(app: Flask) -> None:
+    """The routes have a parameter for each row and the commands an option, which say what it says."""
+    paths: dict[str, Any] = Api(app)("GET", "/openapi.json").json["paths"]  # type: ignore[index]
+    for route in ROUTES:
+        parameters = {each["name"]: each for each in paths[route]["get"]["parameters"]}
+        for one in PARAMETERS:
+            assert parameters[one.name]["description"] == one.description, (route, one.name)
+    assert [one.name for one in PARAMETERS] == list(FilterQuery.model_fields)
+    filtered = [name for name, command in group.commands.items() if {"actor", "since"} & _options(command).keys()]
+    assert sorted(filtered) == sorted(COMMANDS)
+    for name in filtered:
+        options = _options(group.commands[name])
+        for one in PARAMETERS:
+            assert options[one.name].help == one.help, (name, one.name)
+
+
+def _options(command: click.Command) -> dict[str | None, click.Option]:
+    return {option.name: option for option in command.params if isinstance(option, click.Option)}
+
+
+GIVEN_OUT: list[tuple[dict[str, Any], str]] = [
+    ({}, "eba2d1e07dc85f50"),
+    ({"actor": ["a", "b"]}, "62f07858c3fc47a0"),
+    ({"request_id": ["s", "r"], "action": ["x"], "actor": ["a"]}, "ad68e97b1b41ab70"),
+    ({"target": ["t*", "u"], "outcome": ["denied", "started"], "since": "2026-01-01T00:00:00Z"}, "d5a16a93fb4b29f3"),
+]
+"""Filters, and what cursors that were given out say of them."""
+
+
+@pytest.mark.parametrize(("parameters", "digest"), GIVEN_OUT)
+def test_cursors_that_were_given_out_stay_good(parameters: dict[str, Any], digest: str) -> None:
+    """The digest of filters in a cursor is what it was, whatever filters there are by now."""
+    assert FilterQuery(**parameters).resolve().digest() == digest
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
+def test_a_filter_is_a_row_and_a_migration(empty_url: str, tmp_path: Path) -> None:
+    """With these two the API, the commands, the cursors, the search and the models know a filter, by its index."""
+    plugin = shutil.copytree(Path(yoq_audit.__file__).parent, tmp_path / "src" / "yoq_audit")
+    table = plugin / "query" / "filters.py"
+    before, opening, after = table.read_text().partition("\nFILTERS = (\n")
+    assert opening
+    table.write_text(before + opening + ROW + after)
+    newest = max(file.name.partition("_")[0] for file in (plugin / "migrations").glob("audit*.py"))
+    (plugin / "migrations" / "audit999_peers.py").write_text(REVISION.format(new="audit999", old=newest))
+
+    variables = {**os.environ, "PYTHONPATH": f"{plugin.parent}:{ROOT}"}
+    variables |= {
+        "YOQ_DATA_DIR": str(tmp_path / "data"),
+        "YOQ_DATABASE_URL": empty_url,
+        "YOQ_API_TOKEN": ADMIN,
+        "TABLE": str(table),
+    }
+    script = f"from {__name__} import try_peer; try_peer()"
+    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "it does\n"), done.stderr
+
+
+def try_peer() -> None:
+    """Show, in a process of its own in which there is a filter `peer`, that it does all that a filter does."""
+    assert FilterQuery.__module__ == "yoq_audit.query.filters"
+    assert Path(sys.modules[FilterQuery.__module__].__file__ or "") == Path(os.environ["TABLE"])
+    migrate({})
+    app = create_app()
+    api = Api(app)
+    rows = [entry(number, peer=f"192.0.2.{number % 3}" if number else None) for number in range(10)]
+    store(os.environ["YOQ_DATABASE_URL"], rows)
+
+    meant = [row["event_id"] for row in rows if row["peer"] == "192.0.2.1"][::-1]
+    assert meant
+    page = api("GET", path({"peer": "192.0.2.1", "limit": 2}))
+    shown = page.json
+    following = page.headers["Link"][1:].partition(">")[0]
+    shown += api("GET", following).json  # type: ignore[operator]
+    assert [found["event_id"] for found in shown or []] == meant
+    assert api("GET", following.replace("192.0.2.1", "192.0.2.2")).status_code == 400
+    stats = api("GET", path({"peer": "192.0.2.1", "since": "2026-09-21T00:00:00Z", "bucket": "7d"}, "/v1/audit/stats"))
+    assert stats.json["total"] == len(meant)  # type: ignore[index]
+    exported = api("GET", path({"peer": "192.0.2.1"}, "/v1/audit/export")).text
+    assert exported.count("\n") == len(meant)
+    assert api.entries()[0]["details"]["filters"] == ["peer=192.0.2.1"]
+
+    for command in COMMANDS:
+        assert "--peer ADDRESS" in output(app, "audit", command, "--help")
+    assert output(app, "audit", "list", "--peer", "192.0.2.1").count("\n") == 1 + len(meant)
+
+    test_everything_that_takes_filters_takes_each_of_them(app)
+    for parameters, digest in GIVEN_OUT:
+        test_cursors_that_were_given_out_stay_good(parameters, digest)
+    with app.app_context():
+        found = Finder(db.session(), FilterQuery(peer=["192.0.2.1"]).resolve())
+        assert found.find(5)
+        assert found.tried == ["index peer"]
+        assert FilterQuery(peer=["192.0.2.1"]).resolve().digest() != Selection().digest()
+        with db.engine.connect() as connection:
+            options = {"include_object": lambda _item, name, kind, *_: kind != "table" or name == "audit_log"}
+            assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
+        db.session.remove()
+        db.engine.dispose()
+    sys.stdout.write("it does\n")
