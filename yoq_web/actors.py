@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from flask import g
-
+from yoq_web.app_local import ContextLocal
 from yoq_web.scopes import ANYTHING, JOINING, is_granted
 
 ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticated"]
@@ -68,6 +67,9 @@ SYSTEM = Actor("system", "system", (ANYTHING,))
 UNAUTHENTICATED = Actor("unauthenticated", "unauthenticated")
 
 
+_actor: ContextLocal[Actor | None] = ContextLocal("actor", None)
+
+
 def make_local_actor() -> Actor:
     """Make the person at the command line: may do anything; the operating system's user goes into the details."""
     try:
@@ -84,27 +86,24 @@ def make_label(token_name: str) -> str:
 
 def set_actor(actor: Actor) -> None:
     """Set the acting actor for this request or command, whatever was there before."""
-    g.yoq_actor = actor
+    _actor.put(actor)
 
 
 @contextmanager
 def act_as_system() -> Iterator[None]:
     """Act as nobody in particular for a while: what happens by itself is nobody's deed."""
     # A pulse has no actor at all.
-    before = g.get("yoq_actor")
+    before = _actor()
     set_actor(SYSTEM)
     try:
         yield
     finally:
-        if before is None:
-            g.pop("yoq_actor", None)
-        else:
-            set_actor(before)
+        _actor.put(before)
 
 
 def current_actor() -> Actor:
     """Return the acting actor. Raises RuntimeError where nobody set one: such code must not act."""
-    if "yoq_actor" not in g:
+    actor = _actor()
+    if actor is None:
         raise RuntimeError("no actor is set: act from a route or from a command of a CommandGroup")
-    actor: Actor = g.yoq_actor
     return actor

@@ -1,16 +1,17 @@
-"""AppLocal: one value for each application, found again from any request or command of it.
+"""AppLocal: a value of each application, found again from any request or command. ContextLocal: one of each of those.
 
-Each part of the program that has something to keep for an application says so beside itself:
+Each part of the program that has something to keep says so beside itself:
 `current_metrics = AppLocal("metrics", lambda app: Metrics())`.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar, cast
 
-from flask import Flask, current_app
+from flask import Flask, current_app, g
 
 T = TypeVar("T")
 
@@ -46,3 +47,37 @@ class AppLocal(Generic[T]):
             if self._make is None:
                 raise RuntimeError(f"this application has no {self._key}: build it with create_app()")
             app.extensions[self._key] = self._make(app)
+
+
+_EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+class ContextLocal(Generic[T]):
+    """A value of each request's or command's own, kept on `flask.g`: called, it returns the current one's.
+
+    All of them together are one object that never changes: another takes its place. So what the core keeps can be saved
+    and restored at once, around code that may do anything to `g`.
+    """
+
+    def __init__(self, name: str, default: T) -> None:
+        self._name = name
+        self._default = default
+
+    def __call__(self) -> T:
+        """Return the value, the default if none was put there. Raises RuntimeError outside of an app context."""
+        return cast("T", save_context().get(self._name, self._default))
+
+    def put(self, value: T) -> None:
+        """Give the current request or command this value, in the place of any other."""
+        restore_context(MappingProxyType({**save_context(), self._name: value}))
+
+
+def save_context() -> Mapping[str, Any]:
+    """Return all the values of the current request or command."""
+    found = g.get("yoq_context")
+    return found if isinstance(found, MappingProxyType) else _EMPTY  # a plugin may have put something else there
+
+
+def restore_context(values: Mapping[str, Any] = _EMPTY) -> None:
+    """Put these values in the place of all that there are, by default none."""
+    g.yoq_context = values

@@ -9,6 +9,11 @@ import traceback
 import structlog
 from sqlalchemy import exc
 
+from yoq_web.app_local import ContextLocal
+
+current_request_id: ContextLocal[str] = ContextLocal("request_id", "")
+"""Finds the log lines of a request; empty where there is none."""
+
 DEPTH = 40
 """How many frames of an exception are shown, the innermost ones."""
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from flask import Flask, Response, g, json, request
+from flask import Flask, Response, json, request
 from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from yoq_web.logs import render_exception
+from yoq_web.logs import current_request_id, render_exception
 
 log = get_logger("yoq_web")
 
@@ -62,7 +62,7 @@ def render_problem(problem: Problem) -> Response:
     }
     if problem.detail:
         document["detail"] = problem.detail
-    if request_id := g.get("yoq_request_id"):
+    if request_id := current_request_id():
         document["request_id"] = request_id
     body = json.dumps(document)
     return Response(body, problem.status, problem.headers, mimetype="application/problem+json")

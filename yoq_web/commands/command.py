@@ -7,7 +7,7 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import click
-from flask import Flask, g
+from flask import Flask
 from flask.cli import ScriptInfo
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +17,7 @@ from yoq_web.database import engine, locks
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.periodic import notify_pulse
 from yoq_web.operations import external, replay
+from yoq_web.operations.event import current_events
 from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Problem
 from yoq_web.settings import SettingsError, current_settings
@@ -76,7 +77,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
                     yield
                 finally:
                     replay.store_held()
-                    if g.get("yoq_events"):
+                    if current_events():
                         notify_pulse(app)
                     current_host().drain(DRAIN_SECONDS)
         except Problem as problem:

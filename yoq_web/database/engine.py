@@ -10,17 +10,21 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from flask import g, has_app_context
+from flask import has_app_context
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from yoq_web import files
+from yoq_web.app_local import ContextLocal
 from yoq_web.settings import Settings
 
 BUSY_TIMEOUT_MS = 15_000
 """How long another writer may hold SQLite's lock before we give up, in milliseconds."""
+
+_deadline: ContextLocal[float | None] = ContextLocal("deadline", None)
+"""When a request's client gives up, in the time of time.monotonic()."""
 
 _may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
 
@@ -172,17 +176,18 @@ def allow_commits() -> Iterator[None]:
 
 def set_deadline(seconds: float) -> None:
     """Let what this request changes wait so long in all, from now, for other writers: its client waits no longer."""
-    g.yoq_deadline = time.monotonic() + seconds
+    _deadline.put(time.monotonic() + seconds)
 
 
 def has_deadline() -> bool:
     """Tell whether this request's client gives up at some moment."""
-    return has_app_context() and "yoq_deadline" in g
+    return has_app_context() and _deadline() is not None
 
 
 def compute_patience_ms() -> int:
     """Return how long to wait for other writers, in milliseconds."""
-    if not has_deadline():
+    deadline = _deadline() if has_app_context() else None
+    if deadline is None:
         return BUSY_TIMEOUT_MS
     # Not 0, which to PostgreSQL is for ever.
-    return max(1, min(BUSY_TIMEOUT_MS, int((g.yoq_deadline - time.monotonic()) * 1000)))
+    return max(1, min(BUSY_TIMEOUT_MS, int((deadline - time.monotonic()) * 1000)))

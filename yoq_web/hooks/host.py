@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any, Literal
 
 import pluggy
-from flask import Flask, g
+from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.actors import Actor
-from yoq_web.app_local import AppLocal
+from yoq_web.app_local import AppLocal, restore_context, save_context
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.notifier import Notifier, report_hook_failure
 
@@ -63,25 +63,17 @@ class Implementation:
     arguments: tuple[str, ...]
 
     def __call__(self, **given: object) -> Any:
-        """Call the plugin's function. What the core keeps on `g` is as before afterwards."""
-        values = vars(g)
-        kept = [(name, values[name]) for name in values if name.startswith("yoq_")]
+        """Call the plugin's function. What the core keeps of a request is as before afterwards."""
+        kept = save_context()
         try:
             result = self.function(*[given[name] for name in self.arguments])
         finally:
-            if [(name, values[name]) for name in values if name.startswith("yoq_")] != kept:
-                _put_back(values, kept)
+            restore_context(kept)
         if result is not None and inspect.isawaitable(result):
             if inspect.iscoroutine(result):
                 result.close()
             raise TypeError("it returned an awaitable; hooks are plain functions")
         return result
-
-
-def _put_back(values: dict[str, Any], kept: list[tuple[str, Any]]) -> None:
-    for name in [name for name in values if name.startswith("yoq_")]:
-        del values[name]
-    values.update(kept)
 
 
 class PluginHost:

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ParamSpec, get_origin
 
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.http.validation import explain_invalid
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
+from yoq_web.operations.event import current_events
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import Problem
 
@@ -121,7 +122,7 @@ def endpoint(
                 (operation is not None or request.method not in READING)
                 and response.status_code < 300
                 and not unaudited
-                and not g.get("yoq_events")
+                and not current_events()
             ):
                 raise RuntimeError(f"{request.method} {request.path} answered without having performed an operation")
             return response

@@ -8,21 +8,22 @@ import time
 import uuid
 from typing import Any, NoReturn
 
-from flask import Flask, Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, request
 from structlog.contextvars import bind_contextvars, clear_contextvars
 from structlog.stdlib import get_logger
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import Map
 
-from yoq_web.actors import UNAUTHENTICATED, Actor, set_actor
-from yoq_web.app_local import AppLocal
+from yoq_web.actors import UNAUTHENTICATED, Actor, current_actor, set_actor
+from yoq_web.app_local import AppLocal, ContextLocal, restore_context
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.http.authentication import authenticate
 from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body, receive_body
 from yoq_web.http.login_throttle import current_throttle
+from yoq_web.logs import current_request_id
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.door import deny
-from yoq_web.operations.event import make_event
+from yoq_web.operations.event import current_events, current_peer, make_event
 from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.problems import Problem
 from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES, current_vocabulary
@@ -37,6 +38,8 @@ MAX_TARGET = 2048
 current_public_routes: AppLocal[Map] = AppLocal("public_routes", lambda _app: Map())
 """The rules of the routes that need no credentials."""
 
+_started: ContextLocal[float] = ContextLocal("started", 0.0)
+
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -49,14 +52,15 @@ def init_app(app: Flask) -> None:
 def guard() -> None:
     """Let the request through to its route, or raise the problem that yoq would answer at this point."""
     # Whatever an earlier request left on a shared app context must not count for this one.
+    restore_context()
     set_actor(UNAUTHENTICATED)
-    g.yoq_events = ()
-    g.yoq_started = time.perf_counter()
+    _started.put(time.perf_counter())
     given = request.headers.get("X-Request-Id", "")
-    g.yoq_request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    current_request_id.put(request_id)
     clear_contextvars()
-    bind_contextvars(request_id=g.yoq_request_id)  # every log line of this request bears it
-    g.yoq_peer = find_peer(request, current_settings().trusted_proxies)
+    bind_contextvars(request_id=request_id)  # every log line of this request bears it
+    current_peer.put(find_peer(request, current_settings().trusted_proxies))
     path = read_raw_path(request)
     routed = request.url_rule is not None and path == request.path
     # Werkzeug makes methods upper case and several leading slashes one; yoq takes both as they are.
@@ -84,7 +88,7 @@ def guard() -> None:
 
 def reject(path: str) -> NoReturn:
     """Answer a request without valid credentials: 401, or 429 when its address has failed too often this minute."""
-    wait = current_throttle().count_failure(g.yoq_peer, request.method, path)
+    wait = current_throttle().count_failure(current_peer(), request.method, path)
     if wait:
         raise Problem(429, "rate limit exceeded", "too many failed authentications", {"Retry-After": str(wait)})
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
@@ -166,13 +170,13 @@ def _is_proxy(address: str, proxies: tuple[Network, ...]) -> bool:
 
 def finish(response: Response) -> Response:
     """Name the request and the entry that it left, count it and log one line."""
-    response.headers["X-Request-Id"] = g.get("yoq_request_id", "")
+    response.headers["X-Request-Id"] = current_request_id()
     # What follows from a deed by itself, as the end of a rollout does, is the system's and not the caller's.
-    if events := [event for event in g.get("yoq_events", ()) if event.actor.kind != "system"]:
+    if events := [event for event in current_events() if event.actor.kind != "system"]:
         response.headers["Audit-Id"] = events[-1].id
     endpoint = request.endpoint or "none"
     method = request.method if request.method in METHODS else "other"
-    seconds = time.perf_counter() - g.yoq_started
+    seconds = time.perf_counter() - _started()
     current_metrics().requests.labels(method, endpoint, response.status_code).inc()
     current_metrics().seconds.observe(seconds)
     log.info(
@@ -181,7 +185,7 @@ def finish(response: Response) -> Response:
         path=request.path,
         status=response.status_code,
         ms=round(seconds * 1000, 1),
-        actor=g.yoq_actor.label,
-        peer=g.yoq_peer,
+        actor=current_actor().label,
+        peer=current_peer(),
     )
     return response

@@ -9,19 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from flask import g
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from yoq_web.app_local import ContextLocal
 from yoq_web.database.session import unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
 from yoq_web.metrics import current_metrics
 from yoq_web.operations import recording
-from yoq_web.operations.event import DETAIL_BYTES, Detail, Event, clean_text, make_event
+from yoq_web.operations.event import DETAIL_BYTES, Detail, Event, clean_text, current_events, make_event
 from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied, NotFound, Problem
+
+performing: ContextLocal[str | None] = ContextLocal("performing", None)
+"""The operation that is under way."""
 
 
 @contextmanager
@@ -30,7 +33,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
     if operation.external:
         raise RuntimeError(f"{operation.name} is external: it is undertaken(), not performed()")
     event = begin_operation(operation, target, details)
-    g.yoq_performing = operation.name
+    performing.put(operation.name)
     reached = recorded = spooled = False
     try:
         ask_before(event)
@@ -63,7 +66,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
             recording.resolve(event, "rolled back")
         raise
     finally:
-        g.pop("yoq_performing", None)
+        performing.put(None)
     if spooled:
         recording.resolve(event, "committed")
     else:
@@ -79,8 +82,8 @@ def begin_operation(operation: Operation, target: str | None, details: Mapping[s
     if known is not operation and known != operation:
         raise RuntimeError(f"the operation {operation.name} is not contributed by anything in use")
     # Before anything is recorded: a denial's own transaction would wait for the outer one for ever.
-    if "yoq_performing" in g:
-        raise RuntimeError(f"{operation.name} begins inside {g.yoq_performing}: operations do not nest")
+    if outer := performing():
+        raise RuntimeError(f"{operation.name} begins inside {outer}: operations do not nest")
     event = make_event(operation, target, details)
     if not event.actor.allows(operation.scope):
         raise deny(event)
@@ -108,7 +111,7 @@ def record_failure(event: Event, error: BaseException, *, reachable: bool = True
 def conclude(event: Event) -> None:
     """Count the event, and remember it for the response's Audit-Id header."""
     current_metrics().operations.labels(event.operation.name, event.outcome).inc()
-    g.yoq_events = (*g.get("yoq_events", ()), event)
+    current_events.put((*current_events(), event))
 
 
 def translate_veto(event: Event, veto: Veto) -> Denied:

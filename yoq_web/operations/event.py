@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from flask import g, has_request_context
+from flask import has_request_context
 
 from yoq_web.actors import Actor, current_actor
+from yoq_web.app_local import ContextLocal
+from yoq_web.logs import current_request_id
 from yoq_web.operations.operation import Operation
 from yoq_web.settings import current_settings
 
@@ -90,6 +92,12 @@ class Event:
         )
 
 
+current_peer: ContextLocal[str | None] = ContextLocal("peer", None)
+"""The address that a request came from."""
+
+current_events: ContextLocal[tuple[Event, ...]] = ContextLocal("events", ())
+"""What a request or command has done so far."""
+
 PLAIN = ("id", "target", "time", "request_id", "node", "peer", "outcome", "reason")
 """The members of an event that are the same in JSON."""
 
@@ -110,9 +118,9 @@ def make_event(
         target=None if target is None else clean_text(target, TARGET_BYTES),
         details=MappingProxyType(kept),
         time=now // 1000,
-        request_id=g.get("yoq_request_id") if asked else None,
+        request_id=(current_request_id() or None) if asked else None,
         node=current_settings().node,
-        peer=g.get("yoq_peer") if asked else None,
+        peer=current_peer() if asked else None,
     )
 
 

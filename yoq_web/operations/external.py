@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
-from flask import g
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
@@ -20,7 +19,7 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import recording
-from yoq_web.operations.door import begin_operation, conclude, make_reason, record_failure, translate_veto
+from yoq_web.operations.door import begin_operation, conclude, make_reason, performing, record_failure, translate_veto
 from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
@@ -103,7 +102,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
     undertaking = Undertaking(begin_operation(operation, target, details))
-    g.yoq_performing = operation.name
+    performing.put(operation.name)
     intent: Intent | None = None
     try:
         ask_before(undertaking.event)
@@ -119,7 +118,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
         _close_intent(intent, kept=undertaking.fail(error))
         raise
     finally:
-        g.pop("yoq_performing", None)
+        performing.put(None)
     _close_intent(intent, kept=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)

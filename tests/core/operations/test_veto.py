@@ -19,6 +19,7 @@ from tests.support.depot import Depot
 from tests.support.door import Probe, acting, behind, entries, policies, probe_act
 from tests.support.plugins import Made
 from yoq_web import Denied, Event, Veto, current_actor, db, set_deadline, unit_of_work
+from yoq_web.actors import UNAUTHENTICATED, set_actor
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.intents import FOLDER
 from yoq_web.policies.models import Policy
@@ -183,7 +184,7 @@ def test_a_veto_knows_the_request_and_cannot_change_it(make_app: MakeApp) -> Non
     def before(event: Event) -> None:
         seen.extend((current_actor().label, request.headers["X-Ticket"], g.ticket, db.session().in_transaction()))
         g.ticket = "T-2"
-        g.yoq_actor = None
+        set_actor(UNAUTHENTICATED)
 
     def committed(event: Event) -> None:
         seen.append(event.actor.label)
