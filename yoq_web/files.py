@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from yoq_web.settings import SettingsError
+
+OPEN_FILES = "/proc/self/fd"
+"""Where the system shows a process its open files, those without a name, too."""
+
+DRAFT = re.compile(r"\..+[.-][0-9a-f]{8}")
+"""How an unfinished file or folder is called: `.NAME.` or `.NAME-`, and eight digits that nobody else has."""
 
 
 def read_or_create(path: Path, make: Callable[[], bytes]) -> bytes:
@@ -57,7 +65,7 @@ def replace(path: Path, content: bytes) -> None:
 
 @contextmanager
 def open_atomic(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
-    """Open a private file under another name, which gets its own when the block has ended and all of it is on disk.
+    """Open a private file beside its place, into which it is put when the block has ended and all of it is on disk.
 
     If the block raises, or the process dies, the file is as it was. Without `replace` a file that is there by then is
     left alone. Raises FileExistsError for that, and other OSErrors.
@@ -65,19 +73,96 @@ def open_atomic(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     if not replace and path.exists():
         raise FileExistsError(f"{path} is there already")
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = _open_unnamed(path.parent)
+    unnamed = handle is not None
     try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        with os.fdopen(_open_draft(draft) if handle is None else handle, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            os.link(draft, path)  # which, unlike a renaming, replaces nothing
+            # Named while it is open and locked: a draft that is not is taken for a dead process's.
+            if unnamed:
+                _name(file.fileno(), draft if replace else path)
+            if replace:
+                draft.replace(path)
+            elif not unnamed:
+                os.link(draft, path)  # which, unlike a renaming, replaces nothing
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def _open_unnamed(folder: Path) -> int | None:
+    """Open a locked file that has no name and goes with its process; None where the system has none such."""
+    if not Path(OPEN_FILES).is_dir():
+        return None
+    try:
+        handle = os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o600)
+    except (OSError, AttributeError):  # of the file system, or of the system
+        return None
+    lock_handle(handle)
+    return handle
+
+
+def _name(handle: int, path: Path) -> None:
+    # With a descriptor for the folder, which an absolute path does not need, Python follows the link to the file.
+    os.link(f"{OPEN_FILES}/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
+
+
+def _open_draft(draft: Path) -> int:
+    """Make a draft that has a name, locked."""
+    while True:
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if _lock_new(draft, handle):
+            return handle
+
+
+def _lock_new(path: Path, handle: int) -> bool:
+    """Lock what was just made; False if it was taken for a dead process's before, and removed."""
+    lock_handle(handle)
+    if is_open_file(path, handle):
+        return True
+    os.close(handle)
+    return False
+
+
+@contextmanager
+def make_draft_folder(base: Path, name: str) -> Iterator[Path]:
+    """Make a private folder for what is made with `name`; it is there as long as the block, or its process, lasts."""
+    while True:
+        folder = base / f".{name}-{secrets.token_hex(4)}"
+        folder.mkdir(mode=0o700)
+        handle = os.open(folder, os.O_RDONLY)
+        if _lock_new(folder, handle):
+            break
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(handle)
+
+
+def remove_drafts(folder: Path) -> None:
+    """Remove what killed processes left unfinished in a folder; what a living one works on is locked, and stays."""
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if DRAFT.fullmatch(path.name):
+                _remove_draft(path)
+
+
+def _remove_draft(path: Path) -> None:
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if not lock_handle(handle, wait=False):
+                return
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()
+        finally:
+            os.close(handle)
 
 
 def sync_folder(path: Path) -> None:
@@ -109,6 +194,14 @@ def lock_handle(handle: int, *, shared: bool = False, wait: bool = True) -> bool
     except BlockingIOError:
         return False
     return True
+
+
+def is_open_file(path: Path, handle: int) -> bool:
+    """Tell whether the open file bears this name, still."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.app import create_app
-from yoq_web.database import locks
+from yoq_web.database import engine, locks
 from yoq_web.hooks import periodic
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.operations import external, replay
@@ -37,6 +37,7 @@ def application() -> Flask:
     app = create_app()
     # For the life of the process: a restore sees it.
     locks.hold_share(current_settings(app))
+    engine.remove_unfinished(current_settings(app))
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()

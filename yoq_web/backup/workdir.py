@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from yoq_web.database.locks import InUse, find_database_file
 from yoq_web.problems import Problem
 from yoq_web.settings import Settings
 
-PREFIX = ".yoq-work-"
+NAME = "yoq-work"
 LOCK = "yoq-work.lock"
 
 
@@ -49,20 +48,16 @@ def make_workdir(settings: Settings) -> Iterator[Path]:
     Raises a Problem (507) if the disk is full.
     """
     base = _find_base(settings)
-    for left in base.glob(f"{PREFIX}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = base / f"{PREFIX}{secrets.token_hex(4)}"
-    folder.mkdir(mode=0o700)
+    files.remove_drafts(base)
     try:
-        yield folder
+        with files.make_draft_folder(base, NAME) as folder:
+            yield folder
     except OSError as error:
         raise translate_disk_error(error) from error
     except sqlite3.Error as error:
         if "full" in str(error):
             raise Problem(507, "the disk is full", "nothing was left behind") from error
         raise Problem(503, "the database cannot be copied", str(error)) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _find_base(settings: Settings) -> Path:

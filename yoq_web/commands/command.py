@@ -92,7 +92,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
 
 
 def make_ready(app: Flask, *, read_only: bool = False) -> None:
-    """Make an empty embedded database ready, as a first start does, store what waits and close what a crash left.
+    """Make an empty embedded database ready, as a first start does, store what waits and clear up what crashes left.
 
     With `read_only` only see that the database can be used. Raises a Problem if it is not up to date.
     """
@@ -101,6 +101,7 @@ def make_ready(app: Flask, *, read_only: bool = False) -> None:
     prepare_database(app, may_write=not read_only)
     if read_only:
         return
+    engine.remove_unfinished(current_settings())
     if not current_spool().empty:
         replay.replay()
     external.sweep()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 from flask import has_app_context
@@ -64,6 +65,14 @@ def make_files(settings: Settings) -> None:
     files.make_data_dir(settings.data_dir)
     if settings.on_sqlite:
         files.make_private(make_url(settings.database_url).database)
+
+
+def remove_unfinished(settings: Settings) -> None:
+    """Remove what killed processes left unfinished: in the data directory and its folders, and beside the database."""
+    database = make_url(settings.database_url).database if settings.on_sqlite else None
+    folders = {settings.data_dir, *(path for path in settings.data_dir.iterdir() if path.is_dir())}
+    for folder in folders | ({Path(database).absolute().parent} if database else set()):
+        files.remove_drafts(folder)
 
 
 def make_engine(url: URL) -> Engine:

@@ -36,7 +36,7 @@ class Intents:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
             try:
                 files.lock_handle(handle)
-                if _is_same_file(path, handle):  # else it was taken for a dead process's before it was locked
+                if files.is_open_file(path, handle):  # else it was taken for a dead process's before it was locked
                     with open(handle, "wb", closefd=False) as file:
                         file.write(dumps(event).encode())
                     os.fsync(handle)
@@ -67,7 +67,7 @@ class Intents:
             except OSError:
                 continue
             try:
-                if not files.lock_handle(handle, wait=False) or not _is_same_file(path, handle):
+                if not files.lock_handle(handle, wait=False) or not files.is_open_file(path, handle):
                     continue  # it is under way, or somebody else closes it
                 document = _read_document(path)
                 if document is None:  # the crash came before the intent was on disk: nothing was begun
@@ -104,14 +104,6 @@ class Intent:
     def release(self) -> None:
         """Let go of the lock."""
         os.close(self._handle)
-
-
-def _is_same_file(path: Path, handle: int) -> bool:
-    """Tell whether the open file still bears this name."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except OSError:
-        return False
 
 
 def _read_document(path: Path) -> dict[str, Any] | None:
