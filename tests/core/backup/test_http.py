@@ -16,7 +16,7 @@ from tests.support.backup import backup
 from tests.support.commandline import output
 from tests.support.plugins import Made
 from yoq_web import Event
-from yoq_web.backup import age, snapshot
+from yoq_web.backup import age, operations, snapshot
 from yoq_web.commands.progress import ProgressCallback
 
 
@@ -133,14 +133,15 @@ def test_none_that_was_answered_is_replaced(make_app: MakeApp, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
-def test_no_name_is_left(api: Api, tmp_path: Path) -> None:
+def test_no_name_is_left(api: Api, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all the names of a second are taken, a backup is refused, recorded as failed, and replaces nothing."""
+    monkeypatch.setattr(operations, "NAMES_A_SECOND", 3)
     folder = tmp_path / "backups"
     folder.mkdir()
     now = int(time.time())
-    for second in range(now, now + 5):
+    for second in range(now, now + 600):  # whichever of them it will be
         moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime(second))
-        for number in range(1000):
+        for number in range(3):
             (folder / f"{moment}{f'-{number}' if number else ''}.yoqbackup").touch()
     answer = api("POST", "/v1/backups", json={})
     assert (answer.status_code, answer.get_json()["error"]) == (409, "no name is left")
