@@ -6,8 +6,7 @@ from yoq_web import files
 from yoq_web.actors import Actor, act_as_system, current_actor
 from yoq_web.app import create_app
 from yoq_web.app_local import AppLocal
-from yoq_web.commands.command import Command, act_ready, command
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import Command, CommandGroup, act_ready, command
 from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json, print_table
 from yoq_web.commands.progress import Progress
 from yoq_web.contributions.contribution import Contribution

@@ -56,9 +56,9 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
 
 def _serve(host: str, port: int) -> None:
     from granian import Granian  # noqa: PLC0415 - other commands do without it
-    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415
-    from granian.http import HTTP1Settings  # noqa: PLC0415
-    from granian.log import LogLevels  # noqa: PLC0415
+    from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415 - as above
+    from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
+    from granian.log import LogLevels  # noqa: PLC0415 - as above
 
     Granian(
         "yoq_web.wsgi:application",

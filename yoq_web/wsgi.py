@@ -83,7 +83,7 @@ def _work_beside_requests(app: Flask) -> None:
                 external.sweep()
             periodic.run_periodic_tasks(app)
         except Exception as error:
-            # The next beat may succeed; ending the thread would silence it for good.
+            # The next time may be better; ending the thread would silence it for good.
             log.exception("background work failed", error=type(error).__name__)
         wake.wait(PULSE_SECONDS)
         wake.clear()

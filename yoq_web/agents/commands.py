@@ -6,7 +6,7 @@ import click
 
 from yoq_web.agents import operations
 from yoq_web.agents.documents import make_full_document
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
 

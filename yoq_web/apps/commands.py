@@ -13,7 +13,7 @@ from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
 from yoq_web.apps.manifest.toml import make_request_body
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
 from yoq_web.problems import NotFound
 

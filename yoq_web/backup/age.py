@@ -35,14 +35,14 @@ _HEADER = re.compile(
 _HEADER_BYTES = 256
 
 
-class Reader(Protocol):
+class ByteReader(Protocol):
     """What is read from; None of its reads returns less than asked for but the last."""
 
     def read(self, size: int, /) -> bytes:
         """Read the next bytes."""
 
 
-class Writer(Protocol):
+class ByteWriter(Protocol):
     """What is written to."""
 
     def write(self, data: bytes, /) -> object:
@@ -52,7 +52,7 @@ class Writer(Protocol):
         """Hand on what is held back."""
 
 
-Transform = Callable[[Reader, Writer], None]
+Transform = Callable[[ByteReader, ByteWriter], None]
 """Reads a stream to its end and writes what becomes of it."""
 
 
@@ -79,7 +79,7 @@ def decrypt_with_identities(text: str) -> Transform:
     if not found:
         raise ValueError("it holds no identity")
 
-    def decrypt(reader: Reader, writer: Writer) -> None:
+    def decrypt(reader: ByteReader, writer: ByteWriter) -> None:
         try:
             pyrage.decrypt_io(reader, writer, found)
         except pyrage.DecryptError as error:
@@ -111,7 +111,7 @@ def derive_recipient(text: str) -> str:
 def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
     """Encrypt with a passphrase."""
 
-    def encrypt(reader: Reader, writer: Writer) -> None:
+    def encrypt(reader: ByteReader, writer: ByteWriter) -> None:
         salt, file_key, nonce = os.urandom(16), os.urandom(16), os.urandom(16)
         body = ChaCha20Poly1305(_stretch(passphrase, salt, work)).encrypt(bytes(12), file_key, None)
         head = b"%s\n-> scrypt %s %d\n%s\n---" % (VERSION, _encode_base64(salt), work, _encode_base64(body))
@@ -132,7 +132,7 @@ def encrypt_with_passphrase(passphrase: str, work: int = WORK) -> Transform:
 def decrypt_with_passphrase(passphrase: str) -> Transform:
     """Decrypt with a passphrase."""
 
-    def decrypt(reader: Reader, writer: Writer) -> None:
+    def decrypt(reader: ByteReader, writer: ByteWriter) -> None:
         start = reader.read(_HEADER_BYTES)
         found = _HEADER.match(start)
         if found is None or int(found[2]) > MOST_WORK:

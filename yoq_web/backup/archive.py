@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from yoq_web.backup.age import Reader
-from yoq_web.backup.manifest import Manifest
+from yoq_web.backup.age import ByteReader
+from yoq_web.backup.manifest import BackupManifest
 
 DATABASES = {"sqlite": "yoq.db", "postgresql": "yoq.pgdump"}
 MANIFEST = "manifest.json"
@@ -37,7 +37,7 @@ class NotABackup(Exception):
 
 
 def build_archive(
-    database: Path, keys: dict[str, bytes], manifest: Manifest, progress: BytesCallback, digests: list[str]
+    database: Path, keys: dict[str, bytes], manifest: BackupManifest, progress: BytesCallback, digests: list[str]
 ) -> Iterator[bytes]:
     """Yield the bytes of an archive. The database's SHA-256, once known, goes into the manifest and `digests`."""
     sums: dict[str, str] = {}
@@ -88,15 +88,15 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Content:
+class ArchiveContent:
     """What was in an archive: the database, by now a file, the manifest, and the keys by their names."""
 
     database: Path
-    manifest: Manifest
+    manifest: BackupManifest
     keys: dict[str, bytes]
 
 
-def unpack(source: Reader, folder: Path, progress: BytesCallback) -> Content:
+def unpack(source: ByteReader, folder: Path, progress: BytesCallback) -> ArchiveContent:
     """Read an archive to its end and put its database into `folder`. Raises NotABackup unless all of it fits."""
     name, size = _read_head(source)
     if name not in DATABASES.values():
@@ -119,10 +119,10 @@ def unpack(source: Reader, folder: Path, progress: BytesCallback) -> Content:
     keys = {member.removeprefix(KEYS): content for member, content in small.items()}
     if list(small) != [KEYS + key for key in manifest.keys]:
         raise NotABackup("its keys are not those that its manifest names")
-    return Content(database, manifest, keys)
+    return ArchiveContent(database, manifest, keys)
 
 
-def _store(source: Reader, path: Path, size: int, progress: BytesCallback) -> str:
+def _store(source: ByteReader, path: Path, size: int, progress: BytesCallback) -> str:
     digest, left = hashlib.sha256(), size
     with path.open("xb") as file:
         while left:
@@ -135,9 +135,9 @@ def _store(source: Reader, path: Path, size: int, progress: BytesCallback) -> st
     return digest.hexdigest()
 
 
-def _parse_manifest(content: bytes) -> Manifest:
+def _parse_manifest(content: bytes) -> BackupManifest:
     try:
-        return Manifest.model_validate_json(content)
+        return BackupManifest.model_validate_json(content)
     except ValidationError as error:
         where = ".".join(str(part) for part in error.errors()[0]["loc"])
         raise NotABackup(f"its manifest cannot be read{where and f': {where}'}") from None
@@ -153,7 +153,7 @@ def _make_head(name: str, size: int) -> bytes:
     return member.tobuf(tarfile.GNU_FORMAT)
 
 
-def _read_head(source: Reader) -> tuple[str, int]:
+def _read_head(source: ByteReader) -> tuple[str, int]:
     head = _read_exactly(source, BLOCK)
     try:
         member = tarfile.TarInfo.frombuf(head, "utf-8", "strict")
@@ -170,12 +170,12 @@ def _make_padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
-def _check_padding(source: Reader, size: int) -> None:
+def _check_padding(source: ByteReader, size: int) -> None:
     if _read_exactly(source, -size % BLOCK) != _make_padding(size):
         raise NotABackup("it is damaged between its members")
 
 
-def _read_exactly(source: Reader, size: int) -> bytes:
+def _read_exactly(source: ByteReader, size: int) -> bytes:
     data = source.read(size)
     if len(data) != size:
         raise NotABackup("it is cut off")

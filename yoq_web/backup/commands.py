@@ -13,8 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_web.backup import operations
 from yoq_web.backup.encryption import KEY_FILE
 from yoq_web.backup.restoration import Restore, RestoreReport, format_moment
-from yoq_web.commands.command import act_locally, act_ready, make_ready
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup, act_locally, act_ready, make_ready
 from yoq_web.commands.output import Failure, as_json, escape_text, explain_database_error, print_json
 from yoq_web.commands.progress import Progress
 from yoq_web.database import locks

@@ -16,7 +16,7 @@ from yoq_web.settings import VERSION, current_settings
 FORMAT: Final = 1
 
 
-class Manifest(BaseModel):
+class BackupManifest(BaseModel):
     """What a backup holds and where it comes from. `created_at` is in seconds since 1970."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -40,14 +40,14 @@ class Manifest(BaseModel):
     """Of the database, in bytes."""
 
 
-def make_manifest(connection: Connection, database: Path, keys: list[str]) -> Manifest:
+def make_manifest(connection: Connection, database: Path, keys: list[str]) -> BackupManifest:
     """Describe a copy of the database, which `connection` reads, and the key files that go with it."""
     settings = current_settings()
     rows = count_rows(connection)
     current = {
         found.lineage.name: found.current for found in list_standings(connection.engine) if found.current is not None
     }
-    return Manifest(
+    return BackupManifest(
         format=FORMAT,
         version=VERSION,
         node=settings.node,

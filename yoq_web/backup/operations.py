@@ -14,7 +14,7 @@ from yoq_web import files
 from yoq_web.backup import archive, streams
 from yoq_web.backup.age import Transform
 from yoq_web.backup.encryption import choose_encryption
-from yoq_web.backup.manifest import Manifest, make_manifest
+from yoq_web.backup.manifest import BackupManifest, make_manifest
 from yoq_web.backup.snapshot import copy_database
 from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, translate_disk_error
 from yoq_web.commands.progress import StepCallback
@@ -58,7 +58,7 @@ class TakenBackup:
 
     path: Path
     size: int
-    manifest: Manifest
+    manifest: BackupManifest
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from sqlalchemy.orm import Session
 
 from yoq_web.backup import postgres
 from yoq_web.backup.age import NotOpened, Transform
-from yoq_web.backup.archive import Content, NotABackup
+from yoq_web.backup.archive import ArchiveContent, NotABackup
 from yoq_web.backup.encryption import choose_decryption
-from yoq_web.backup.manifest import Manifest, count_rows
+from yoq_web.backup.manifest import BackupManifest, count_rows
 from yoq_web.backup.operations import format_marks, ignore_steps, restore_done
 from yoq_web.backup.snapshot import make_sqlite_engine
 from yoq_web.backup.streams import read_file
@@ -44,7 +44,7 @@ from yoq_web.settings import Settings, SettingsError, current_settings
 class RestoreReport:
     """What a restore found and did, for people; `kept` is where the replaced database is."""
 
-    manifest: Manifest
+    manifest: BackupManifest
     migrated: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     kept: str | None = None
@@ -55,7 +55,7 @@ class _Candidate:
     """A backup's database that passed every check, and what is to become of each owner's tables."""
 
     engine: Engine
-    content: Content
+    content: ArchiveContent
     choices: Mapping[str, Choice]
     migrated: list[str]
 
@@ -131,7 +131,7 @@ class Restore:
             self._steps("checking", 1, 1)
             yield _Candidate(engine, content, self._choose(engine), migrated)
 
-    def _open(self, folder: Path) -> Content:
+    def _open(self, folder: Path) -> ArchiveContent:
         try:
             transform: Transform = choose_decryption(self._settings, self._path, self._identity, self._passphrase)
             size = self._path.stat().st_size
@@ -228,7 +228,7 @@ class Restore:
 
 
 @contextmanager
-def _open_database(content: Content, kind: str) -> Iterator[Engine]:
+def _open_database(content: ArchiveContent, kind: str) -> Iterator[Engine]:
     """Open the backup's database: the file itself, or one made of it beside the present one on the server."""
     if kind == "sqlite":
         engine = make_sqlite_engine(content.database)
@@ -251,6 +251,6 @@ def _is_blank() -> bool:
         return not any(rows for name, rows in count_rows(connection).items() if not name.startswith("alembic_version"))
 
 
-def format_moment(manifest: Manifest) -> str:
+def format_moment(manifest: BackupManifest) -> str:
     """Write when a backup was taken, for people."""
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(manifest.created_at))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from yoq_web import files
-from yoq_web.backup.age import NotOpened, Reader, Transform, Writer
-from yoq_web.backup.archive import BytesCallback, Content, NotABackup, Stream, unpack
+from yoq_web.backup.age import ByteReader, ByteWriter, NotOpened, Transform
+from yoq_web.backup.archive import ArchiveContent, BytesCallback, NotABackup, Stream, unpack
 
 PIECE = 1024 * 1024
 
 
-def copy_unchanged(reader: Reader, writer: Writer) -> None:
+def copy_unchanged(reader: ByteReader, writer: ByteWriter) -> None:
     """Copy, as the transform of a plain backup."""
     while piece := reader.read(PIECE):
         writer.write(piece)
@@ -41,7 +41,7 @@ def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform, *, repl
         return file.tell()
 
 
-def read_file(path: Path, decrypt: Transform, folder: Path, progress: BytesCallback) -> Content:
+def read_file(path: Path, decrypt: Transform, folder: Path, progress: BytesCallback) -> ArchiveContent:
     """Open a backup file and put its database into `folder`.
 
     Raises NotOpened or NotABackup for a file that is not a whole, undamaged backup for us; OSError.
@@ -73,7 +73,7 @@ class _WatchedFile:
 
 
 @contextmanager
-def _pipe_through(file: BinaryIO, transform: Transform) -> Iterator[Reader]:
+def _pipe_through(file: BinaryIO, transform: Transform) -> Iterator[ByteReader]:
     """Yield what a transform makes of a file, while it works on a thread of its own. Raises what it raises."""
     reading, writing = os.pipe()
     failed: list[Exception] = []

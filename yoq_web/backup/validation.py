@@ -6,7 +6,7 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from yoq_web.backup.manifest import Manifest, count_rows
+from yoq_web.backup.manifest import BackupManifest, count_rows
 from yoq_web.contributions.registry import list_keepers
 from yoq_web.database.migrations import UpgradeFailed, list_lineages, list_standings, upgrade
 from yoq_web.database.session import Model
@@ -20,7 +20,7 @@ def make_refusal(reason: str) -> Problem:
     return Problem(422, "the backup cannot be restored", reason)
 
 
-def check_backup(engine: Engine, manifest: Manifest) -> list[str]:
+def check_backup(engine: Engine, manifest: BackupManifest) -> list[str]:
     """Check a backup's database, and migrate it forward to what this program needs; returns what was migrated.
 
     Raises a Problem for the first thing that is wrong.
@@ -60,7 +60,7 @@ def _check_intact(engine: Engine) -> None:
             raise make_refusal(f"a row of {broken[0]} refers to nothing in {broken[2]}")
 
 
-def _migrate(engine: Engine, manifest: Manifest) -> list[str]:
+def _migrate(engine: Engine, manifest: BackupManifest) -> list[str]:
     """Migrate forward what is older. Raises a Problem for what is newer than this program."""
     found = list_standings(engine)
     stated = {standing.lineage.name: standing.current for standing in found if standing.current is not None}

@@ -1,4 +1,4 @@
-"""Command: one command of the command line, which acts as the local actor on a database that was made ready for it."""
+"""Command and CommandGroup: what acts as the local actor, on a database that was made ready for it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.commands.output import Failure, explain_database_error
 from yoq_web.database import engine, locks
+from yoq_web.database.migrations import prepare_database
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.periodic import notify_pulse
 from yoq_web.operations import external, replay
@@ -44,6 +45,21 @@ class Command(click.Command):
             return super().invoke(ctx)
         with act_ready(ctx, read_only=self.read_only):
             return super().invoke(ctx)
+
+
+class CommandGroup(click.Group):
+    """A group whose commands act as the local actor, each in an app context of its own: see Command."""
+
+    command_class = Command
+    group_class = type
+    """Groups within it are CommandGroups, too."""
+
+    def command(  # type: ignore[override]  # click's has overloads, for uses that ours does not have
+        self, *arguments: Any, **options: Any
+    ) -> Callable[[Callable[..., Any]], Command]:
+        """Declare a command, as in click; it may be `read_only` or `offline`."""
+        declare: Callable[[Callable[..., Any]], Command] = super().command(*arguments, **options)
+        return declare
 
 
 def command(
@@ -96,8 +112,6 @@ def make_ready(app: Flask, *, read_only: bool = False) -> None:
 
     With `read_only` only see that the database can be used. Raises a Problem if it is not up to date.
     """
-    from yoq_web.database.migrations import prepare_database  # noqa: PLC0415 - Alembic is slow to import
-
     prepare_database(app, may_write=not read_only)
     if read_only:
         return

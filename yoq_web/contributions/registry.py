@@ -14,8 +14,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Map, RequestRedirect, Rule
 
 from yoq_web.app_local import AppLocal
-from yoq_web.commands.command import Command
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.database.migrations import Lineage, list_revisions

@@ -15,8 +15,7 @@ from flask.helpers import get_root_path
 from pydantic import BaseModel, create_model
 from werkzeug.routing import Map, Rule
 
-from yoq_web.commands.command import Command
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.commands.output import checked, print_json
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.http.endpoints import Status, endpoint

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import click
 
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import as_json, checked, named, print_json, print_table
 from yoq_web.policies import operations
 from yoq_web.policies.schemas import PolicyIn

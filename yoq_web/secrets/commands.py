@@ -8,7 +8,7 @@ from typing import BinaryIO, TypeVar
 
 import click
 
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json
 from yoq_web.problems import NotFound
 from yoq_web.secrets import operations

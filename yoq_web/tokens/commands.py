@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, checked, named, print_json, print_table
 from yoq_web.problems import NotFound
 from yoq_web.scopes import current_vocabulary

@@ -7,7 +7,7 @@ from typing import cast
 
 import click
 
-from yoq_web.commands.group import CommandGroup
+from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, escape_text, print_json, print_table
 from yoq_web.commands.progress import Progress
 from yoq_web.secrets.keys import rotation
