@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,23 @@ def test_imports_run_down(package: str) -> None:
                     wrong.append(f"{file.relative_to(ROOT)} imports {package}.{imported}")
             else:
                 wrong.append(f"{file.relative_to(ROOT)} imports {imported} from {package} itself, which is the top")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_plugins_import_what_is_published() -> None:
+    """The built-in plugins use what a stranger's may: names in the `__all__` of the core and of its domains."""
+    wrong = []
+    for file in sorted((ROOT / "plugins").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                found = [(alias.name, "itself") for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                found = [(node.module or "", alias.name) for alias in node.names]
+            else:
+                continue
+            for module, name in found:
+                if module.partition(".")[0] == "yoq_web" and name not in getattr(import_module(module), "__all__", ()):
+                    wrong.append(f"{file.relative_to(ROOT)} imports {name} from {module}")
     assert not wrong, "\n".join(wrong)
 
 

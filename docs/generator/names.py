@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import pkgutil
 import typing
 from pathlib import Path
 
@@ -15,6 +17,18 @@ def write_names() -> str:
     """Write a row a public name: what it is, and what for. Raises LookupError if its source does not say."""
     rows = [(code(name), _kind(getattr(yoq_web, name)), _say(name)) for name in sorted(yoq_web.__all__, key=str.lower)]
     return make_table(("name", "what", "what for"), rows)
+
+
+def write_modules() -> str:
+    """Write a row a module that a domain of the core publishes: the domain's `__all__` has it."""
+    rows = []
+    for _, name, package in pkgutil.iter_modules(yoq_web.__path__):
+        domain = importlib.import_module(f"yoq_web.{name}") if package else None
+        for published in getattr(domain, "__all__", ()):
+            module = importlib.import_module(f"yoq_web.{name}.{published}")
+            said = (inspect.getdoc(module) or "").partition("\n")[0].rstrip(".")
+            rows.append((name, code(f"from yoq_web.{name} import {published}"), said))
+    return make_table(("domain", "module", "what for"), rows)
 
 
 def write_fields(name: str) -> str:

@@ -17,7 +17,7 @@ from docs.generator.filters import write_filters
 from docs.generator.floors import write_floors
 from docs.generator.hooks import write_hook, write_hook_list
 from docs.generator.metrics import write_metrics
-from docs.generator.names import write_fields, write_names
+from docs.generator.names import write_fields, write_modules, write_names
 from docs.generator.settings import write_settings
 from yoq_web import create_app
 
@@ -43,6 +43,7 @@ def list_writers(app: Flask) -> Mapping[str, Writer]:
         "hook": write_hook,
         "hooks": lambda _words: write_hook_list(),
         "metrics": lambda _words: write_metrics(app),
+        "modules": lambda _words: write_modules(),
         "names": lambda _words: write_names(),
         "settings": lambda _words: write_settings(app),
     }

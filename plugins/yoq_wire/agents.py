@@ -7,9 +7,7 @@ from typing import Any
 from flask import request
 
 from yoq_web import JOINING, Status, endpoint, set_deadline
-from yoq_web.agents import operations
-from yoq_web.agents.documents import make_agent_document, make_peer_document
-from yoq_web.agents.schemas import Beat, LabelsIn, Registration
+from yoq_web.agents import documents, operations, schemas
 from yoq_wire import answers
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
@@ -27,12 +25,12 @@ def list_agents() -> list[dict[str, Any]]:
 
     Of many agents only what `yoq nodes` shows, so that its client can take the answer.
     """
-    return fit_nodes([make_agent_document(agent, peer) for agent, peer in operations.list_agents()])
+    return fit_nodes([documents.make_agent_document(agent, peer) for agent, peer in operations.list_agents()])
 
 
 @routes.post("/agents/register")
-@endpoint(operations.agent_register, body=Registration, target=lambda body: body.address, hidden=True)
-def register(body: Registration) -> dict[str, Any]:
+@endpoint(operations.agent_register, body=schemas.Registration, target=lambda body: body.address, hidden=True)
+def register(body: schemas.Registration) -> dict[str, Any]:
     """Register an agent."""
     found = operations.register(body)
     if "peers" in found:
@@ -41,8 +39,8 @@ def register(body: Registration) -> dict[str, Any]:
 
 
 @routes.post("/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, body=Beat, unaudited=operations.NOT_SENSITIVE, hidden=True)
-def beat(agent: str, body: Beat) -> dict[str, Any]:
+@endpoint(scope=JOINING, body=schemas.Beat, unaudited=operations.NOT_SENSITIVE, hidden=True)
+def beat(agent: str, body: schemas.Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing.
 
     yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it.
@@ -64,8 +62,8 @@ def drain(agent: str) -> Status:
 
 
 @routes.put("/agents/<agent>/labels")
-@endpoint(operations.agent_label, body=LabelsIn, hidden=True)
-def label(agent: str, body: LabelsIn) -> dict[str, bool]:
+@endpoint(operations.agent_label, body=schemas.LabelsIn, hidden=True)
+def label(agent: str, body: schemas.LabelsIn) -> dict[str, bool]:
     """Replace an agent's labels; the answer is the same for an unknown one."""
     operations.label(agent, body.labels, strict=False)
     return {"ok": True}
@@ -79,4 +77,4 @@ def list_peers() -> list[dict[str, Any]]:
     Of many only what an agent reads, and no more than it can take.
     """
     servers_only = b"servers_only=1" in request.query_string.split(b"&")
-    return fit_peers([make_peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])
+    return fit_peers([documents.make_peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])

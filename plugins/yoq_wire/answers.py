@@ -1,14 +1,14 @@
-"""What yoq's clients need of every answer: compact JSON, errors of one member, and a connection that is closed."""
+"""What yoq's clients need of every answer: errors of one member, yoq's own refusals, a connection that is closed."""
 
 from __future__ import annotations
 
 import json
+import re
 
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, dumps, is_plain_text, set_deadline
 from yoq_wire.limits import CLIENT_LIMIT
-from yoq_wire.unknown import HEX_ID, choose_refusal
 
 PATIENCE = 3.0
 """Seconds to wait for other writers: yoq's programs abort if no byte comes in five."""
@@ -16,9 +16,23 @@ PATIENCE = 3.0
 PATIENCE_WITH_BEATS = 1.0
 """The same for heartbeats, of which there are many: the next one comes soon, and one that is missed does no harm."""
 
+HEX_ID = re.compile(r"[0-9a-f]{1,64}")
+
+APP = re.compile(
+    r"/apps/([^/]+)/(?:status|history|rollback|rollout/(?:pause|resume|cancel)|workers/[^/]+/run"
+    r"|training/[^/]+/(start|stop|pause|resume|scale|status|logs))"
+)
+AGENT = re.compile(r"/agents/([^/]+)(/.*)?")
+OF_AGENT = re.compile(r"/(?:labels|heartbeat|assignments|drain|assignments/[^/]+/status)")
+
+Refusal = tuple[int, str]
+
+NOT_FOUND = (404, "not found")
+NOT_ALLOWED = (405, "method not allowed")
+
 
 def make_blueprint(name: str) -> Blueprint:
-    """A blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
+    """Make a blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
     made = Blueprint(f"wire_{name}", __name__)
     made.before_request(check_path)
     made.after_request(finish_answer)
@@ -55,3 +69,21 @@ def finish_answer(response: Response) -> Response:
         response.set_data(dumps({"error": error}))
         response.content_type = "application/json"
     return response
+
+
+def choose_refusal(method: str, path: str) -> Refusal:
+    """Choose the status and the text with which yoq answers a request that no route of ours is for.
+
+    That is 404, or 405 where yoq knows the path by another method.
+    """
+    if found := APP.fullmatch(path):
+        if not is_plain_text(found[1]):
+            return 400, "invalid app name"
+        # There are no training jobs here: none of them is found by the right method.
+        right = "GET" if found[2] in ("status", "logs") else "POST"
+        return NOT_FOUND if found[2] and method == right else NOT_ALLOWED
+    if found := AGENT.fullmatch(path):
+        if not HEX_ID.fullmatch(found[1]):
+            return 400, "invalid agent id"
+        return NOT_ALLOWED if OF_AGENT.fullmatch(found[2] or "") else NOT_FOUND
+    return NOT_FOUND

@@ -9,8 +9,7 @@ from flask import Response
 from pydantic import BaseModel
 
 from yoq_web import JOINING, endpoint
-from yoq_web.apps import agent_api, operations, queries
-from yoq_web.apps.schemas import ManifestIn, RollbackIn
+from yoq_web.apps import agent_api, operations, queries, schemas
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit_assignments, fit_release, fit_releases
 
@@ -35,21 +34,21 @@ def list_apps() -> list[dict[str, Any]]:
 
 
 @routes.post("/apps/apply")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, target=operations.find_target, hidden=True)
+@endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target, hidden=True)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
     return fit_release(operations.apply(body))
 
 
 @routes.post("/apps/dry-run")
-@endpoint(scope="apps:read", body=ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING, hidden=True)
+@endpoint(scope="apps:read", body=schemas.ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING, hidden=True)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
     return queries.diff_manifest(body)
 
 
 @routes.post("/deploy")
-@endpoint(operations.app_apply, body=ManifestIn, raw=True, target=operations.find_target, hidden=True)
+@endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target, hidden=True)
 def deploy(body: bytes) -> dict[str, int]:
     """Apply a manifest that need not name an app, and count what was placed."""
     made = operations.apply(body, named=False)
@@ -73,7 +72,7 @@ def history(app: str) -> list[dict[str, Any]]:
 @routes.post("/apps/<app>/rollback")
 @endpoint(
     operations.app_rollback,
-    body=RollbackIn,
+    body=schemas.RollbackIn,
     raw=True,
     hidden=True,
     unaudited="with print it shows a release and changes nothing; without, the operation records itself",
@@ -88,7 +87,7 @@ def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
 
 
 def _read_rollback(body: bytes) -> tuple[str | None, bool]:
-    """The release and whether to print it; a body that says neither is as good as none."""
+    """Read the release and whether to print it; a body that says neither is as good as none."""
     try:
         document = json.loads(body)
     except (ValueError, RecursionError):
@@ -99,25 +98,12 @@ def _read_rollback(body: bytes) -> tuple[str | None, bool]:
     return release if isinstance(release, str) else None, document.get("print") is True
 
 
-@routes.post("/apps/<app>/rollout/pause")
-@endpoint(operations.app_pause, hidden=True)
-def pause(app: str) -> dict[str, Any]:
-    """Have a rollout wait before its next batch."""
-    return operations.pause(app)
-
-
-@routes.post("/apps/<app>/rollout/resume")
-@endpoint(operations.app_resume, hidden=True)
-def resume(app: str) -> dict[str, Any]:
-    """Let a paused rollout go on."""
-    return operations.resume(app)
-
-
-@routes.post("/apps/<app>/rollout/cancel")
-@endpoint(operations.app_cancel, hidden=True)
-def cancel(app: str) -> dict[str, Any]:
-    """End a rollout now."""
-    return operations.cancel(app)
+for verb, operation, control in (
+    ("pause", operations.app_pause, operations.pause),
+    ("resume", operations.app_resume, operations.resume),
+    ("cancel", operations.app_cancel, operations.cancel),
+):
+    routes.post(f"/apps/<app>/rollout/{verb}")(endpoint(operation, hidden=True)(control))
 
 
 @routes.post("/apps/<app>/workers/<worker>/run")

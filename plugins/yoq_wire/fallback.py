@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, Status, endpoint
-from yoq_wire.answers import make_blueprint
-from yoq_wire.unknown import choose_refusal
+from yoq_wire.answers import choose_refusal, make_blueprint
 
 WHY = "it refuses every request"
 
@@ -30,7 +29,7 @@ RULES = (
 
 
 def make_routes() -> Blueprint:
-    """The blueprint of all of them; whatever a real route answers does not come here."""
+    """Make the blueprint of all of them; whatever a real route answers does not come here."""
     routes = make_blueprint("fallback")
     for paths, methods, scope in RULES:
         _add_rule(routes, paths, methods, scope)

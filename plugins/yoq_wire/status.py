@@ -5,10 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import func, select
-
-from yoq_web import db, endpoint
-from yoq_web.apps.models import AssignmentRow
+from yoq_web import endpoint
+from yoq_web.apps import queries
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit
 
@@ -22,31 +20,19 @@ def status() -> list[dict[str, Any]]:
 
     What their containers use the agents do not report.
     """
-    running = AssignmentRow.status == "running"
-    rows = db.session.execute(
-        select(
-            AssignmentRow.workload,
-            func.count().filter(running),
-            func.count(),
-            func.min(AssignmentRow.created_at).filter(running),
-        )
-        .where(AssignmentRow.kind == "service", AssignmentRow.replaced_by.is_(None), AssignmentRow.status != "stopped")
-        .group_by(AssignmentRow.app, AssignmentRow.workload)
-        .order_by(AssignmentRow.app, AssignmentRow.workload)
-    )
     now = int(time.time())
     found = [
         {
-            "name": name,
-            "status": "running" if runs == wanted else "partial" if runs else "stopped",
+            "name": service.name,
+            "status": "running" if service.running == service.wanted else "partial" if service.running else "stopped",
             "health": None,
             "cpu_pct": 0.0,
             "memory_bytes": 0,
-            "running": runs,
-            "desired": wanted,
-            "uptime_secs": max(0, now - since) if since else 0,
+            "running": service.running,
+            "desired": service.wanted,
+            "uptime_secs": max(0, now - service.since) if service.since else 0,
         }
-        for name, runs, wanted, since in rows
+        for service in queries.count_services()
     ]
     return fit(found, lambda service: service)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
 from yoq_web.agents import operations
@@ -44,10 +47,8 @@ def list_command(as_json: bool) -> None:
 @named("agent")
 def drain_command(agent: str) -> None:
     """Have AGENT take no more services and give its own to others."""
-    try:
+    with _expect(agent):
         operations.drain(agent)
-    except NotFound:
-        raise Failure(f"agent not found: {agent}") from None
     click.echo(f"{agent}: draining")
 
 
@@ -55,10 +56,8 @@ def drain_command(agent: str) -> None:
 @named("agent")
 def undrain_command(agent: str) -> None:
     """Let AGENT take services again."""
-    try:
+    with _expect(agent):
         operations.undrain(agent)
-    except NotFound:
-        raise Failure(f"agent not found: {agent}") from None
     click.echo(f"{agent}: active")
 
 
@@ -67,8 +66,15 @@ def undrain_command(agent: str) -> None:
 @click.argument("labels")
 def labels_command(agent: str, labels: str) -> None:
     """Replace AGENT's labels by LABELS, words separated by commas."""
-    try:
+    with _expect(agent):
         operations.label(agent, labels)
+    click.echo(f"{agent}: {labels}")
+
+
+@contextmanager
+def _expect(agent: str) -> Iterator[None]:
+    """Say which agent it was that there is not."""
+    try:
+        yield
     except NotFound:
         raise Failure(f"agent not found: {agent}") from None
-    click.echo(f"{agent}: {labels}")

@@ -178,12 +178,7 @@ def _make_checkpoint(rollout: Rollout) -> Document | None:
 
 
 def _count_workloads(release: ReleaseState) -> Document:
-    return {
-        "service_count": release.services,
-        "worker_count": release.workers,
-        "cron_count": release.crons,
-        "training_job_count": release.training_jobs,
-    }
+    return {f"{kind.removesuffix('s')}_count": count for kind, count in _list_workloads(release).items()}
 
 
 def _list_workloads(release: ReleaseState) -> Document:

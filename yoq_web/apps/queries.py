@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from yoq_web.apps import release_store
 from yoq_web.apps.documents import Document, make_history_entry, make_status_document
 from yoq_web.apps.manifest.diff import make_diff_document
 from yoq_web.apps.manifest.document import ManifestRefused, hash_manifest, read_manifest
-from yoq_web.apps.models import App, Release
+from yoq_web.apps.models import App, AssignmentRow, Release
 from yoq_web.apps.operations import check_app_name
 from yoq_web.apps.rollout.state import ReleaseState
 from yoq_web.database.session import db
@@ -18,6 +19,15 @@ from yoq_web.problems import NotFound, Problem
 
 CHANGES_NOTHING = "it compares and stores nothing"
 """Why a question that is asked by POST is not recorded."""
+
+
+class ServiceCount(NamedTuple):
+    """A service with how many of its parts run, of how many; and when the oldest of those that run was assigned."""
+
+    name: str
+    running: int
+    wanted: int
+    since: int | None
 
 
 def diff_manifest(body: bytes) -> Document:
@@ -68,3 +78,16 @@ def list_history(app: str, limit: int = 50, before: str | None = None) -> list[D
         make_history_entry(item, current=item.number == newest, previous=item.number == previous)
         for item in release_store.list_releases(db.session(), chosen)
     ]
+
+
+def count_services() -> list[ServiceCount]:
+    """Count the parts of each app's services, but for those that were stopped, in the order of apps and services."""
+    running = AssignmentRow.status == "running"
+    since = func.min(AssignmentRow.created_at).filter(running)
+    counted = (
+        select(AssignmentRow.workload, func.count().filter(running), func.count(), since)
+        .where(AssignmentRow.kind == "service", AssignmentRow.replaced_by.is_(None), AssignmentRow.status != "stopped")
+        .group_by(AssignmentRow.app, AssignmentRow.workload)
+        .order_by(AssignmentRow.app, AssignmentRow.workload)
+    )
+    return [ServiceCount(name or "", runs, wanted, first) for name, runs, wanted, first in db.session.execute(counted)]
