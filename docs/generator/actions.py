@@ -36,6 +36,7 @@ def _describe(operation: Operation, routes: list[str]) -> str:
         ("done by", " and ".join(part for part in (where, done_by) if part)),
         ("needs", code(operation.scope)),
         ("since", since),
+        ("activity", operation.activity or "other"),
     ]
     if operation.external:
         facts.append(("effect", "outside the database: first `started`, then the outcome"))

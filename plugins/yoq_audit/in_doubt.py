@@ -22,7 +22,9 @@ from yoq_web import (
     named,
 )
 
-audit_settle = Operation("audit_settle", "Settle an operation that a lost machine left open", "*", ("machine",))
+audit_settle = Operation(
+    "audit_settle", "Settle an operation that a lost machine left open", "*", ("machine",), activity="update"
+)
 
 REASON = "settled by hand: its machine is gone"
 

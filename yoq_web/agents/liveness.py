@@ -23,8 +23,12 @@ FORGET_SECONDS = 3600
 current_listening_since: AppLocal[int] = AppLocal("listening_since", lambda _app: int(time.time()))
 """When this process began to look for silent agents: nobody could beat while nobody served."""
 
-agent_offline = Operation("agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",))
-agent_forget = Operation("agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",))
+agent_offline = Operation(
+    "agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",), activity="update"
+)
+agent_forget = Operation(
+    "agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",), activity="delete"
+)
 
 
 def expire_agents() -> None:

@@ -21,10 +21,12 @@ from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import JOINING
 from yoq_web.settings import current_settings
 
-agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",))
-agent_drain = Operation("agent_drain", "Drain an agent", "agents:write")
-agent_undrain = Operation("agent_undrain", "Let a draining agent take services again", "agents:write")
-agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", details=("labels",))
+agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",), activity="create")
+agent_drain = Operation("agent_drain", "Drain an agent", "agents:write", activity="update")
+agent_undrain = Operation(
+    "agent_undrain", "Let a draining agent take services again", "agents:write", activity="update"
+)
+agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", details=("labels",), activity="update")
 
 OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label, agent_offline, agent_forget)
 

@@ -32,14 +32,20 @@ from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 
-app_apply = Operation("app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash"))
-app_rollback = Operation(
-    "app_rollback", "Roll an app back", "apps:write", details=("release_id", "source_release_id", "manifest_hash")
+app_apply = Operation(
+    "app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash"), activity="update"
 )
-app_pause = Operation("app_pause", "Pause a rollout", "apps:write", details=("release_id",))
-app_resume = Operation("app_resume", "Resume a rollout", "apps:write", details=("release_id",))
-app_cancel = Operation("app_cancel", "Cancel a rollout", "apps:write", details=("release_id",))
-app_run = Operation("app_run", "Run a worker", "apps:write", details=("worker",))
+app_rollback = Operation(
+    "app_rollback",
+    "Roll an app back",
+    "apps:write",
+    details=("release_id", "source_release_id", "manifest_hash"),
+    activity="update",
+)
+app_pause = Operation("app_pause", "Pause a rollout", "apps:write", details=("release_id",), activity="update")
+app_resume = Operation("app_resume", "Resume a rollout", "apps:write", details=("release_id",), activity="update")
+app_cancel = Operation("app_cancel", "Cancel a rollout", "apps:write", details=("release_id",), activity="update")
+app_run = Operation("app_run", "Run a worker", "apps:write", details=("worker",), activity="create")
 
 OPERATIONS = (app_apply, app_rollback, app_pause, app_resume, app_cancel, app_run, app_rollout_end, app_move)
 

@@ -27,16 +27,24 @@ from yoq_web.settings import current_settings
 READ = "backups:read"
 
 backup_taken = Operation(
-    "backup", "Back up the database", "backups:write", ("bytes", "sha256", "marks", "sealed_for"), external=True
+    "backup",
+    "Back up the database",
+    "backups:write",
+    ("bytes", "sha256", "marks", "sealed_for"),
+    external=True,
+    activity="create",
 )
-backup_read = Operation("backup_read", "Download a backup", "backups:download")
-backup_delete = Operation("backup_delete", "Delete a backup of the server's own", "backups:write", external=True)
+backup_read = Operation("backup_read", "Download a backup", "backups:download", activity="read")
+backup_delete = Operation(
+    "backup_delete", "Delete a backup of the server's own", "backups:write", external=True, activity="delete"
+)
 restore_done = Operation(
     "restore",
     "Restore a backup",
     "*",
     ("created_at", "version", "node", "sha256", "marks", "trail", "begins_anew", "kept"),
     external=True,
+    activity="update",
 )
 
 OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)

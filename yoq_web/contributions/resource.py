@@ -19,10 +19,19 @@ from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.commands.output import checked, print_json
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.operations.operation import Operation
+from yoq_web.operations.operation import Activity, Operation
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+ACTIVITIES: dict[str, Activity] = {
+    "GET": "read",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "update",
+    "DELETE": "delete",
+}
+"""What an operation does if nothing else is said, by its route's method."""
 
 
 class Resource:
@@ -47,18 +56,27 @@ class Resource:
         scope: str | None = None,
         details: tuple[str, ...] = (),
         external: bool = False,
+        activity: Activity | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Declare the function below as the operation `label`, the route `METHOD /path` and a command.
 
         Its docstring is the summary, its first argument the target of the entry, and `details` names the arguments that
         the entry shows. Arguments come from the path, else from the JSON body; on the command line those with a default
         are options. It runs inside the door, wherever it is called from: what it changes is committed with the record.
-        One that is `external` acts outside the database instead, and changes nothing in it.
+        One that is `external` acts outside the database instead, and changes nothing in it. Its `activity` is by the
+        method, if none is given: POST creates, PUT and PATCH update, DELETE deletes.
         """
 
         def declare(function: Callable[P, R]) -> Callable[P, R]:
             summary = (inspect.getdoc(function) or label).partition("\n")[0].rstrip(".")
-            operation = Operation(label, summary, scope or f"{self.name}:write", details, external=external)
+            operation = Operation(
+                label,
+                summary,
+                scope or f"{self.name}:write",
+                details,
+                external=external,
+                activity=activity or ACTIVITIES.get(route.partition(" ")[0]),
+            )
             door: Callable[..., AbstractContextManager[object]]
             door = operation.undertaken if external else operation.performed
             signature = inspect.signature(function)

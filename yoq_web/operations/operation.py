@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from yoq_web.operations.event import Detail
     from yoq_web.operations.external import Undertaking
 
+Activity = Literal["create", "read", "update", "delete"]
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -24,7 +26,8 @@ class Operation:
     `name` is the trail's action label and is never reused; `scope` is what an actor must hold. `details` names what
     may be recorded beyond the target: whatever performed() is given under another name stays out of the trail. With
     `audit_failure="refuse"` the operation must not go through unrecorded, whatever YOQ_AUDIT_FAILURE says. An
-    `external` one has its effect outside the database: it is undertaken(), not performed().
+    `external` one has its effect outside the database: it is undertaken(), not performed(). `activity` is what it does
+    to what it acts on, for programs that know no labels: None if it is none of these.
     """
 
     name: str
@@ -33,6 +36,7 @@ class Operation:
     details: tuple[str, ...] = ()
     audit_failure: Literal["refuse"] | None = None
     external: bool = False
+    activity: Activity | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9_]{1,63}", self.name):

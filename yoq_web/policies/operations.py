@@ -11,8 +11,8 @@ from yoq_web.operations.event import TARGET_BYTES
 from yoq_web.operations.operation import Operation
 from yoq_web.policies.models import Policy
 
-policy_add = Operation("policy_add", "Add a policy", "policies:write", details=("action",))
-policy_delete = Operation("policy_delete", "Delete a policy", "policies:write")
+policy_add = Operation("policy_add", "Add a policy", "policies:write", details=("action",), activity="create")
+policy_delete = Operation("policy_delete", "Delete a policy", "policies:write", activity="delete")
 
 OPERATIONS = (policy_add, policy_delete)
 

@@ -12,11 +12,11 @@ from yoq_web.problems import NotFound
 from yoq_web.secrets.keys.keyring import current_keyring
 from yoq_web.secrets.models import Secret
 
-secret_set = Operation("secret_set", "Set a secret", "secrets:write")
-secret_get = Operation("secret_get", "Read a secret's value at the command line", "*")
-secret_list = Operation("secret_list", "List the names of the secrets", "secrets:read")
-secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write")
-secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:write")
+secret_set = Operation("secret_set", "Set a secret", "secrets:write", activity="update")
+secret_get = Operation("secret_get", "Read a secret's value at the command line", "*", activity="read")
+secret_list = Operation("secret_list", "List the names of the secrets", "secrets:read", activity="read")
+secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write", activity="delete")
+secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:write", activity="update")
 
 OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 

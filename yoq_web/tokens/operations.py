@@ -18,8 +18,10 @@ from yoq_web.tokens.models import Token
 from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, parse_ttl
 
 # Who can make tokens can make one for anything: both are the administrator's.
-token_create = Operation("token_create", "Create a token", ANYTHING, details=("scopes", "expires_at"))
-token_revoke = Operation("token_revoke", "Revoke a token", ANYTHING)
+token_create = Operation(
+    "token_create", "Create a token", ANYTHING, details=("scopes", "expires_at"), activity="create"
+)
+token_revoke = Operation("token_revoke", "Revoke a token", ANYTHING, activity="delete")
 
 OPERATIONS = (token_create, token_revoke)
 

@@ -14,7 +14,9 @@ from yoq_audit.proofs import prover
 from yoq_audit.query.filters import Selection
 from yoq_web import NotFound, Operation, Problem
 
-audit_follow = Operation("audit_follow", "Follow the trail", "audit:read", details=("start", "filters"))
+audit_follow = Operation(
+    "audit_follow", "Follow the trail", "audit:read", details=("start", "filters"), activity="read"
+)
 
 FRESH_SECONDS = 0.9
 """For so long all followers of a process share one look at how far the log has come."""

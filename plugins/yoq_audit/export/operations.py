@@ -16,7 +16,9 @@ from yoq_audit.query.filters import Selection
 from yoq_audit.storage.tree import SignedTree
 from yoq_web import Operation, Problem
 
-audit_export = Operation("audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"))
+audit_export = Operation(
+    "audit_export", "Export the trail", "audit:read", details=("format", "with_proofs", "filters"), activity="read"
+)
 
 
 @dataclass(frozen=True)

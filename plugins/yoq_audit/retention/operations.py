@@ -21,6 +21,7 @@ audit_prune = Operation(
         "signature",
     ),
     audit_failure="refuse",
+    activity="delete",
 )
 audit_erase = Operation(
     "audit_erase",
@@ -28,4 +29,5 @@ audit_erase = Operation(
     "*",
     details=("index", "started_index", "reason", "signature"),
     audit_failure="refuse",
+    activity="delete",
 )

@@ -28,8 +28,11 @@ audit_key_rotate = Operation(
     "*",
     details=("previous", "announcement"),
     audit_failure="refuse",  # a key that no entry announces is not believed
+    activity="update",
 )
-audit_head_accept = Operation("audit_head_accept", "Take the log in the database as it is", "*", details=("size",))
+audit_head_accept = Operation(
+    "audit_head_accept", "Take the log in the database as it is", "*", details=("size",), activity="update"
+)
 
 OPERATIONS = (audit_key_rotate, audit_head_accept)
 

@@ -29,7 +29,13 @@ def remove_flag(name: Name) -> None:
     db.session.execute(delete(rows).where(rows.c.name == name))
 
 
-@flags.operation("flags_reset", "POST /v1/flags/reset")
+@flags.operation("flags_add", "POST /v1/flags")
+def add_flag(name: Name) -> None:
+    """Add a flag."""
+    db.session.execute(insert(rows).values(name=name, value=""))
+
+
+@flags.operation("flags_reset", "POST /v1/flags/reset", activity="delete")
 def reset() -> None:
     """Remove all flags."""
     db.session.execute(delete(rows))
@@ -65,6 +71,12 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
     """Run `yoq-web flags …`; returns the exit code and the output."""
     result = app.test_cli_runner().invoke(args=["flags", *arguments])
     return result.exit_code, result.output
+
+
+def test_an_operation_is_of_its_methods_activity(app: Flask) -> None:
+    """PUT updates, DELETE deletes and POST creates, unless the declaration says that it does something else."""
+    found = {operation.name: operation.activity for operation in flags.contribution().operations}
+    assert found == {"flags_set": "update", "flags_remove": "delete", "flags_reset": "delete", "flags_add": "create"}
 
 
 def test_arguments_come_from_the_path_and_the_body(app: Flask, api: Api) -> None:

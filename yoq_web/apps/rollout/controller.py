@@ -35,6 +35,7 @@ app_rollout_end = Operation(
     "End a rollout by itself",
     "apps:write",
     details=("release_id", "status", "rollout_state", "reverted", "message"),
+    activity="update",
 )
 
 

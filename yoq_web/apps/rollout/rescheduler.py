@@ -24,6 +24,7 @@ app_move = Operation(
     "Move workloads off an agent by itself",
     "apps:write",
     details=("agent_status", "moved", "waiting"),
+    activity="update",
 )
 
 LIVING = AssignmentRow.status.in_(ALIVE) & AssignmentRow.replaced_by.is_(None)

@@ -22,8 +22,11 @@ key_rotate = Operation(
     "*",
     details=("key", "dropped", "secrets", "unreadable"),
     external=True,
+    activity="update",
 )
-key_rewrap = Operation("key_rewrap", "Wrap the data keys with another master key", "*", details=("before", "after"))
+key_rewrap = Operation(
+    "key_rewrap", "Wrap the data keys with another master key", "*", details=("before", "after"), activity="update"
+)
 
 OPERATIONS = (key_rotate, key_rewrap)
 
