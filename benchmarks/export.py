@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.verify import ENTRIES, ROUNDS, fill
 from yoq_audit.export.follow import Following
-from yoq_audit.export.formats import NAMES
+from yoq_audit.export.formats import FORMATS
 from yoq_audit.export.operations import Export
 from yoq_audit.query.filters import Selection
 from yoq_audit.storage.log import STORED
@@ -22,7 +22,7 @@ BARE = (
     "JOIN audit_log ON audit_log.id = audit_leaf.entry_id ORDER BY leaf_index"
 )
 
-WAYS = [*((name, False) for name in NAMES), ("ndjson", True), ("followed", False)]
+WAYS = [*((name, False) for name in FORMATS), ("ndjson", True), ("followed", False)]
 
 
 def measure(folder: Path) -> float:
@@ -72,6 +72,6 @@ def export(folder: Path, name: str, with_proofs: bool) -> tuple[float, int]:
             raise SystemExit(f"{count} entries were followed")
     else:
         with (folder / "export").open("wb") as file:
-            for piece in Export(app, Selection(), name, with_proofs, sealed).pieces():  # type: ignore[arg-type]  # a format
+            for piece in Export(app, Selection(), name, with_proofs, sealed).pieces():
                 file.write(piece)
     return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

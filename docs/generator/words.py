@@ -73,7 +73,7 @@ DETAILS = {
     "entries": "how many entries go",
     "expires_at": "when the token ends, in seconds since 1970; null for never",
     "filters": "what was asked for, as `actor=ci`",
-    "format": "`ndjson`, `csv` or `ocsf`",
+    "format": "one of the [formats](export.md#export)",
     "index": "the entry's place in the log",
     "kept": "where the replaced database is kept",
     "key": "the new data key's id",

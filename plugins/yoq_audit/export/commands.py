@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import click
 
-from yoq_audit.export.formats import NAMES, FormatName
+from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.operations import begin
 from yoq_audit.export.verify import Verified, verify_export
 from yoq_audit.query.commands import add_filter_options
@@ -24,7 +24,7 @@ SHOWN_GAPS = 10
 
 
 @command("export")
-@click.option("--format", "format_name", type=click.Choice(NAMES), default="ndjson", show_default=True)
+@click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="ndjson", show_default=True)
 @click.option("--with-proofs", is_flag=True, help="Add what proves each entry offline; ndjson only.")
 @click.option("-o", "output", type=click.Path(), default="-", help="Where to write it; standard output unless told.")
 @add_filter_options

@@ -12,8 +12,6 @@ from yoq_audit.export.scan import Row
 from yoq_audit.storage.log import STORED
 from yoq_web import format_time
 
-MEDIA_TYPE = "text/csv; charset=utf-8; header=present"
-
 COLUMNS = ("index", "time", *(name for name in STORED if name not in ("time", "recorded_at")))
 _TIME = 1 + STORED.index("time")
 _OTHERS = tuple(1 + STORED.index(name) for name in COLUMNS[2:])
@@ -22,31 +20,30 @@ _OTHERS = tuple(1 + STORED.index(name) for name in COLUMNS[2:])
 DANGEROUS = re.compile(r"[\s\x00-\x1f\x7f\u200b\ufeff]*['=+\-@|%\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
-def guarded(cell: Any) -> Any:
-    """The cell, behind an apostrophe if it could be a formula or begins with an apostrophe itself.
+def guard(cell: Any) -> Any:
+    """Put a cell behind an apostrophe if it could be a formula or begins with an apostrophe itself.
 
     So whoever takes one apostrophe away from the cells that begin with one has them back as they were.
     """
     return f"'{cell}" if isinstance(cell, str) and DANGEROUS.match(cell) else cell
 
 
-def head() -> bytes:
-    """The line that names the columns."""
-    return _lines([COLUMNS])
+def encode_entries(rows: Iterable[Row]) -> bytes:
+    """Write entries as lines. What is null is an empty cell."""
+    return _encode([row[0], format_time(row[_TIME]), *[guard(row[at]) for at in _OTHERS]] for row in rows)
 
 
-def encoded(rows: Iterable[Row]) -> bytes:
-    """The entries as lines. What is null is an empty cell."""
-    return _lines([row[0], format_time(row[_TIME]), *[guarded(row[at]) for at in _OTHERS]] for row in rows)
+def encode_error(reason: str) -> bytes:
+    """Write the last line of an export that was broken off: a single cell, where others have one for each column."""
+    return _encode([[f"error: {reason}"]])
 
 
-def broken_off(reason: str) -> bytes:
-    """The last line of an export that could not be finished: a single cell, where others have one for each column."""
-    return _lines([[f"error: {reason}"]])
-
-
-def _lines(rows: Iterable[Iterable[Any]]) -> bytes:
+def _encode(rows: Iterable[Iterable[Any]]) -> bytes:
     text = io.StringIO()
     # Quoted throughout: where a spreadsheet splits at semicolons, an unquoted cell could hide a formula behind one.
     csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\r\n").writerows(rows)
     return text.getvalue().encode()
+
+
+HEAD = _encode([COLUMNS])
+"""The line that names the columns."""

@@ -8,7 +8,7 @@ import click
 from flask import current_app
 
 from yoq_audit.export.follow import begin
-from yoq_audit.export.ndjson import lines
+from yoq_audit.export.ndjson import make_lines
 from yoq_audit.export.scan import Row, sealed_size
 from yoq_audit.proofs.prover import provable
 from yoq_audit.query.commands import add_filter_options
@@ -46,7 +46,7 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
 
 def _show(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        click.echo("".join(lines(rows)), nl=False)
+        click.echo("".join(make_lines(rows)), nl=False)
         return
     for row in rows:
         print_table(WIDTHS, tuple("-" if row[at] is None else str(row[at]) for at in COLUMNS), [])

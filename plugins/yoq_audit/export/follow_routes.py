@@ -10,7 +10,7 @@ from pydantic import Field
 from structlog.stdlib import get_logger
 
 from yoq_audit.export.follow import Following, audit_follow, begin, growth
-from yoq_audit.export.ndjson import lines
+from yoq_audit.export.ndjson import make_lines
 from yoq_audit.export.scan import Row
 from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
@@ -105,7 +105,7 @@ def _events(app: Flask, following: Following, term: Term) -> Iterator[bytes]:
 
 
 def _encoded(rows: list[Row]) -> bytes:
-    events = zip(rows, lines(rows), strict=True)
+    events = zip(rows, make_lines(rows), strict=True)
     return "".join([f"id: {row[0]}\nevent: entry\ndata: {line}\n" for row, line in events]).encode()
 
 

@@ -8,21 +8,14 @@ from json.encoder import encode_basestring as quoted
 from yoq_audit.export.scan import Row
 from yoq_web import dumps, format_time
 
-MEDIA_TYPE = "application/x-ndjson"
+
+def encode_entries(rows: Iterable[Row]) -> bytes:
+    """Write entries as lines."""
+    return "".join(make_lines(rows)).encode()
 
 
-def head() -> bytes:
-    """Nothing comes before the entries."""
-    return b""
-
-
-def encoded(rows: Iterable[Row]) -> bytes:
-    """The entries as lines."""
-    return "".join(lines(rows)).encode()
-
-
-def lines(rows: Iterable[Row]) -> list[str]:
-    """Each entry and its line's end; the same text as `dumps(proved_part(document))`, at a quarter of the cost."""
+def make_lines(rows: Iterable[Row]) -> list[str]:
+    """Make the line of each entry: the same text as `dumps(proved_part(document))`, at a quarter of the cost."""
     # Few actors and actions stand in many entries.
     text = _Texts()
     return [
@@ -60,6 +53,6 @@ class _Texts(dict[str | None, str]):
         return found
 
 
-def broken_off(reason: str) -> bytes:
-    """The last line of an export that could not be finished: no entry has such a member."""
+def encode_error(reason: str) -> bytes:
+    """Write the last line of an export that was broken off: no entry has such a member."""
     return f"{dumps({'error': reason})}\n".encode()

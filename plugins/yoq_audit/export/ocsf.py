@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from yoq_audit.export.ndjson import MEDIA_TYPE, lines
+from yoq_audit.export.ndjson import make_lines
 from yoq_audit.export.scan import Row
-from yoq_web import VERSION, dumps
-
-__all__ = ["MEDIA_TYPE", "SCHEMA_VERSION", "encoded", "event", "head"]
+from yoq_web import VERSION, Operation, current_operations, dumps
 
 SCHEMA_VERSION = "1.8.0"
 CATEGORY_UID = 6
 CLASS_UID = 6003
 
-CREATE, READ, UPDATE, DELETE, OTHER = 1, 2, 3, 4, 99
-ACTIVITIES = {CREATE: "Create", READ: "Read", UPDATE: "Update", DELETE: "Delete", OTHER: "Other"}
-VERBS = {
-    **dict.fromkeys(("add", "backup", "create", "post", "register"), CREATE),
-    **dict.fromkeys(("export", "follow", "get", "list", "read", "show"), READ),
-    **dict.fromkeys(("apply", "drain", "restore", "rollback", "rotate", "set", "undrain", "update"), UPDATE),
-    **dict.fromkeys(("delete", "erase", "prune", "remove", "revoke"), DELETE),
-}
-"""The kind of activity by the last word of an action's label; of any other action it is "Other", named by the label."""
+ACTIVITIES = {"create": (1, "Create"), "read": (2, "Read"), "update": (3, "Update"), "delete": (4, "Delete")}
+OTHER = (99, "Other")
+"""What the operation says that it does; where it says nothing, or is unknown by now, it is named by its label."""
 
 SUCCESS, FAILURE, UNKNOWN_STATUS, OTHER_STATUS = 1, 2, 0, 99
 STATUSES = {
@@ -44,33 +36,31 @@ UNKNOWN_TYPE = (0, "Unknown")
 ADDRESS = re.compile(r"[0-9a-fA-F:.]+")
 
 
-def head() -> bytes:
-    """Nothing comes before the events."""
-    return b""
+def encode_entries(rows: Iterable[Row]) -> bytes:
+    """Write entries as events, one a line."""
+    rows, operations = list(rows), current_operations()
+    events = (make_event(row, line, operations) for row, line in zip(rows, make_lines(rows), strict=True))
+    return "".join([f"{dumps(event)}\n" for event in events]).encode()
 
 
-def encoded(rows: Iterable[Row]) -> bytes:
-    """The entries as events, one a line."""
-    rows = list(rows)
-    return "".join([f"{dumps(event(row, line))}\n" for row, line in zip(rows, lines(rows), strict=True)]).encode()
-
-
-def event(row: Row, line: str) -> dict[str, Any]:
-    """One entry, given its line as ndjson too, as an event. What the schema has no place for is in `unmapped`."""
+def make_event(row: Row, line: str, operations: Mapping[str, Operation]) -> dict[str, Any]:
+    """Make an event of an entry and its line of ndjson. What the schema has no place for is in `unmapped`."""
     entry = json.loads(line)
     action, outcome = entry["action"], entry["outcome"]
-    activity = VERBS.get(action.rpartition("_")[2], OTHER)
+    operation = operations.get(action)
+    known = ACTIVITIES.get(operation.activity) if operation and operation.activity else None
+    activity_id, activity = known or OTHER
     status_id, status = STATUSES.get(outcome, (OTHER_STATUS, outcome))
     severity_id, severity = SEVERITIES.get(outcome, LOW)
     found: dict[str, Any] = {
-        "activity_id": activity,
-        "activity_name": action if activity == OTHER else ACTIVITIES[activity],
+        "activity_id": activity_id,
+        "activity_name": activity if known else action,
         "category_uid": CATEGORY_UID,
         "category_name": "Application Activity",
         "class_uid": CLASS_UID,
         "class_name": "API Activity",
-        "type_uid": CLASS_UID * 100 + activity,
-        "type_name": f"API Activity: {ACTIVITIES[activity]}",
+        "type_uid": CLASS_UID * 100 + activity_id,
+        "type_name": f"API Activity: {activity}",
         "severity_id": severity_id,
         "severity": severity,
         "time": row[7] // 1000,
@@ -90,11 +80,11 @@ def event(row: Row, line: str) -> dict[str, Any]:
         "log_version": str(entry["version"]),
         "product": {"name": "yoq-web", "vendor_name": "yoq-web", "version": VERSION},
     }
-    found["actor"] = {"user": _user(entry)}
+    found["actor"] = {"user": _make_user(entry)}
     found["api"] = {"operation": action, "service": {"name": "yoq-web"}}
     if entry["request_id"] is not None:
         found["api"]["request"] = {"uid": entry["request_id"]}
-    found["src_endpoint"] = _source(entry)
+    found["src_endpoint"] = _make_source(entry)
     if entry["target"] is not None:
         found["resources"] = [{"name": entry["target"], "type": action.partition("_")[0]}]
     found["unmapped"] = {
@@ -106,13 +96,13 @@ def event(row: Row, line: str) -> dict[str, Any]:
     return found
 
 
-def _user(entry: dict[str, Any]) -> dict[str, Any]:
+def _make_user(entry: dict[str, Any]) -> dict[str, Any]:
     type_id, kind = USER_TYPES.get(entry["actor_kind"], UNKNOWN_TYPE)
     return {"name": entry["actor"], "type_id": type_id, "type": kind}
 
 
-def _source(entry: dict[str, Any]) -> dict[str, str]:
-    """Where the call came from: an address, or for a command the machine itself."""
+def _make_source(entry: dict[str, Any]) -> dict[str, str]:
+    """Say where the call came from: an address, or for a command the machine itself."""
     peer = entry["peer"]
     if peer is None:
         return {"name": entry["node"]}

@@ -50,9 +50,11 @@ class Export:
             yield from proofs.lines(self.app, chain.from_iterable(told()), self.sealed, self.selection.to_document())
             return
         form = FORMATS[self.format]
-        yield form.head()
+        yield form.head
         for rows in told():
-            yield form.encoded(rows)
+            with self.app.app_context():
+                piece = form.encode_entries(rows)
+            yield piece
 
 
 def begin(selection: Selection, format_name: FormatName, *, with_proofs: bool) -> Export:

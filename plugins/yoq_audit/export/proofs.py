@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask
 
-from yoq_audit.export.ndjson import encoded
+from yoq_audit.export.ndjson import encode_entries
 from yoq_audit.export.scan import Row
 from yoq_audit.storage import tree
 from yoq_audit.storage.tree import SignedTree
@@ -42,7 +42,7 @@ def lines(app: Flask, rows: Iterable[Row], sealed: SignedTree, filters: dict[str
     for _, group in groupby(rows, key=_tile):
         entries = list(group)
         hashes = b"".join(prove([row[0] for row in entries], sealed.size, subtree))
-        piece = _line({PROOF: {"places": _ranges(entries), "hashes": encode_base64(hashes)}}) + encoded(entries)
+        piece = _line({PROOF: {"places": _ranges(entries), "hashes": encode_base64(hashes)}}) + encode_entries(entries)
         seen.update(piece)
         count += len(entries)
         yield piece

@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from pydantic import Field
 from structlog.stdlib import get_logger
 
-from yoq_audit.export.formats import FORMATS, FormatName
+from yoq_audit.export.formats import FORMATS, MEDIA_TYPES, FormatName, describe_formats
 from yoq_audit.export.operations import Export, audit_export, begin
 from yoq_audit.export.streaming import Feed, Over, Term, told
 from yoq_audit.query.filters import FilterQuery
@@ -18,13 +18,11 @@ log = get_logger("yoq_web")
 
 blueprint = Blueprint("audit_export", __name__)
 
-SUFFIXES = {"ndjson": "ndjson", "csv": "csv", "ocsf": "ocsf.ndjson"}
-
 
 class ExportQuery(FilterQuery):
     """What to export, and how."""
 
-    format: FormatName = Field("ndjson", description="`ndjson`, `csv`, or `ocsf`: API Activity, class 6003")
+    format: FormatName = Field("ndjson", description=describe_formats())
     with_proofs: bool = Field(
         False, description="Add what proves each entry offline, for `yoq-web audit verify-export`; `ndjson` only"
     )
@@ -35,7 +33,7 @@ class ExportQuery(FilterQuery):
     audit_export,
     query=ExportQuery,
     answer=str,
-    media_type="application/x-ndjson, text/csv",
+    media_type=MEDIA_TYPES,
     errors={503: "Too many exports at once, or the log cannot be sealed"},
 )
 def export_entries(query: ExportQuery) -> Response:
@@ -50,8 +48,9 @@ def export_entries(query: ExportQuery) -> Response:
     except BaseException:
         feed.close()
         raise
-    answer = Response(feed.of(_pieces(export, feed.term)), content_type=FORMATS[query.format].media_type)
-    answer.headers["Content-Disposition"] = f'attachment; filename="audit.{SUFFIXES[query.format]}"'
+    form = FORMATS[query.format]
+    answer = Response(feed.of(_pieces(export, feed.term)), content_type=form.media_type)
+    answer.headers["Content-Disposition"] = f'attachment; filename="audit.{form.suffix}"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
 
@@ -62,7 +61,7 @@ def _pieces(export: Export, term: Term) -> Iterator[bytes]:
             yield piece
             term.check()
     except Over as over:
-        yield FORMATS[export.format].broken_off(str(over))
+        yield FORMATS[export.format].encode_error(str(over))
     except Exception as error:  # noqa: BLE001 - whatever it is, the server would end the answer as if it were whole
         log.error("an export broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
-        yield FORMATS[export.format].broken_off(told(error))
+        yield FORMATS[export.format].encode_error(told(error))

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +12,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from flask import Flask
 
-import yoq_audit
-from tests.conftest import ADMIN, Api, migrate
+from tests.conftest import Api, migrate
+from tests.support.audit_copy import add_row, copy_audit, run_with_copy
 from tests.support.commandline import output
 from tests.support.trail import entry, path, store
 from yoq_audit.commands import group
@@ -24,12 +21,10 @@ from yoq_audit.query.filters import PARAMETERS, FilterQuery, Selection
 from yoq_audit.query.search import Finder
 from yoq_web import create_app, db, metadata
 
-ROOT = Path(__file__).parents[3]
-
 ROUTES = ("/v1/audit", "/v1/audit/stats", "/v1/audit/export", "/v1/audit/stream")
 COMMANDS = ("list", "stats", "export", "follow")
 
-ROW = '    Filter("peer", "From which address", "From this address.", "ADDRESS", column="peer", rank=2),\n'
+ROW = '    Filter("peer", "From which address", "From this address.", "ADDRESS", column="peer", rank=2),'
 REVISION = '''"""An index of addresses."""
 
 import sqlalchemy as sa
@@ -90,30 +85,15 @@ def test_cursors_that_were_given_out_stay_good(parameters: dict[str, Any], diges
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql"])
 def test_a_filter_is_a_row_and_a_migration(empty_url: str, tmp_path: Path) -> None:
     """With these two the API, the commands, the cursors, the search and the models know a filter, by its index."""
-    plugin = shutil.copytree(Path(yoq_audit.__file__).parent, tmp_path / "src" / "yoq_audit")
-    table = plugin / "query" / "filters.py"
-    before, opening, after = table.read_text().partition("\nFILTERS = (\n")
-    assert opening
-    table.write_text(before + opening + ROW + after)
-    newest = max(file.name.partition("_")[0] for file in (plugin / "migrations").glob("audit*.py"))
-    (plugin / "migrations" / "audit999_peers.py").write_text(REVISION.format(new="audit999", old=newest))
-
-    variables = {**os.environ, "PYTHONPATH": f"{plugin.parent}:{ROOT}"}
-    variables |= {
-        "YOQ_DATA_DIR": str(tmp_path / "data"),
-        "YOQ_DATABASE_URL": empty_url,
-        "YOQ_API_TOKEN": ADMIN,
-        "TABLE": str(table),
-    }
-    script = f"from {__name__} import try_peer; try_peer()"
-    done = subprocess.run([sys.executable, "-c", script], env=variables, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "it does\n"), done.stderr
+    copy = copy_audit(tmp_path)
+    add_row(copy / "query" / "filters.py", "FILTERS", ROW)
+    newest = max(file.name.partition("_")[0] for file in (copy / "migrations").glob("audit*.py"))
+    (copy / "migrations" / "audit999_peers.py").write_text(REVISION.format(new="audit999", old=newest))
+    run_with_copy(copy, try_peer, YOQ_DATABASE_URL=empty_url)
 
 
 def try_peer() -> None:
-    """Show, in a process of its own in which there is a filter `peer`, that it does all that a filter does."""
-    assert FilterQuery.__module__ == "yoq_audit.query.filters"
-    assert Path(sys.modules[FilterQuery.__module__].__file__ or "") == Path(os.environ["TABLE"])
+    """Show, where there is a filter `peer`, that it does all that a filter does."""
     migrate({})
     app = create_app()
     api = Api(app)
@@ -151,4 +131,3 @@ def try_peer() -> None:
             assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []
         db.session.remove()
         db.engine.dispose()
-    sys.stdout.write("it does\n")
