@@ -50,15 +50,15 @@ class _Log:
         )
 
     def root_at(self, size: int) -> bytes:
-        """The root that the tree had at a size. Raises LogError if it is damaged."""
+        """Compute the root that the tree had at a size. Raises LogError if it is damaged."""
         return tree.find_root(self.session, size)
 
     def begins_with(self, size: int, root: bytes) -> bool:
-        """Whether the tree is an extension of another one."""
+        """Tell whether the tree is an extension of another one."""
         return size <= self.size and self.root_at(size) == root
 
     def extends(self, other: _Log) -> bool:
-        """Whether everything in another log is in this one, in the same place."""
+        """Tell whether everything in another log is in this one, in the same place."""
         if not self.begins_with(other.size, other.root):
             return False
         for start in range(0, len(other.unsealed), 500):
@@ -83,14 +83,14 @@ class TrailKeeper(Keeper):
         status.seal()
 
     def mark(self, connection: Connection) -> Mark:
-        """The newest signed checkpoint."""
+        """Return the newest signed checkpoint."""
         newest = tree.find_signed_tree(Session(connection))
         if newest is None:
             return {}
         return {"size": newest.size, "root": b64encode(newest.root).decode(), "checkpoint": newest.note}
 
     def faults(self, backup: Engine) -> list[str]:
-        """What `audit verify` finds in the backup's log."""
+        """Return what `audit verify` finds in the backup's log."""
         connection = backup.raw_connection()
         try:
             report = verify(connection.driver_connection)
@@ -99,7 +99,7 @@ class TrailKeeper(Keeper):
         return [f"its audit log does not hold: {shown(finding.message)}" for finding in report.findings]
 
     def choose(self, current: Engine, backup: Engine) -> Choice:
-        """The present trail if it goes on from the backup's, the backup's if that goes on from the present one."""
+        """Choose the present trail if it goes on from the backup's, else the backup's if that goes on from it."""
         with Session(current) as now, Session(backup) as then:
             known = {*retired.vkeys(now), *retired.vkeys(then)}
             try:
