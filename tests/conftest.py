@@ -18,7 +18,7 @@ from tests.support import postgres as postgres_server
 from tests.support import served as served_program
 from tests.support.postgres import Postgres
 from tests.support.served import Served, serve
-from yoq_web import create_app, db
+from yoq_web import create_app, current_spool, db
 from yoq_web.database.migrations import upgrade
 
 # Many tests start the program: without its bytecode each start would compile all of it anew.
@@ -163,6 +163,7 @@ def make_app(database_url: str, tmp_path: Path) -> Iterator[MakeApp]:
     for app in made:
         with app.app_context():
             db.engine.dispose()
+            current_spool().close()
 
 
 @pytest.fixture

@@ -196,6 +196,11 @@ def lock_handle(handle: int, *, shared: bool = False, wait: bool = True) -> bool
     return True
 
 
+def unlock_handle(handle: int) -> None:
+    """Give the lock of an open file back, and keep it open."""
+    fcntl.flock(handle, fcntl.LOCK_UN)
+
+
 def is_open_file(path: Path, handle: int) -> bool:
     """Tell whether the open file bears this name, still."""
     try:

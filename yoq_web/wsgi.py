@@ -38,6 +38,7 @@ def application() -> Flask:
     # For the life of the process: a restore sees it.
     locks.hold_share(current_settings(app))
     engine.remove_unfinished(current_settings(app))
+    current_spool(app).open()
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()

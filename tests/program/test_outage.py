@@ -6,13 +6,11 @@ import os
 import resource
 import signal
 import sqlite3
-import subprocess
 import tempfile
 import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -24,6 +22,7 @@ from psycopg import Error as DriverError
 from tests.conftest import ADMIN, Api, MakeApp, migrate
 from tests.core.operations.test_failure_policy import no_audit_log
 from tests.support.door import behind, entries
+from tests.support.limits import fill, small_disk
 from tests.support.postgres import Postgres
 from tests.support.served import Served, serve
 
@@ -130,42 +129,31 @@ def test_a_disk_full_for_the_database(served: Served, database_url: str, tmp_pat
     assert [row["name"] for row in behind(database_url, "SELECT name FROM secrets ORDER BY name")] == ["first", "last"]
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 16 MB; only the superuser can make one."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["/usr/bin/env", "mount", "-t", "tmpfs", "-o", "size=16m", "none", folder], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting a small file system needs the superuser")
-    yield folder
-    subprocess.run(["/usr/bin/env", "umount", "-l", folder], check=True)
-
-
 @pytest.mark.program
-def test_a_disk_full_for_everything(small_disk: Path, tmp_path: Path) -> None:
-    """On a full disk operations fail, loudly, and what the memory kept is recorded once there is room again."""
-    url = f"sqlite:///{small_disk / 'yoq.db'}"
-    with serve(tmp_path, YOQ_DATA_DIR=str(small_disk), YOQ_API_TOKEN=ADMIN) as program:
-        first = put(program, "first")
-        filler = small_disk / "filler"
-        with suppress(OSError), filler.open("wb", buffering=0) as file:
-            while True:
-                file.write(b"x" * 4096)
-        answers = [put(program, f"{number:0200}") for number in range(30)]
-        failed = [answer for answer in answers if answer.status_code == 503]
-        assert failed
-        assert {answer.status_code for answer in answers} <= {200, 503}
-        health = program("GET", "/health").json()
-        assert health == {"status": "degraded", "spool": len(failed), "spool_writable": False}
-        assert "recorded nowhere but here" in program.log.read_text()
+def test_a_disk_full_for_everything(tmp_path: Path) -> None:
+    """On a full disk operations fail, and that they did is on it all the same: there is room for that from the start.
+
+    Killed there, the program records it at its next start.
+    """
+    with small_disk(tmp_path / "disk", "16m") as disk:
+        url = f"sqlite:///{disk / 'yoq.db'}"
+        settings = {"YOQ_DATA_DIR": str(disk), "YOQ_API_TOKEN": ADMIN}
+        with serve(tmp_path, **settings) as program:
+            first = put(program, "first")
+            filler = fill(disk)
+            answers = [put(program, f"{number:0200}") for number in range(30)]
+            failed = [answer for answer in answers if answer.status_code == 503]
+            assert failed
+            assert {answer.status_code for answer in answers} <= {200, 503}
+            assert program("GET", "/health").json() == {"status": "degraded", "spool": len(failed)}
+            assert "recorded nowhere but here" not in program.log.read_text()
+            kill(program)
         filler.unlink()
-        await_health(program, status="ok")
-        outcomes = on_record(url, [first, *answers])
-        assert outcomes == ["ok" if answer.status_code == 200 else "failed" for answer in [first, *answers]]
-        assert put(program, "last").status_code == 200
+        with serve(tmp_path, **settings) as program:
+            await_health(program, status="ok")
+            outcomes = on_record(url, [first, *answers])
+            assert outcomes == ["ok" if answer.status_code == 200 else "failed" for answer in [first, *answers]]
+            assert put(program, "last").status_code == 200
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

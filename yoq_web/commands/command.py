@@ -96,6 +96,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
                     if current_events():
                         notify_pulse(app)
                     current_host().drain(DRAIN_SECONDS)
+                    current_spool().close()
         except Problem as problem:
             raise Failure(problem.error if not problem.detail else f"{problem.error}\n{problem.detail}") from None
         except SettingsError as error:
@@ -116,6 +117,7 @@ def make_ready(app: Flask, *, read_only: bool = False) -> None:
     if read_only:
         return
     engine.remove_unfinished(current_settings())
+    current_spool().open()
     if not current_spool().empty:
         replay.replay()
     external.sweep()

@@ -32,6 +32,7 @@ BATCH_SECONDS = 1.0
 def replay() -> None:
     """Replay what waits, as far as the recorders take it. Nothing is raised: the next time may be better."""
     current_spool().due = False
+    current_spool().recover()
     if current_spool().empty:
         _end_outages(current_outages().copy(), {})
         return

@@ -17,6 +17,7 @@ from structlog.stdlib import get_logger
 
 from yoq_web import files
 from yoq_web.app_local import AppLocal
+from yoq_web.operations.spool_file import SPARE, SpoolFile
 from yoq_web.operations.spool_format import (
     Resolution,
     SpooledEvent,
@@ -29,9 +30,7 @@ from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
-FILE = "spool.jsonl"
 SET_ASIDE = "spool.torn"
-LOCK = "spool.lock"
 REPLAY_LOCK = "spool.replay.lock"
 
 HELD = 10_000
@@ -43,7 +42,7 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = folder / FILE
+        self._file = SpoolFile(folder)
         self._lock = threading.Lock()
         self._held: list[dict[str, Any]] = []
         self._held_lock = threading.Lock()
@@ -51,15 +50,33 @@ class Spool:
         self.due = False
         """Whether this process spooled something since it last replayed."""
         self.writable = True
-        """Whether the last line that was to be written is on disk."""
+        """Whether the last line that was to be written is on disk, and there is room for another one."""
+
+    def open(self) -> None:
+        """Take the spool into use: its files are open from now on, and room is set aside. What fails is logged."""
+        try:
+            with self._file.lock():
+                self._file.set_room_aside(2 * SPARE)
+        except OSError as error:
+            if self.writable:
+                log.error("the spool cannot be written", error=str(error))  # noqa: TRY400 - its text says all
+            self.writable = False
+        else:
+            self.writable = not self._held
+
+    def recover(self) -> None:
+        """Look whether what could not be written can be by now."""
+        if not self.writable:
+            self.open()
+
+    def close(self) -> None:
+        """Let go of the files; whatever is done next opens them again."""
+        self._file.close()
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing at all to do; costs one look at the file's size."""
-        try:
-            return not self._held and self._file.stat().st_size == 0
-        except OSError:
-            return not self._held
+        return not self._held and self._file.size == 0
 
     @property
     def held(self) -> int:
@@ -68,15 +85,15 @@ class Spool:
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""
-        self._append(SpooledEvent(event, tuple(recorders)).to_line())
+        self._append(SpooledEvent(event, tuple(recorders)).to_line(), spare=SPARE)
 
     def prepare(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep the event of a change that is about to commit; like keep(), but it counts only once it is resolved."""
-        self._append(SpooledEvent(event, tuple(recorders)).to_line(prepared=True))
+        self._append(SpooledEvent(event, tuple(recorders)).to_line(prepared=True), spare=SPARE)
 
     def resolve(self, event_id: str, resolution: Resolution) -> None:
-        """Say how the change of a prepared event ended. Raises OSError like keep()."""
-        self._append({"settles": event_id, "as": resolution})
+        """Say how the change of a prepared event ended, for which there is room. Raises OSError like keep()."""
+        self._append({"settles": event_id, "as": resolution}, spare=0)
 
     def read_waiting(self) -> dict[str, SpooledEvent]:
         """Read what waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
@@ -84,7 +101,7 @@ class Spool:
             return {}
         content = b""
         with suppress(OSError):
-            content = self._read()
+            content = self._file.read()
         return read_lines(content + b"\n" + encode_lines(self._held), self._taken).waiting
 
     def replay(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
@@ -105,8 +122,8 @@ class Spool:
             if not mine:
                 return
             self._flush()
-            with files.lock(self._folder / LOCK):
-                old = self._read()
+            with self._file.lock():
+                old = self._file.read()
             found = read_lines(old, self._taken)
             self.set_aside(found.unreadable)
             waiting = list(found.waiting.values())
@@ -115,9 +132,10 @@ class Spool:
             # Should the file not be replaced, what was stored is at least not handed over again by this process.
             self._taken |= list_pairs(waiting) - list_pairs(kept)
             if len(lines) < old.count(b"\n") or found.unreadable or list_pairs(waiting) != list_pairs(kept):
-                with files.lock(self._folder / LOCK):
-                    self._replace(encode_lines(lines) + self._read()[len(old) :])
+                with self._file.lock():
+                    self._file.replace(encode_lines(lines) + self._file.read()[len(old) :])
                 self._taken.clear()
+                self.open()  # an emptied file has given up its room
 
     def _replay_held(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
         """Hand over what the disk does not take."""
@@ -143,38 +161,26 @@ class Spool:
             log.error("lines of the spool are set aside", file=str(self._folder / SET_ASIDE), lines=len(lines))
             _append(self._folder / SET_ASIDE, b"".join(line + b"\n" for line in lines))
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any], *, spare: int) -> None:
         with self._lock:
             if len(self._held) < HELD:
                 self._held.append(line)
         self.due = True
-        self._flush()
+        self._flush(spare)
 
-    def _flush(self) -> None:
+    def _flush(self, spare: int = 0) -> None:
         """Write what is held: the new line, and those that the disk did not take before."""
         with self._lock:
             if not self._held:
                 return
             try:
-                with files.lock(self._folder / LOCK):
-                    _append(self._file, encode_lines(self._held))
+                with self._file.lock():
+                    self._file.append(encode_lines(self._held), spare=spare)
             except OSError:
                 self.writable = False
                 raise
             self._held.clear()
             self.writable = True
-
-    def _read(self) -> bytes:
-        try:
-            return self._file.read_bytes()
-        except FileNotFoundError:
-            return b""
-
-    def _replace(self, content: bytes) -> None:
-        if not content:
-            self._file.unlink(missing_ok=True)
-            return
-        files.replace(self._file, content)
 
 
 current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))
@@ -182,22 +188,9 @@ current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_set
 
 
 def _append(path: Path, content: bytes) -> None:
-    """Write behind what is there and have it on disk, or leave the file as it was and raise OSError."""
-    handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-    try:
-        size = os.fstat(handle).st_size
-        # After a power cut the last line may be half there: it must not swallow this one.
-        torn = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-        left = memoryview(b"\n" + content if torn else content)
-        try:
-            while left:
-                left = left[os.write(handle, left) :]
-            os.fsync(handle)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(handle, size)
-            raise
-    finally:
-        os.close(handle)
-    if size == 0:
-        files.sync_folder(path.parent)
+    """Write behind what is there and have it on disk. Raises OSError."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    files.sync_folder(path.parent)

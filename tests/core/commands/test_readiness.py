@@ -15,7 +15,7 @@ from tests.conftest import MakeApp
 from tests.support import served
 from tests.support.apps import Shop, service
 from tests.support.commandline import output, run
-from yoq_web.operations.spool import FILE
+from yoq_web.operations.spool_file import FILE
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])  # only its database is made ready without being asked
 

@@ -20,6 +20,7 @@ from tests.core.operations.test_failure_policy import no_audit_log, spooled
 from tests.support.commandline import failure, output, run
 from tests.support.depot import Depot, depot_push, depot_strict
 from tests.support.door import acting, behind, entries
+from tests.support.limits import break_spool
 from tests.support.plugins import Made
 from tests.support.served import environment
 from yoq_web import Denied, Event
@@ -194,7 +195,7 @@ def test_an_outcome_that_is_nowhere_is_not_forgotten(make_app: MakeApp, database
     with acting(app), depot_push.undertaken("north") as undertaking:
         away = no_audit_log(database_url)
         away.__enter__()
-        (tmp_path / "spool.jsonl").mkdir()
+        break_spool(tmp_path)
     away.__exit__(None, None, None)
     event_id = undertaking.event.id
     with app.app_context():

@@ -17,12 +17,14 @@ from structlog.testing import capture_logs
 from tests.conftest import Api, MakeApp
 from tests.core.operations.test_door import DEFERRED, break_commit, policy
 from tests.support.door import Probe, acting, behind, entries, lose_the_next_answer, policies, probe_act
+from tests.support.limits import break_spool
 from tests.support.plugins import Made
 from yoq_web import Contribution, Operation, create_app
 from yoq_web.database.session import current_write_lock
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.replay import replay
-from yoq_web.operations.spool import FILE, current_spool
+from yoq_web.operations.spool import current_spool
+from yoq_web.operations.spool_file import FILE
 from yoq_web.settings import SettingsError
 
 SET = {"name": "db", "value": "hunter2"}
@@ -192,7 +194,7 @@ def test_a_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 
 def test_a_spool_that_cannot_be_written_is_said_loudly(app: Flask, api: Api, database_url: str, tmp_path: Path) -> None:
     """Where not even the disk takes a record the log has it whole, health and metrics say so, the process keeps it."""
-    (tmp_path / FILE).mkdir()
+    break_spool(tmp_path)
     with no_audit_log(database_url), capture_logs() as logs:
         answer = api("POST", "/v1/secrets", json=SET)
         assert answer.status_code == 200

@@ -16,17 +16,19 @@ from tests.core.operations.test_failure_policy import SET, no_audit_log
 from tests.support.commandline import output, run
 from tests.support.depot import Depot
 from tests.support.door import behind, entries
+from tests.support.limits import break_spool
 from tests.support.served import serve
 from yoq_web import create_app, wsgi
 from yoq_web.operations.intents import FOLDER
-from yoq_web.operations.spool import FILE, current_spool
+from yoq_web.operations.spool import current_spool
+from yoq_web.operations.spool_file import FILE
 
 
 def test_what_only_memory_holds_is_stored_at_the_end(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """With no disk for the spool, a later success stores the record; so does the end of the process, or it says so."""
     app = make_app()
     api = Api(app)
-    (tmp_path / FILE).mkdir()
+    break_spool(tmp_path)
     with no_audit_log(database_url):
         assert api("POST", "/v1/secrets", json=SET | {"name": "first"}).status_code == 200
         with capture_logs() as logs:
@@ -65,7 +67,7 @@ def test_a_server_that_is_told_twice_to_end_loses_nothing(make_app: MakeApp, dat
     event_id = document["id"] = document["id"][:-4] + "beef"
     (tmp_path / FOLDER / f"{event_id}.json").write_text(json.dumps(document))
     with serve(tmp_path, YOQ_DATABASE_URL=database_url, YOQ_API_TOKEN=ADMIN) as served:
-        (tmp_path / FILE).mkdir()
+        break_spool(tmp_path)
         with no_audit_log(database_url):
             answer = served("POST", "/v1/secrets", json=SET)
             assert answer.status_code == 200

@@ -14,7 +14,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from yoq_web.jsontext import dumps
-from yoq_web.operations.spool import FILE, SET_ASIDE, Spool
+from yoq_web.operations.spool import SET_ASIDE, Spool
+from yoq_web.operations.spool_file import FILE
 from yoq_web.operations.spool_format import PROCESS, SpooledEvent
 
 
