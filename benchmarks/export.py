@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 from benchmarks.verify import ENTRIES, ROUNDS, fill
-from yoq_audit.export.follow import Following
 from yoq_audit.export.formats import FORMATS
-from yoq_audit.export.operations import Export
+from yoq_audit.export.operations import Export, Follower
+from yoq_audit.export.sealed_log import current_sealed_log
 from yoq_audit.query.filters import Selection
 from yoq_audit.storage.log import STORED
 from yoq_audit.storage.tree import find_signed_tree
@@ -66,12 +66,12 @@ def export(folder: Path, name: str, with_proofs: bool) -> tuple[float, int]:
         raise SystemExit("the log is not sealed")
     started = time.perf_counter()
     if name == "followed":
-        pages = Following(app, Selection(), 0).rows(sealed.size)
+        pages = Follower(current_sealed_log(app), Selection(), 0).read_new(sealed.size)
         count = sum(len(rows) for rows in pages)
         if count != ENTRIES:
             raise SystemExit(f"{count} entries were followed")
     else:
         with (folder / "export").open("wb") as file:
-            for piece in Export(app, Selection(), name, with_proofs, sealed).pieces():
+            for piece in Export(current_sealed_log(app), Selection(), name, with_proofs, sealed).write():
                 file.write(piece)
     return time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

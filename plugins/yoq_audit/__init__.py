@@ -10,8 +10,7 @@ from yoq_audit import commands, in_doubt
 from yoq_audit.backup import TrailKeeper
 from yoq_audit.export import follow_routes
 from yoq_audit.export import routes as export_routes
-from yoq_audit.export.follow import audit_follow
-from yoq_audit.export.operations import audit_export
+from yoq_audit.export.operations import audit_export, audit_follow
 from yoq_audit.proofs import routes as proof_routes
 from yoq_audit.query import entry
 from yoq_audit.query import routes as query_routes

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from yoq_audit import in_doubt, key_commands
 from yoq_audit.export import commands as export
-from yoq_audit.export import follow_commands as follow
 from yoq_audit.proofs import commands as proofs
 from yoq_audit.query import commands as query
 from yoq_audit.retention import commands as retention
@@ -17,7 +16,7 @@ group = CommandGroup(
     commands=[
         query.list_command,
         query.stats_command,
-        follow.follow_command,
+        export.follow_command,
         export.export_command,
         export.verify_export_command,
         proofs.prove_command,

@@ -1,9 +1,10 @@
-"""`yoq-web audit export` and `audit verify-export`."""
+"""`yoq-web audit export`, `audit verify-export` and `audit follow`."""
 
 from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,15 +13,26 @@ from typing import BinaryIO
 import click
 
 from yoq_audit.export.formats import FORMATS, FormatName
-from yoq_audit.export.operations import begin
+from yoq_audit.export.ndjson import make_lines
+from yoq_audit.export.operations import begin_export, begin_following
+from yoq_audit.export.sealed_log import Row, current_sealed_log
 from yoq_audit.export.verify import Verified, verify_export
+from yoq_audit.proofs.prover import provable
 from yoq_audit.query.commands import add_filter_options
 from yoq_audit.query.filters import FilterQuery
+from yoq_audit.sealing import sealer
+from yoq_audit.storage.log import STORED
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, command, dumps, escape_text, files
+from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_table
 
 SHOWN_GAPS = 10
+
+WAIT_SECONDS = 1.0
+"""How long `audit follow` waits between two looks."""
+
+COLUMNS = tuple(1 + STORED.index(name) for name in ("recorded_at", "actor", "action", "target", "outcome"))
+WIDTHS = (12, 16, 16, 28)
 
 
 @command("export")
@@ -30,15 +42,15 @@ SHOWN_GAPS = 10
 @add_filter_options
 def export_command(filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str) -> None:
     """Write entries to a file, in the order of the log. The file is there when it is whole, and for its owner only."""
-    export = begin(filters.resolve(), format_name, with_proofs=with_proofs)
-    with Progress("exporting") as bar, _file(output) as file:
-        for piece in export.pieces(bar.show):
+    export = begin_export(filters.resolve(), format_name, with_proofs=with_proofs)
+    with Progress("exporting") as bar, _open_output(output) as file:
+        for piece in export.write(bar.show):
             file.write(piece)
 
 
 @contextmanager
-def _file(output: str) -> Iterator[BinaryIO]:
-    """Where to write: beside its place until it is whole. Raises a Failure if that cannot be done."""
+def _open_output(output: str) -> Iterator[BinaryIO]:
+    """Open what to write to: beside its place until it is whole. Raises a Failure if that cannot be done."""
     path = Path(output)
     try:
         if output == "-":
@@ -70,10 +82,10 @@ def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
             found = verify_export(file, verifiers, lambda done: bar.show(done, size))
     except LogError as error:
         raise Failure(f"not verified: {escape_text(str(error))}") from None
-    _print(found)
+    _print_verified(found)
 
 
-def _print(found: Verified) -> None:
+def _print_verified(found: Verified) -> None:
     origin = escape_text(found.head.origin)
     click.echo(f"verified: {found.entries} entries are in the log of {found.head.size} that {origin} signed")
     missing = found.head.size - found.entries
@@ -85,3 +97,32 @@ def _print(found: Verified) -> None:
     shown = [str(first) if first == last else f"{first}-{last}" for first, last in found.gaps[:SHOWN_GAPS]]
     more = ", …" if len(found.gaps) > SHOWN_GAPS else ""
     click.echo(f"not in the file: {missing} of the log's entries, at the places {', '.join(shown)}{more}")
+
+
+@command("follow")
+@click.option("--start", type=click.IntRange(0), metavar="PLACE", help="From this place of the log on; 0 is its first.")
+@add_filter_options
+@as_json
+def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> None:
+    """Show entries as they are recorded, until interrupted; with --since or --start older ones first."""
+    log = current_sealed_log()
+    follower = begin_following(filters.resolve(), start)
+    if not as_json:
+        print_table(WIDTHS, ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), [])
+    try:
+        while True:
+            with log.app.app_context(), provable():
+                sealer.seal()
+            for rows in follower.read_new(log.find_size()):
+                _print_entries(rows, as_json)
+            time.sleep(WAIT_SECONDS)
+    except KeyboardInterrupt:
+        return
+
+
+def _print_entries(rows: list[Row], as_json: bool) -> None:
+    if as_json:
+        click.echo("".join(make_lines(rows)), nl=False)
+        return
+    for row in rows:
+        print_table(WIDTHS, tuple("-" if row[at] is None else str(row[at]) for at in COLUMNS), [])

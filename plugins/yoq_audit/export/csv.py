@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from yoq_audit.export.scan import Row
+from yoq_audit.export.sealed_log import Row
 from yoq_audit.storage.log import STORED
 from yoq_web import format_time
 

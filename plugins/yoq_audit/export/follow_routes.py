@@ -5,20 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Response, request
 from pydantic import Field
-from structlog.stdlib import get_logger
 
-from yoq_audit.export.follow import Following, audit_follow, begin, growth
 from yoq_audit.export.ndjson import make_lines
-from yoq_audit.export.scan import Row
-from yoq_audit.export.streaming import Feed, Over, Term, told
+from yoq_audit.export.operations import Follower, audit_follow, begin_following
+from yoq_audit.export.sealed_log import Row, SealedLog, current_sealed_log
+from yoq_audit.export.streaming import EndOfFeed, Feed, Lifetime
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import status
 from yoq_audit.tlog.encoding import parse_decimal
-from yoq_web import Problem, endpoint, render_exception
-
-log = get_logger("yoq_web")
+from yoq_web import Problem, endpoint
 
 blueprint = Blueprint("audit_follow", __name__)
 
@@ -59,19 +56,19 @@ def stream_entries(query: StreamQuery) -> Response:
     """
     feed = Feed("streams", audit_follow.scope)
     try:
-        following = begin(query.resolve(), _resumed(query.start))
+        follower = begin_following(query.resolve(), _find_start(query.start))
     except BaseException:
         feed.close()
         raise
-    app = current_app._get_current_object()  # type: ignore[attr-defined]  # Flask's documented way
-    answer = Response(feed.of(_events(app, following, feed.term)), content_type="text/event-stream")
+    events = _write_events(current_sealed_log(), follower, feed.lifetime)
+    answer = Response(feed.send(events, _encode_comment), content_type="text/event-stream")
     answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Accel-Buffering"] = "no"  # a proxy must not collect events
     return answer
 
 
-def _resumed(start: int | None) -> int | None:
-    """The place after the event that the client saw last, if it says so."""
+def _find_start(start: int | None) -> int | None:
+    """Find the place after the event that the client saw last, if it says so; else it is `start`."""
     last = request.headers.get("Last-Event-ID", "")
     if not last:
         return start
@@ -81,41 +78,36 @@ def _resumed(start: int | None) -> int | None:
         raise Problem(400, "invalid Last-Event-ID", "it is the id of an event of this stream") from None
 
 
-def _events(app: Flask, following: Following, term: Term) -> Iterator[bytes]:
-    try:
-        yield f"retry: {RETRY_MS}\n: from place {following.place}\n\n".encode()
-        sent = time.monotonic()
-        while True:
-            for rows in following.rows(growth(app).size()):
-                if rows:
-                    yield _encoded(rows)
-                    sent = time.monotonic()
-                term.check()
-            if time.monotonic() - sent >= HEARTBEAT_SECONDS:
-                yield _heartbeat(following.place)
-                sent = time.monotonic()
-            term.wait()
-            term.check()
-            _sealing(app)
-    except Over as over:
-        yield f": {over}\n\n".encode()
-    except Exception as error:  # noqa: BLE001 - the client is told that it did not end for a reason of its own
-        log.error("a stream broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
-        yield f": {told(error)}\n\n".encode()
+def _write_events(log: SealedLog, follower: Follower, lifetime: Lifetime) -> Iterator[bytes]:
+    yield f"retry: {RETRY_MS}\n: from place {follower.place}\n\n".encode()
+    sent = time.monotonic()
+    while True:
+        for rows in follower.read_new(log.find_recent_size()):
+            yield _encode_entries(rows)
+            sent = time.monotonic() if rows else sent
+        if time.monotonic() - sent >= HEARTBEAT_SECONDS:
+            yield _make_heartbeat(follower.place)
+            sent = time.monotonic()
+        lifetime.wait()
+        _check_sealing(log)
 
 
-def _encoded(rows: list[Row]) -> bytes:
+def _encode_entries(rows: list[Row]) -> bytes:
     events = zip(rows, make_lines(rows), strict=True)
     return "".join([f"id: {row[0]}\nevent: entry\ndata: {line}\n" for row, line in events]).encode()
 
 
-def _heartbeat(place: int) -> bytes:
-    """A comment, with the id of the last place that was looked at: a client that resumes need not look again."""
-    return f"id: {place - 1}\n: heartbeat\n\n".encode() if place else b": heartbeat\n\n"
+def _encode_comment(text: str) -> bytes:
+    return f": {text}\n\n".encode()
 
 
-def _sealing(app: Flask) -> None:
-    """Raise Over if nothing new comes because nothing is sealed: who connects anew is told why."""
-    with app.app_context():
+def _make_heartbeat(place: int) -> bytes:
+    """Make a comment, with the id of the last place that was looked at: a client that resumes need not look again."""
+    return f"id: {place - 1}\n: heartbeat\n\n".encode() if place else _encode_comment("heartbeat")
+
+
+def _check_sealing(log: SealedLog) -> None:
+    """Raise EndOfFeed if nothing new comes because nothing is sealed: who connects anew is told why."""
+    with log.app.app_context():
         if status.trouble():
-            raise Over("nothing is sealed")
+            raise EndOfFeed("nothing is sealed")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from pydantic_core import CoreSchema, core_schema
 
 from yoq_audit.export import csv, ndjson, ocsf
-from yoq_audit.export.scan import Row
+from yoq_audit.export.sealed_log import Row
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from json.encoder import encode_basestring as quoted
 
-from yoq_audit.export.scan import Row
+from yoq_audit.export.sealed_log import Row
 from yoq_web import dumps, format_time
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from yoq_audit.export.ndjson import make_lines
-from yoq_audit.export.scan import Row
+from yoq_audit.export.sealed_log import Row
 from yoq_web import VERSION, Operation, current_operations, dumps
 
 SCHEMA_VERSION = "1.8.0"

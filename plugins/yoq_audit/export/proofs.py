@@ -12,10 +12,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from flask import Flask
-
 from yoq_audit.export.ndjson import encode_entries
-from yoq_audit.export.scan import Row
+from yoq_audit.export.sealed_log import Row, SealedLog
 from yoq_audit.storage import tree
 from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.encoding import encode_base64
@@ -31,34 +29,35 @@ HEADER, PROOF, END = "yoq_audit_export", "proof", "end"
 """The first members of the three kinds of lines that are no entries."""
 
 
-def lines(app: Flask, rows: Iterable[Row], sealed: SignedTree, filters: dict[str, Any]) -> Iterator[bytes]:
-    """The export, in pieces of whole lines."""
+def write(log: SealedLog, rows: Iterable[Row], sealed: SignedTree, filters: dict[str, Any]) -> Iterator[bytes]:
+    """Write the export, in pieces of whole lines."""
     seen = hashlib.sha256()
     count = 0
-    subtree = _subtree(app, sealed.size)
-    header = _line({HEADER: VERSION, "filters": filters, "checkpoint": sealed.note})
+    subtree = _make_subtree(log, sealed.size)
+    header = _encode_line({HEADER: VERSION, "filters": filters, "checkpoint": sealed.note})
     seen.update(header)
     yield header
-    for _, group in groupby(rows, key=_tile):
+    for _, group in groupby(rows, key=_find_tile):
         entries = list(group)
         hashes = b"".join(prove([row[0] for row in entries], sealed.size, subtree))
-        piece = _line({PROOF: {"places": _ranges(entries), "hashes": encode_base64(hashes)}}) + encode_entries(entries)
+        proof = _encode_line({PROOF: {"places": _join_places(entries), "hashes": encode_base64(hashes)}})
+        piece = proof + encode_entries(entries)
         seen.update(piece)
         count += len(entries)
         yield piece
-    yield _line({END: {"entries": count, "sha256": seen.hexdigest()}})
+    yield _encode_line({END: {"entries": count, "sha256": seen.hexdigest()}})
 
 
-def _tile(row: Row) -> int:
+def _find_tile(row: Row) -> int:
     return int(row[0]) // TILE
 
 
-def _line(document: dict[str, Any]) -> bytes:
+def _encode_line(document: dict[str, Any]) -> bytes:
     return f"{dumps(document)}\n".encode()
 
 
-def _ranges(rows: list[Row]) -> list[list[int]]:
-    """The places of the entries, as ranges from a first to a last one."""
+def _join_places(rows: list[Row]) -> list[list[int]]:
+    """Return the places of the entries, as ranges from a first to a last one."""
     found: list[list[int]] = []
     for place in (row[0] for row in rows):
         if found and found[-1][1] == place - 1:
@@ -68,9 +67,9 @@ def _ranges(rows: list[Row]) -> list[list[int]]:
     return found
 
 
-def _subtree(app: Flask, size: int) -> Subtree:
+def _make_subtree(log: SealedLog, size: int) -> Subtree:
     def read(tile: Tile) -> bytes:
-        with app.app_context():
+        with log.app.app_context():
             return tree.read_tile(db.session(), tile)
 
     # Neighbouring tiles share most of the hashes above them.

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from flask import Blueprint, Response
 from pydantic import Field
-from structlog.stdlib import get_logger
 
 from yoq_audit.export.formats import FORMATS, MEDIA_TYPES, FormatName, describe_formats
-from yoq_audit.export.operations import Export, audit_export, begin
-from yoq_audit.export.streaming import Feed, Over, Term, told
+from yoq_audit.export.operations import audit_export, begin_export
+from yoq_audit.export.streaming import Feed
 from yoq_audit.query.filters import FilterQuery
-from yoq_web import endpoint, render_exception
-
-log = get_logger("yoq_web")
+from yoq_web import endpoint
 
 blueprint = Blueprint("audit_export", __name__)
 
@@ -44,24 +39,12 @@ def export_entries(query: ExportQuery) -> Response:
     """
     feed = Feed("exports", audit_export.scope)
     try:
-        export = begin(query.resolve(), query.format, with_proofs=query.with_proofs)
+        export = begin_export(query.resolve(), query.format, with_proofs=query.with_proofs)
     except BaseException:
         feed.close()
         raise
     form = FORMATS[query.format]
-    answer = Response(feed.of(_pieces(export, feed.term)), content_type=form.media_type)
+    answer = Response(feed.send(export.write(), form.encode_error), content_type=form.media_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="audit.{form.suffix}"'
     answer.headers["Cache-Control"] = "no-store"
     return answer
-
-
-def _pieces(export: Export, term: Term) -> Iterator[bytes]:
-    try:
-        for piece in export.pieces():
-            yield piece
-            term.check()
-    except Over as over:
-        yield FORMATS[export.format].encode_error(str(over))
-    except Exception as error:  # noqa: BLE001 - whatever it is, the server would end the answer as if it were whole
-        log.error("an export broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
-        yield FORMATS[export.format].encode_error(told(error))

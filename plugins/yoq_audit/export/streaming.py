@@ -13,14 +13,25 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
-from flask import Flask, current_app, request
+from flask import Flask, request
 from sqlalchemy.exc import SQLAlchemyError
+from structlog.stdlib import get_logger
 
-from yoq_web import Problem, authenticate, current_actor, current_shutdown, translate_database_error
+from yoq_web import (
+    AppLocal,
+    Problem,
+    authenticate,
+    current_actor,
+    current_shutdown,
+    render_exception,
+    translate_database_error,
+)
+
+logger = get_logger("yoq_web")
 
 MOST = {"exports": 4, "streams": 16}
 """Feeds of each kind that one process serves at once, of its 64 threads."""
@@ -41,39 +52,48 @@ BUSY_SECONDS = 5
 """When a client that was turned away may try again."""
 
 
-class Over(Exception):
+class EndOfFeed(Exception):
     """A feed must end; the message says why."""
 
 
+class Slots:
+    """How many more feeds of each kind an application may serve in this process."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self.free = {kind: threading.BoundedSemaphore(most) for kind, most in MOST.items()}
+
+
+current_slots: AppLocal[Slots] = AppLocal("audit_feeds", Slots)
+
+
 class Feed:
-    """One long answer: give it to the response as its body. A place among those of its kind is taken when it is made.
+    """One long answer: give it to the response as its body. A slot of its kind is taken when it is made.
 
     Raises a 503 if there is none.
     """
 
     def __init__(self, kind: str, scope: str) -> None:
-        app = _app()
-        places = _places(app)[kind]
-        if not places.acquire(blocking=False):
+        slots = current_slots()
+        if not slots.free[kind].acquire(blocking=False):
             reason = f"this process serves {MOST[kind]} {kind} at once"
             raise Problem(503, f"too many {kind}", reason, {"Retry-After": str(BUSY_SECONDS)})
         # Given back by close(), or if nobody ever calls it with the feed itself.
-        self._leave = weakref.finalize(self, places.release)
+        self._leave = weakref.finalize(self, slots.free[kind].release)
         self._pieces: Iterator[bytes] = iter(())
-        self.term = Term(app, request.environ, scope)
+        self.lifetime = Lifetime(slots.app, request.environ, scope)
         limit_stalls(int(request.environ.get("SERVER_PORT") or 0))
 
-    def of(self, pieces: Iterator[bytes]) -> Feed:
-        """This feed with what it is to send."""
-        self._pieces = pieces
+    def send(self, pieces: Iterator[bytes], encode_error: Callable[[str], bytes]) -> Feed:
+        """Return this feed with what it is to send; `encode_error` writes the last piece where it breaks off."""
+        self._pieces = _send(pieces, encode_error, self.lifetime)
         return self
 
     def __iter__(self) -> Feed:
         return self
 
     def __next__(self) -> bytes:
-        # An empty piece would end the answer for some servers.
-        return next(piece for piece in self._pieces if piece)
+        return next(self._pieces)
 
     def close(self) -> None:
         """End it; called by the server, whatever happened."""
@@ -84,7 +104,20 @@ class Feed:
             self._leave()
 
 
-class Term:
+def _send(pieces: Iterator[bytes], encode_error: Callable[[str], bytes], lifetime: Lifetime) -> Iterator[bytes]:
+    try:
+        for piece in pieces:
+            if piece:  # an empty one would end the answer for some servers
+                yield piece
+            lifetime.check()
+    except EndOfFeed as end:
+        yield encode_error(str(end))
+    except Exception as error:  # noqa: BLE001 - whatever it is, the server would end the answer as if it were whole
+        logger.error("a feed broke off", exception=render_exception(error))  # noqa: TRY400 - render_exception() leaves values out
+        yield encode_error(describe_error(error))
+
+
+class Lifetime:
     """For how long a feed may go on."""
 
     def __init__(self, app: Flask, environ: Mapping[str, Any], scope: str) -> None:
@@ -97,7 +130,7 @@ class Term:
         self._checked = time.monotonic()
 
     def check(self) -> None:
-        """Raise Over if the feed must end; looked at no more often than it is worth."""
+        """Raise EndOfFeed if the feed must end; looked at no more often than it is worth."""
         now = time.monotonic()
         if now - self._checked < CHECK_SECONDS:
             return
@@ -105,17 +138,18 @@ class Term:
         if current_shutdown(self._app).is_set():
             self._end = min(self._end, now + STOPPING_SECONDS)
         if now > self._end:
-            raise Over("the time of this answer is over; ask again from where it ended")
-        if reason := self._refused():
-            raise Over(reason)
+            raise EndOfFeed("the time of this answer is over; ask again from where it ended")
+        if reason := self._find_refusal():
+            raise EndOfFeed(reason)
 
     def wait(self) -> None:
-        """Wait for the next look. Raises Over if the server is about to end."""
+        """Wait for the next look, and look. Raises EndOfFeed if the feed must end, or if the server is about to."""
         if current_shutdown(self._app).wait(CHECK_SECONDS):
-            raise Over("the server ends")
+            raise EndOfFeed("the server ends")
+        self.check()
 
-    def _refused(self) -> str | None:
-        """Why the one who asked may not read on, if so. Whatever cannot be decided is refused, as for a request."""
+    def _find_refusal(self) -> str | None:
+        """Tell why who asked may not read on, if so. Whatever cannot be decided is refused, as for a request."""
         with self._app.request_context({**self._environ, "wsgi.input": io.BytesIO()}):
             try:
                 actor = authenticate()
@@ -125,8 +159,8 @@ class Term:
         return None if good else "the token is not good any more"
 
 
-def told(error: Exception) -> str:
-    """What a client may know of an error that ended its feed."""
+def describe_error(error: Exception) -> str:
+    """Say what a client may know of an error that ended its feed."""
     if isinstance(error, SQLAlchemyError):
         problem = translate_database_error(error)
         return problem.error if problem else "internal error"
@@ -152,18 +186,3 @@ def limit_stalls(port: int) -> None:
                     connection.setsockopt(socket.IPPROTO_TCP, option, STALL_SECONDS * 1000)
             finally:
                 connection.detach()
-
-
-def _app() -> Flask:
-    return current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]  # Flask's documented way
-
-
-_made = threading.Lock()
-
-
-def _places(app: Flask) -> dict[str, threading.BoundedSemaphore]:
-    with _made:
-        found: dict[str, threading.BoundedSemaphore] = app.extensions.setdefault("yoq_audit_feeds", {})
-        for kind, most in MOST.items():
-            found.setdefault(kind, threading.BoundedSemaphore(most))
-        return found

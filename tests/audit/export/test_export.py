@@ -17,9 +17,9 @@ from tests.support.commandline import failure, output, run
 from tests.support.export import export, filled, key_of, verified
 from tests.support.tampering import seal
 from tests.support.trail import entry, store
-from yoq_audit.export import scan, streaming
+from yoq_audit.export import sealed_log, streaming
 from yoq_audit.export.operations import Export
-from yoq_audit.export.scan import Pages
+from yoq_audit.export.sealed_log import Scan, current_sealed_log
 from yoq_audit.query.filters import FilterQuery, Selection
 from yoq_audit.storage.tree import find_signed_tree
 from yoq_web import db
@@ -32,7 +32,7 @@ def events(content: bytes) -> list[str]:
 
 def test_filters_are_those_of_the_list(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the filter and the size of a page: what the list shows, in the order of the log, each entry once."""
-    monkeypatch.setattr(scan, "PAGE", 7)
+    monkeypatch.setattr(sealed_log, "PAGE", 7)
     filled(api.app, database_url, 100)
     for query in (
         "actor=actor-1",
@@ -103,7 +103,7 @@ def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatc
 
 def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that goes, a revoked token, a defect: the last line says that the export is not whole."""
-    monkeypatch.setattr(scan, "PAGE", 10)
+    monkeypatch.setattr(sealed_log, "PAGE", 10)
     monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
     filled(api.app, database_url, 30)
     ci = api.token("audit:read")
@@ -112,18 +112,18 @@ def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: p
     *whole, last = answer.data.splitlines()
     assert json.loads(last) == {"error": "the token is not good any more"}
     assert len(whole) < 30
-    read = Pages.read
+    read = Scan.read
     for error, reason in (
         (OperationalError("SELECT", {}, Exception("gone")), "database unavailable"),
         (RuntimeError("hunter2"), "internal error"),
     ):
 
-        def broken(self: Pages, first: int, end: int, error: Exception = error) -> Any:
+        def broken(self: Scan, first: int, end: int, error: Exception = error) -> Any:
             if first > 15:
                 raise error
             return read(self, first, end)
 
-        monkeypatch.setattr(Pages, "read", broken)
+        monkeypatch.setattr(Scan, "read", broken)
         assert json.loads(export(api).splitlines()[-1]) == {"error": reason}
         assert export(api, "format=csv").splitlines()[-1] == f'"error: {reason}"'.encode()
         broken_off = export(api, "with_proofs=true")
@@ -141,7 +141,8 @@ def test_memory_does_not_grow_with_the_log(app: Flask, database_url: str, with_p
             sealed = find_signed_tree(db.session())
         assert sealed is not None
         tracemalloc.start()
-        size = sum(len(piece) for piece in Export(app, Selection(), "ndjson", with_proofs, sealed).pieces())
+        whole = Export(current_sealed_log(app), Selection(), "ndjson", with_proofs, sealed)
+        size = sum(len(piece) for piece in whole.write())
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert size > 300 * sealed.size
@@ -169,11 +170,11 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert recorded_filters(app) == [["actor=actor-1"], ["action=secret_set"]]
 
-    def broken(_self: Pages, _first: int, _end: int) -> Any:
+    def broken(_self: Scan, _first: int, _end: int) -> Any:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as failing:
-        failing.setattr(Pages, "read", broken)
+        failing.setattr(Scan, "read", broken)
         said = failure(app, "audit", "export", "-o", str(file))
     assert said == f"{file} cannot be written: No space left on device\n"
     assert file.read_bytes().count(b"\r\n") == 5  # the file before is untouched, and nothing lies beside it

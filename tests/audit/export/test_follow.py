@@ -17,7 +17,7 @@ from tests.support.commandline import failure, run
 from tests.support.export import filled
 from tests.support.tampering import seal
 from tests.support.trail import engine, entry, insert
-from yoq_audit.export import follow, follow_routes, scan, streaming
+from yoq_audit.export import follow_routes, sealed_log, streaming
 from yoq_web.server import current_shutdown
 
 HEARTBEAT = ": heartbeat"
@@ -27,7 +27,7 @@ HEARTBEAT = ": heartbeat"
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream looks again at once, and sends a heartbeat each time that it found nothing."""
     monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
-    monkeypatch.setattr(follow, "FRESH_SECONDS", 0)
+    monkeypatch.setattr(sealed_log, "FRESH_SECONDS", 0)
     monkeypatch.setattr(follow_routes, "HEARTBEAT_SECONDS", 0)
 
 
@@ -84,7 +84,7 @@ def test_a_stream_gives_each_entry_once_from_where_it_should(
     api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole log, from a place, from a time or from now on; then what comes; resumed with nothing lost or twice."""
-    monkeypatch.setattr(scan, "PAGE", 4)
+    monkeypatch.setattr(sealed_log, "PAGE", 4)
     filled(api.app, database_url, 10)
     old = [f"target-{number}" for number in range(10)]
     now, whole = Stream(api), Stream(api, "start=0")
@@ -230,7 +230,7 @@ def test_the_command_follows_the_database(api: Api, database_url: str, monkeypat
         nonlocal looks
         looks = iter(["x", "y"])
         with monkeypatch.context() as waiting:
-            waiting.setattr("yoq_audit.export.follow_commands.time.sleep", wait)
+            waiting.setattr("yoq_audit.export.commands.time.sleep", wait)
             done = run(app, "audit", "follow", *options)
         assert (done.exit_code, done.stderr) == (0, ""), done.output
         return done.stdout

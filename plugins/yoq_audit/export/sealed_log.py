@@ -1,0 +1,123 @@
+"""The sealed log, read from its beginning to its end, page by page: each page is one short query of its own.
+
+So nobody's slowness holds a connection or a snapshot, and memory stays constant. What is sealed does not move: pages
+read in this way never skip or repeat an entry.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import bindparam, func, select
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from yoq_audit.query.filters import Selection
+from yoq_audit.storage.log import STORED
+from yoq_audit.storage.models import ENTRIES, LEAVES
+from yoq_audit.storage.tree import find_signed_tree
+from yoq_web import AppLocal, db
+
+Row = Sequence[Any]
+"""An entry: its place in the log, then the columns STORED."""
+
+PAGE = 1024
+"""Entries held in memory at once."""
+
+MOST_PLACES = 65_536
+"""Places that one query looks at where few entries match: about 50 ms of work."""
+
+FRESH_SECONDS = 0.9
+"""For so long all followers of a process share one look at how far the log has come."""
+
+PLACED = LEAVES.join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
+
+
+class SealedLog:
+    """The sealed log of an application, for those that read on when the request is long over."""
+
+    def __init__(self, app: Flask) -> None:
+        self.app = app
+        self._looking = threading.Lock()
+        self._size = 0
+        self._looked = float("-inf")
+
+    def find_size(self) -> int:
+        """Find how many places the newest signed checkpoint has."""
+        with self.app.app_context():
+            newest = find_signed_tree(db.session())
+            return newest.size if newest else 0
+
+    def find_recent_size(self) -> int:
+        """Find the size as it was a moment ago, looked up once for all who ask."""
+        with self._looking:
+            if time.monotonic() - self._looked >= FRESH_SECONDS:
+                self._size = self.find_size()
+                self._looked = time.monotonic()
+            return self._size
+
+    def find_span(self, selection: Selection, size: int) -> tuple[int, int]:
+        """Find the first place, and the end, of what is of the selection's time among the first `size` places."""
+        if not selection.timed:
+            return 0, size
+        timed = Selection(since=selection.since, until=selection.until)
+        query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
+        with self.app.app_context():
+            row = db.session.execute(query.where(*timed.conditions(db.engine.dialect.name))).one()
+        return (0, 0) if row[0] is None else (row[0], min(row[1] + 1, size))
+
+
+current_sealed_log: AppLocal[SealedLog] = AppLocal("audit_sealed_log", SealedLog)
+
+
+class Scan:
+    """The selected entries at a range of places, in order; a page is read when it is asked for."""
+
+    def __init__(self, log: SealedLog, selection: Selection) -> None:
+        self._app = log.app
+        with self._app.app_context():
+            dialect = db.engine.dialect
+        query = (
+            select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in STORED))
+            .select_from(PLACED)
+            .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
+            .where(*selection.conditions(dialect.name))
+            .order_by(LEAVES.c.leaf_index)
+            .limit(PAGE)
+        )
+        compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        # Places first, then their entries: by an index for the filter SQLite would sort all matches for each page.
+        self._statement = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
+        self._bind = _make_binder(compiled)
+
+    def read(self, first: int, end: int) -> list[Row]:
+        """Read the first selected entries, PAGE at most, of the places from `first` on and before `end`."""
+        # Through the driver: rows of SQLAlchemy cost as much again as reading them.
+        with self._app.app_context(), closing(db.session().connection().connection.cursor()) as cursor:
+            cursor.execute(self._statement, self._bind(first, end))
+            return list(cursor.fetchall())
+
+    def read_pages(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
+        """Read page by page; some are empty. Each comes with the place up to which everything was looked at."""
+        reach = PAGE
+        while first < end:
+            rows = self.read(first, min(first + reach, end))
+            # A full page ends with its last entry, since there may be more behind it.
+            first = rows[-1][0] + 1 if len(rows) == PAGE else min(first + reach, end)
+            reach = min(2 * reach, MOST_PLACES) if len(rows) < PAGE // 2 else PAGE
+            yield rows, first
+
+
+def _make_binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:
+    """Make what gives the driver the statement's values for a first place and an end, in the form that it takes."""
+    fixed, order = dict(compiled.params), compiled.positiontup
+
+    def bind(first: int, end: int) -> Any:
+        named = fixed | {"first": first, "end": end}
+        return named if order is None else tuple(named[name] for name in order)
+
+    return bind
