@@ -93,7 +93,7 @@ def yoq_record_operation(event: Event, session: Session) -> None:
 
     If it raises, what it did is undone, and nothing else: the operation and the other recorders go on. The event is
     kept in the spool and handed over again when things are better, after a crash perhaps twice, so store it by its id.
-    With the policy `refuse` the operation fails instead.
+    With the policy `refuse`, or where the disk takes none, the operation fails instead.
     """
 
 

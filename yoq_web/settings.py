@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
+from typing import Any, Generic, Literal, Self, TypeVar, cast, get_args, overload
 
 import platformdirs
 from sqlalchemy import make_url
@@ -32,6 +32,9 @@ TOKEN_FORM = re.compile(r"[0-9a-f]{64}")
 
 JOIN_TOKEN_FORM = re.compile(r"[0-9A-Za-z._~+/=-]{16,256}")
 """How the agents' join token looks: what an Authorization header can carry and yoq takes for plain text."""
+
+AuditFailure = Literal["spool", "refuse", "continue"]
+"""What to do when an operation cannot be recorded."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -126,10 +129,10 @@ def _parse_agent_timeout(text: str) -> int:
     return int(text)
 
 
-def _parse_audit_failure(word: str) -> Literal["spool", "refuse"]:
-    if word not in ("spool", "refuse"):
-        raise SettingsError("YOQ_AUDIT_FAILURE must be spool or refuse")
-    return cast("Literal['spool', 'refuse']", word)
+def _parse_audit_failure(word: str) -> AuditFailure:
+    if word not in get_args(AuditFailure):
+        raise SettingsError("YOQ_AUDIT_FAILURE must be spool, refuse or continue")
+    return cast("AuditFailure", word)
 
 
 def _parse_words(text: str) -> frozenset[str]:
@@ -213,9 +216,10 @@ class Settings:
     blocked_plugins = Setting[frozenset[str]](
         "YOQ_BLOCKED_PLUGINS", "names of plugins not to load", _parse_words, lambda _settings: frozenset(), "none"
     )
-    audit_failure = Setting[Literal["spool", "refuse"]](
+    audit_failure = Setting[AuditFailure](
         "YOQ_AUDIT_FAILURE",
-        "what to do when an operation cannot be recorded: `spool` its record, or `refuse` it",
+        "what to do when an operation cannot be recorded: `spool` its record, and refuse it if the disk takes none; "
+        "`refuse` it at once; or `continue` even so, with the record in memory",
         _parse_audit_failure,
         lambda _settings: "spool",
         "`spool`",

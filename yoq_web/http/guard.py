@@ -25,6 +25,7 @@ from yoq_web.metrics import current_metrics
 from yoq_web.operations.door import deny
 from yoq_web.operations.event import current_events, current_peer, make_event
 from yoq_web.operations.operation import ACCESS_DENIED
+from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Problem
 from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES, current_vocabulary
 from yoq_web.settings import Network, current_settings
@@ -172,7 +173,8 @@ def finish(response: Response) -> Response:
     """Name the request and the entry that it left, count it and log one line."""
     response.headers["X-Request-Id"] = current_request_id()
     # What follows from a deed by itself, as the end of a rollout does, is the system's and not the caller's.
-    if events := [event for event in current_events() if event.actor.kind != "system"]:
+    events = [event for event in current_events() if event.actor.kind != "system"]
+    if events and not current_spool().holds(events[-1].id):  # a receipt is good for what is on disk
         response.headers["Audit-Id"] = events[-1].id
     endpoint = request.endpoint or "none"
     method = request.method if request.method in METHODS else "other"

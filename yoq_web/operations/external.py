@@ -24,7 +24,7 @@ from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.recorders import list_recorders
-from yoq_web.operations.recording import NotRecorded
+from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.spool import current_spool
 from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied
@@ -74,14 +74,13 @@ class Undertaking:
             for change in self._changes:
                 change(session)
             session.flush()
-            # Whatever the policy: the effect has taken place.
-            self._spooled = recording.record_change(event, session, may_refuse=False)
+            self._spooled = recording.record_change(event, session, took_effect=True)
             self._recorded = True
         if not self._spooled:
             recording.note_success()
             return event, True
         recording.resolve(event, "committed")
-        return event, current_spool().writable
+        return event, not current_spool().holds(event.id)
 
     def fail(self, error: BaseException) -> bool:
         """Record that it did not succeed; returns whether that is kept."""
@@ -104,24 +103,28 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     undertaking = Undertaking(begin_operation(operation, target, details))
     performing.put(operation.name)
     intent: Intent | None = None
+    begun = False
     try:
         ask_before(undertaking.event)
         intent = _write_intent(undertaking.event)
         _record_intent(undertaking.event)
+        begun = True
         yield undertaking
         event, kept = undertaking.succeed()
     except Veto as veto:
         error = translate_veto(undertaking.event, veto)
-        _close_intent(intent, kept=undertaking.fail(error))
+        _close_intent(intent, settled=undertaking.fail(error) or not begun)
         raise error from veto
     except BaseException as error:
-        _close_intent(intent, kept=undertaking.fail(error))
+        _close_intent(intent, settled=undertaking.fail(error) or not begun)
         raise
     finally:
         performing.put(None)
-    _close_intent(intent, kept=kept)
+    _close_intent(intent, settled=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)
+    if not kept and recording.choose_policy(event) != "continue":
+        raise OutcomeNotRecorded(event)
 
 
 def sweep() -> None:
@@ -144,7 +147,7 @@ def _write_intent(event: Event) -> Intent | None:
     try:
         return current_intents().create(event.end("started").to_document())
     except OSError as error:
-        if recording.must_refuse(event):
+        if recording.choose_policy(event) == "refuse":
             raise NotRecorded from error
         log.error("after a crash this would stay open", audit_id=event.id, error=str(error))  # noqa: TRY400 - it says all
         return None
@@ -168,8 +171,8 @@ def _record_intent(event: Event) -> None:
         recording.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
 
 
-def _close_intent(intent: Intent | None, *, kept: bool) -> None:
+def _close_intent(intent: Intent | None, *, settled: bool) -> None:
     """Forget the intent. If its outcome is on no disk it stays, locked until this process ends: the next one sweeps."""
-    if intent is not None and kept:
+    if intent is not None and settled:
         intent.remove()
         intent.release()

@@ -1,6 +1,7 @@
 """Recording: what becomes of an event, and what is done if a recorder cannot store it.
 
-The failure policy: the event goes to the spool and the operation goes on, or with `refuse` nothing is changed.
+The failure policy: the event goes to the spool and the operation goes on. Where the disk takes it neither, or with
+`refuse`, nothing is changed; with `continue` it is held in memory, and in a critical line of the log.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from yoq_web.operations.replay import current_replayer
 from yoq_web.operations.spool import current_spool
 from yoq_web.operations.spool_format import Resolution
 from yoq_web.problems import Problem
-from yoq_web.settings import current_settings
+from yoq_web.settings import AuditFailure, current_settings
 
 log = get_logger("yoq_web")
 
@@ -29,27 +30,40 @@ class NotRecorded(Problem):
         super().__init__(503, "the operation could not be recorded", "so nothing was changed; try again later")
 
 
-def must_refuse(event: Event) -> bool:
-    """Tell whether what cannot be recorded must not be done."""
-    return "refuse" in (event.operation.audit_failure, current_settings().audit_failure)
+class OutcomeNotRecorded(Problem):
+    """An external operation took place, and neither the database nor the disk takes its outcome (503)."""
+
+    def __init__(self, event: Event) -> None:
+        said = f"its effect took place; the trail has it as begun, under the id {event.id}"
+        super().__init__(503, "the outcome could not be recorded", said)
 
 
-def record_change(event: Event, session: Session, *, may_refuse: bool = True) -> bool:
+def choose_policy(event: Event) -> AuditFailure:
+    """Choose what to do when the event cannot be recorded."""
+    return event.operation.audit_failure or current_settings().audit_failure
+
+
+def record_change(event: Event, session: Session, *, took_effect: bool = False) -> bool:
     """Record `event` together with the change that it is about; what cannot be stored is prepared in the spool.
 
-    Returns whether the spool waits for resolve(). Raises NotRecorded if the policy is to refuse, and it may.
+    Returns whether the spool waits for resolve(). Raises NotRecorded if the policy is to refuse; where an external
+    operation `took_effect` already, OutcomeNotRecorded if the disk does not take its outcome.
     """
     failed = record(event, session)
     if not failed:
         return False
     _count_failures(event, failed)
-    if may_refuse and must_refuse(event):
-        current_metrics().audit_refused.inc()
-        raise NotRecorded
+    policy = choose_policy(event)
+    if policy == "refuse" and not took_effect:
+        raise _refuse()
     try:
         # Before the commit, so that no crash after it loses the event.
         current_spool().prepare(event.to_document(), _list_names(failed))
     except OSError as error:
+        if policy != "continue":
+            current_metrics().spool_failures.inc()
+            raise OutcomeNotRecorded(event) if took_effect else _refuse() from error
+        current_spool().hold(event.to_document(), _list_names(failed), prepared=True)
         _log_as_last_resort(event, error)
     return True
 
@@ -68,18 +82,31 @@ def resolve(event: Event, resolution: Resolution) -> None:
 def record_intent(event: Event, session: Session) -> None:
     """Record that an external operation begins; what cannot be stored is in the spool before its effect takes place.
 
-    Raises NotRecorded if the policy is to refuse.
+    Raises NotRecorded as keep_intent() does.
     """
     keep_intent(event, record(event, session))
 
 
 def keep_intent(event: Event, failed: Failures) -> None:
-    """Do by the policy with an intent that these recorders could not store. Raises NotRecorded."""
-    if failed and must_refuse(event):
-        _count_failures(event, failed)
-        current_metrics().audit_refused.inc()
-        raise NotRecorded
-    _put_into_spool(event, failed)
+    """Do by the policy with an intent that these recorders could not store.
+
+    Raises NotRecorded if that is to refuse, or if the disk does not take it either.
+    """
+    policy = choose_policy(event)
+    if not failed:
+        return
+    if policy == "continue":
+        _put_into_spool(event, failed)
+        return
+    _count_failures(event, failed)
+    if policy == "refuse":
+        raise _refuse()
+    try:
+        current_spool().keep(event.to_document(), _list_names(failed))
+    except OSError as error:
+        current_metrics().spool_failures.inc()
+        raise _refuse() from error
+    current_metrics().audit_spooled.inc()
 
 
 def record_alone(event: Event, *, reachable: bool = True) -> bool:
@@ -104,7 +131,7 @@ def record_alone(event: Event, *, reachable: bool = True) -> bool:
 
 
 def _put_into_spool(event: Event, failed: Failures) -> bool:
-    """Put an event into the spool for these recorders; returns whether it is on disk."""
+    """Put an event into the spool for these recorders, or hold it in memory; returns whether it is on disk."""
     if not failed:
         return True
     _count_failures(event, failed)
@@ -112,6 +139,7 @@ def _put_into_spool(event: Event, failed: Failures) -> bool:
     try:
         current_spool().keep(event.to_document(), _list_names(failed))
     except OSError as error:
+        current_spool().hold(event.to_document(), _list_names(failed))
         _log_as_last_resort(event, error)
         return False
     return True
@@ -122,6 +150,11 @@ def note_success() -> None:
     current_metrics().audit_recorded.inc()
     if current_spool().due:
         current_replayer()()
+
+
+def _refuse() -> NotRecorded:
+    current_metrics().audit_refused.inc()
+    return NotRecorded()
 
 
 def _list_names(failed: Failures) -> list[str]:

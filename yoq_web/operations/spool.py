@@ -83,17 +83,33 @@ class Spool:
         """How many events are only in memory, because the disk did not take them."""
         return len({find_subject(line) for line in self._held}) if self._held else 0
 
+    def holds(self, event_id: str) -> bool:
+        """Whether something about this event is only in memory. When that is full, it may be."""
+        return len(self._held) >= HELD or any(_find_id(line) == event_id for line in self._held)
+
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
-        """Keep an event for these recorders. Raises OSError if it is not on disk; it is held in memory then."""
-        self._append(SpooledEvent(event, tuple(recorders)).to_line(), spare=SPARE)
+        """Keep an event for these recorders, on disk. Raises OSError if the disk does not take it."""
+        self._write(SpooledEvent(event, tuple(recorders)).to_line(), spare=SPARE)
 
     def prepare(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
         """Keep the event of a change that is about to commit; like keep(), but it counts only once it is resolved."""
-        self._append(SpooledEvent(event, tuple(recorders)).to_line(prepared=True), spare=SPARE)
+        self._write(SpooledEvent(event, tuple(recorders)).to_line(prepared=True), spare=SPARE)
 
     def resolve(self, event_id: str, resolution: Resolution) -> None:
-        """Say how the change of a prepared event ended, for which there is room. Raises OSError like keep()."""
-        self._append({"settles": event_id, "as": resolution}, spare=0)
+        """Say how the change of a prepared event ended; there is room for that.
+
+        Raises OSError if the disk does not take it all the same; it is held in memory then.
+        """
+        line = {"settles": event_id, "as": resolution}
+        try:
+            self._write(line, spare=0)
+        except OSError:
+            self._hold(line)
+            raise
+
+    def hold(self, event: dict[str, Any], recorders: Iterable[str], *, prepared: bool = False) -> None:
+        """Hold in memory what the disk does not take, until it does, or the recorders do."""
+        self._hold(SpooledEvent(event, tuple(recorders)).to_line(prepared=prepared))
 
     def read_waiting(self) -> dict[str, SpooledEvent]:
         """Read what waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
@@ -161,30 +177,37 @@ class Spool:
             log.error("lines of the spool are set aside", file=str(self._folder / SET_ASIDE), lines=len(lines))
             _append(self._folder / SET_ASIDE, b"".join(line + b"\n" for line in lines))
 
-    def _append(self, line: dict[str, Any], *, spare: int) -> None:
+    def _hold(self, line: dict[str, Any]) -> None:
         with self._lock:
             if len(self._held) < HELD:
                 self._held.append(line)
         self.due = True
-        self._flush(spare)
 
-    def _flush(self, spare: int = 0) -> None:
-        """Write what is held: the new line, and those that the disk did not take before."""
+    def _flush(self) -> None:
+        """Write what is held."""
+        if self._held:
+            self._write(spare=0)
+
+    def _write(self, *lines: dict[str, Any], spare: int) -> None:
+        """Write lines behind those that are held, which come first."""
         with self._lock:
-            if not self._held:
-                return
             try:
                 with self._file.lock():
-                    self._file.append(encode_lines(self._held), spare=spare)
+                    self._file.append(encode_lines([*self._held, *lines]), spare=spare)
             except OSError:
                 self.writable = False
                 raise
             self._held.clear()
             self.writable = True
+        self.due = True
 
 
 current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))
 """The events that wait on this machine until the recorders take them."""
+
+
+def _find_id(line: dict[str, Any]) -> object:
+    return line["event"]["id"] if "event" in line else line["settles"]
 
 
 def _append(path: Path, content: bytes) -> None:

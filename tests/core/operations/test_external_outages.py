@@ -7,19 +7,21 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from tests.conftest import ADMIN, Api, MakeApp
-from tests.core.operations.test_external import intents, rows
+from tests.core.operations.test_external import POLICY, intents, rows
 from tests.core.operations.test_failure_policy import no_audit_log, spooled
 from tests.support.commandline import failure, output, run
 from tests.support.depot import Depot, depot_push, depot_strict
-from tests.support.door import acting, behind, entries
+from tests.support.door import acting, behind, entries, policies
 from tests.support.limits import break_spool
 from tests.support.plugins import Made
 from tests.support.served import environment
@@ -27,9 +29,15 @@ from yoq_web import Denied, Event
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import external
 from yoq_web.operations.intents import FOLDER
-from yoq_web.operations.recording import NotRecorded
+from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.replay import replay
 from yoq_web.operations.spool import current_spool
+from yoq_web.operations.spool_file import FILE
+
+TRAIL_AWAY, TRAIL_BACK = (
+    "ALTER TABLE audit_log RENAME TO audit_log_away",
+    "ALTER TABLE audit_log_away RENAME TO audit_log",
+)
 
 
 def recover(app: Flask) -> None:
@@ -190,26 +198,62 @@ def test_a_crash_at_any_other_moment(make_app: MakeApp, database_url: str, tmp_p
 
 
 def test_an_outcome_that_is_nowhere_is_not_forgotten(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
-    """If neither database nor disk takes the outcome, its intent stays for the next process to sweep, not this one."""
-    app = make_app(Depot())
-    with acting(app), depot_push.undertaken("north") as undertaking:
-        away = no_audit_log(database_url)
-        away.__enter__()
-        break_spool(tmp_path)
-    away.__exit__(None, None, None)
-    event_id = undertaking.event.id
+    """If neither database nor disk takes the outcome, its intent stays for the next process to sweep, not this one.
+
+    The caller is told that it took place and is not recorded.
+    """
+    app = make_app(Depot(lambda: (behind(database_url, TRAIL_AWAY), break_spool(tmp_path))))
+    answer = Api(app)("POST", "/v1/depot/north")
+    behind(database_url, TRAIL_BACK)
+    assert (answer.status_code, answer.get_json()["error"]) == (503, "the outcome could not be recorded")
+    assert "Audit-Id" not in answer.headers
+    [left] = intents(tmp_path)
+    event_id = left.removesuffix(".json")
+    assert event_id in answer.get_json()["detail"]
     with app.app_context():
         external.sweep()
-    assert intents(tmp_path) == [f"{event_id}.json"]
+    assert intents(tmp_path) == [left]
     recover(app)  # the database takes it now, the disk still does not
     assert shown(app, event_id) == ("ok", None)
-    (tmp_path / "spool.jsonl").rmdir()
+    (tmp_path / FILE).rmdir()
     for handle in Path("/proc/self/fd").iterdir():  # as the end of the process does
-        if os.path.realpath(handle).endswith(f"{event_id}.json"):
+        if os.path.realpath(handle).endswith(left):
             os.close(int(handle.name))
     with app.app_context():
         external.sweep()
     assert (shown(app, event_id), intents(tmp_path)) == (("ok", None), [])
+
+
+def test_a_change_is_not_stored_without_an_outcome(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """What the block left to be changed needs a record as any change does, but not with `continue`."""
+    for policy, stored in (("spool", []), ("refuse", []), ("continue", ["a"])):
+        app = make_app(Depot(), YOQ_AUDIT_FAILURE=policy)
+        told = nullcontext() if stored else pytest.raises(OutcomeNotRecorded)
+        with told, acting(app), depot_push.undertaken("north") as undertaking:
+            undertaking.at_the_end(lambda session: session.execute(text(POLICY)))
+            behind(database_url, TRAIL_AWAY)
+            break_spool(tmp_path)
+        behind(database_url, TRAIL_BACK)
+        (tmp_path / FILE).rmdir()
+        assert policies(database_url) == stored
+        recover(app)
+        outcome = "ok" if stored else "failed"
+        assert rows(database_url)[-2:] == [(undertaking.event.id, "started"), (undertaking.event.id, outcome)]
+
+
+def test_an_intent_that_is_nowhere_begins_nothing(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """Without an intent on a disk there is no effect, and nothing for a sweep; with `continue` there is."""
+    effects: list[str] = []
+    for policy, status in (("spool", 503), ("refuse", 503), ("continue", 200)):
+        app = make_app(Depot(lambda: effects.append("pushed")), YOQ_AUDIT_FAILURE=policy)
+        with no_audit_log(database_url):
+            break_spool(tmp_path)
+            answer = Api(app)("POST", "/v1/depot/north")
+            (tmp_path / FILE).rmdir()
+        assert (answer.status_code, "Audit-Id" in answer.headers) == (status, False)
+        assert len(effects) == len(intents(tmp_path)) == (status == 200)
+        recover(app)
+    assert [outcome for _, outcome in rows(database_url)] == ["failed", "failed", "started", "ok"]
 
 
 FORGED = (

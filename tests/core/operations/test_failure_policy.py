@@ -188,25 +188,54 @@ def test_refusing_changes_nothing(make_app: MakeApp, database_url: str, whole_si
 
 def test_a_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     """A misspelt policy stops the start; it does not quietly mean the other one."""
-    with pytest.raises(SettingsError, match="YOQ_AUDIT_FAILURE must be spool or refuse"):
+    with pytest.raises(SettingsError, match="YOQ_AUDIT_FAILURE must be spool, refuse or continue"):
         create_app({"YOQ_DATA_DIR": str(tmp_path), "YOQ_AUDIT_FAILURE": "refuze"})
 
 
-def test_a_spool_that_cannot_be_written_is_said_loudly(app: Flask, api: Api, database_url: str, tmp_path: Path) -> None:
-    """Where not even the disk takes a record the log has it whole, health and metrics say so, the process keeps it."""
-    break_spool(tmp_path)
+def test_what_neither_database_nor_disk_takes_is_not_done(
+    app: Flask, api: Api, database_url: str, tmp_path: Path
+) -> None:
+    """Nothing that is only in memory is acknowledged: no change, no receipt, and a 503; all of it said loudly."""
+    broken = break_spool(tmp_path)
     with no_audit_log(database_url), capture_logs() as logs:
         answer = api("POST", "/v1/secrets", json=SET)
-        assert answer.status_code == 200
-        assert api("GET", "/health").json == {"status": "degraded", "spool": 1, "spool_writable": False}
-    critical = [line for line in logs if line["log_level"] == "critical"]
-    assert {line["record"]["id"] for line in critical} == {answer.headers["Audit-Id"]}
-    assert (critical[0]["record"]["target"], critical[0]["record"]["actor"]["label"]) == ("db", "api-token")
+        assert (answer.status_code, answer.get_json()["error"]) == (503, "the operation could not be recorded")
+        assert "Audit-Id" not in answer.headers
+        assert behind(database_url, "SELECT name FROM secrets") == []
+        denied = api.with_token(None)("POST", "/v1/secrets", json=SET)
+        assert (denied.status_code, "Audit-Id" in denied.headers) == (401, False)
+        assert api("GET", "/health").json == {"status": "degraded", "spool": 2, "spool_writable": False}
+    critical = [line["record"] for line in logs if line["log_level"] == "critical"]
+    assert [(record["target"], record["outcome"], record["actor"]["label"]) for record in critical] == [
+        ("db", "failed", "api-token"),
+        ("POST /v1/secrets", "denied", "unauthenticated"),
+    ]
     assert "hunter2" not in str(logs)
-    assert (sample(app, "yoq_audit_spool_failures_total") or 0) >= 1
-    (tmp_path / FILE).rmdir()
+    assert sample(app, "yoq_audit_refused_total") == 1
+    assert (sample(app, "yoq_audit_spool_failures_total") or 0) >= 2
+    broken.rmdir()
+    assert api("POST", "/v1/secrets", json=SET).status_code == 200
+    assert [entry["outcome"] for entry in entries(database_url)] == ["ok", "failed", "denied"]
+    assert api("GET", "/health").json == {"status": "ok"}
+
+
+def test_to_continue_is_the_operators_choice(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """With `continue` the operation goes on: its record is in the log and in memory, is told so, and stored later."""
+    app = make_app(YOQ_AUDIT_FAILURE="continue")
+    api = Api(app)
+    broken = break_spool(tmp_path)
+    with no_audit_log(database_url), capture_logs() as logs:
+        answer = api("POST", "/v1/secrets", json=SET)
+        assert (answer.status_code, "Audit-Id" in answer.headers) == (200, False)
+        assert api("GET", "/health").json == {"status": "degraded", "spool": 1, "spool_writable": False}
+    critical = [line["record"] for line in logs if line["log_level"] == "critical"]
+    assert {(record["target"], record["outcome"], record["actor"]["label"]) for record in critical} == {
+        ("db", "ok", "api-token")
+    }
+    assert "hunter2" not in str(logs)
+    broken.rmdir()
     api("GET", "/v1/secrets")
-    assert answer.headers["Audit-Id"] in [entry["event_id"] for entry in entries(database_url)]
+    assert critical[0]["id"] in [entry["event_id"] for entry in entries(database_url)]
     assert api("GET", "/health").json == {"status": "ok"}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from tests.core.operations.test_spool import drained, event, ids
 from tests.support.limits import break_spool
+from yoq_web.operations import spool as spool_module
 from yoq_web.operations.spool import SET_ASIDE, Spool
 from yoq_web.operations.spool_file import FILE
 from yoq_web.operations.spool_format import SpooledEvent
@@ -103,20 +104,32 @@ def test_a_crash_at_any_step_of_a_replay_loses_nothing(
     assert at > 5
 
 
-def test_a_disk_that_takes_nothing_is_said_and_nothing_is_forgotten(spool: Spool, tmp_path: Path) -> None:
-    """What the disk does not take raises, is held in memory and written, in order, as soon as it takes it."""
-    break_spool(tmp_path)
+def test_a_disk_that_takes_nothing_is_said_and_what_is_held_is_not_forgotten(spool: Spool, tmp_path: Path) -> None:
+    """What the disk does not take raises; what is held in memory is written, in order, as soon as it takes it."""
+    broken = break_spool(tmp_path)
     assert _fails(lambda: spool.keep(event("a"), ["audit"]))
     assert _fails(lambda: spool.prepare(event("b"), ["audit"]))
+    health = (spool.writable, spool.held)
+    assert health == (False, 0)
+    spool.hold(event("a"), ["audit"])
+    spool.hold(event("b"), ["audit"], prepared=True)
     assert _fails(lambda: spool.resolve("b", "committed"))
-    health = (spool.writable, spool.empty)
-    assert health == (False, False)
+    assert [spool.holds(name) for name in ("a", "b", "c")] == [True, True, False]
     assert ids(spool) == ["a", "b"]
     assert ids(Spool(tmp_path)) == []
-    (tmp_path / FILE).rmdir()
+    broken.rmdir()
     spool.keep(event("c"), ["audit"])
     assert spool.writable
+    assert not spool.holds("a")
     assert ids(Spool(tmp_path)) == ["a", "b", "c"]
+
+
+def test_a_memory_that_is_full_vouches_for_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no longer fits is not taken for something that is on disk."""
+    monkeypatch.setattr(spool_module, "HELD", 2)
+    for name in ("a", "b", "c"):
+        spool.hold(event(name), ["audit"])
+    assert (ids(spool), spool.holds("c")) == (["a", "b"], True)
 
 
 def _fails(action: Callable[[], object]) -> bool:
