@@ -6,10 +6,11 @@ import threading
 import time
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 
 from tests.conftest import Api
 from yoq_web import AppLocal
+from yoq_web.app_local import ContextLocal, restore_context, save_context
 from yoq_web.secrets.keys.keyring import Keyring
 
 
@@ -63,3 +64,44 @@ def test_nothing_is_made_to_be_thrown_away(api: Api, monkeypatch: pytest.MonkeyP
     for number in range(5):
         assert api("POST", "/v1/secrets", json={"name": f"n{number}", "value": "v"}).status_code == 200
     assert len(made) == 1
+
+
+def test_a_value_of_each_request() -> None:
+    """It is the default until it is put there, and neither an inner nor a later context has it."""
+    local: ContextLocal[int] = ContextLocal("test", 0)
+    app = Flask("test")
+    with app.app_context():
+        assert local() == 0
+        local.put(1)
+        with app.app_context():
+            assert local() == 0
+            local.put(2)
+        assert local() == 1
+    with app.app_context():
+        assert local() == 0
+    with pytest.raises(RuntimeError, match="application context"):
+        local()
+
+
+def test_all_of_them_are_restored_at_once() -> None:
+    """Whatever became of `g` meanwhile, the values are those that were saved; nothing else on it is touched."""
+    first: ContextLocal[str] = ContextLocal("first", "")
+    second: ContextLocal[str] = ContextLocal("second", "")
+
+    def change() -> None:
+        first.put("changed")
+        second.put("new")
+
+    def spoil() -> None:
+        for name in list(vars(g)):
+            setattr(g, name, 5)
+        second.put("new")
+
+    for harm in (change, spoil, lambda: vars(g).clear(), lambda: None):
+        with Flask("test").app_context():
+            first.put("kept")
+            saved = save_context()
+            harm()
+            g.other = "a plugin's"
+            restore_context(saved)
+            assert (first(), second(), g.other) == ("kept", "", "a plugin's")

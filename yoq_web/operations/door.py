@@ -23,8 +23,8 @@ from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied, NotFound, Problem
 
-performing: ContextLocal[str | None] = ContextLocal("performing", None)
-"""The operation that is under way."""
+operation_under_way: ContextLocal[str | None] = ContextLocal("operation_under_way", None)
+"""The name of the operation that the request or command performs right now: operations do not nest."""
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
     if operation.external:
         raise RuntimeError(f"{operation.name} is external: it is undertaken(), not performed()")
     event = begin_operation(operation, target, details)
-    performing.put(operation.name)
+    operation_under_way.put(operation.name)
     reached = recorded = spooled = False
     try:
         ask_before(event)
@@ -66,7 +66,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
             recording.resolve(event, "rolled back")
         raise
     finally:
-        performing.put(None)
+        operation_under_way.put(None)
     if spooled:
         recording.resolve(event, "committed")
     else:
@@ -82,7 +82,7 @@ def begin_operation(operation: Operation, target: str | None, details: Mapping[s
     if known is not operation and known != operation:
         raise RuntimeError(f"the operation {operation.name} is not contributed by anything in use")
     # Before anything is recorded: a denial's own transaction would wait for the outer one for ever.
-    if outer := performing():
+    if outer := operation_under_way():
         raise RuntimeError(f"{operation.name} begins inside {outer}: operations do not nest")
     event = make_event(operation, target, details)
     if not event.actor.allows(operation.scope):

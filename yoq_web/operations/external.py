@@ -19,7 +19,14 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import recording
-from yoq_web.operations.door import begin_operation, conclude, make_reason, performing, record_failure, translate_veto
+from yoq_web.operations.door import (
+    begin_operation,
+    conclude,
+    make_reason,
+    operation_under_way,
+    record_failure,
+    translate_veto,
+)
 from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
@@ -101,7 +108,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
     undertaking = Undertaking(begin_operation(operation, target, details))
-    performing.put(operation.name)
+    operation_under_way.put(operation.name)
     intent: Intent | None = None
     begun = False
     try:
@@ -119,7 +126,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
         _close_intent(intent, settled=undertaking.fail(error) or not begun)
         raise
     finally:
-        performing.put(None)
+        operation_under_way.put(None)
     _close_intent(intent, settled=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)
