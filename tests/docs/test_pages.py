@@ -13,6 +13,7 @@ from flask import Flask
 from tests.conftest import ADMIN
 from tests.support.pages import DOCS, PAGES, README, ROOT, anchors, block, blocks, page, prose, section
 from tests.support.served import PROGRAM, Served
+from yoq_audit.export.formats import FORMATS
 from yoq_audit.query.routes import AuditQuery
 
 HERE = "https://github.com/yoq-web/yoq-web/blob/main/"
@@ -156,6 +157,12 @@ def test_each_example_of_reading_the_trail_answers(served: Served) -> None:
     assert '"target":"dbx"' in answers[2]
     assert '"target":"web"' in answer(f"call '{served.url}{link[1]}'")
     assert '"actions":{"secret_set":2}' in answers[3]
+
+
+def test_every_format_is_listed() -> None:
+    """The table of formats has each that an export can have."""
+    for name in FORMATS:
+        assert f"\n| `{name}` |" in page("trail/export.md"), name
 
 
 def test_every_filter_is_listed() -> None:
