@@ -101,7 +101,9 @@ def take_backup(
     with lock_workdir(settings) as alone:
         # Under the lock, so that nobody else chooses the same name.
         chosen = path or _choose_path()
-        with backup_taken.undertaken(str(path) if path else chosen.name, sealed_for=sealed_for) as undertaking:
+        # The name may be that of the one which is at work: whoever finds it so is given none.
+        target = str(path) if path else chosen.name if alone else None
+        with backup_taken.undertaken(target, sealed_for=sealed_for) as undertaking:
             if not alone:
                 raise make_busy()
             if path is None and chosen.exists():

@@ -128,8 +128,8 @@ def test_none_that_was_answered_is_replaced(make_app: MakeApp, tmp_path: Path) -
         one["name"]: one["size"] for one in made
     }
     assert len({one["name"] for one in made}) == len(made)
-    ended = sorted(entry["outcome"] for entry in Api(app).entries() if entry["action"] == "backup")
-    assert ended == ["failed", "ok"]
+    ended = {entry["outcome"]: entry["target"] for entry in Api(app).entries() if entry["action"] == "backup"}
+    assert ended == {"failed": None, "ok": made[0]["name"]}
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
