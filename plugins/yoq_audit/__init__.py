@@ -17,7 +17,7 @@ from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
 from yoq_audit.retention.operations import audit_erase, audit_prune
-from yoq_audit.sealing import rotation, status
+from yoq_audit.sealing import rotation, sealer
 from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
 from yoq_web import Contribution, Event, hookimpl
@@ -46,14 +46,14 @@ def yoq_contribute() -> Contribution:
 @hookimpl
 def yoq_pulse() -> None:
     """Seal what was committed since the last time, and prune what is old enough."""
-    status.seal()
+    sealer.try_to_seal()
     schedule.pulse()
 
 
 @hookimpl
 def yoq_health() -> str | None:
     """Say why nothing is sealed or pruned, if so."""
-    return status.trouble() or schedule.chores().trouble
+    return sealer.current_sealing().failure or schedule.chores().trouble
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.sealing import keys, retired, status
+from yoq_audit.sealing import keys, sealer
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, LogKey
@@ -80,7 +80,7 @@ class TrailKeeper(Keeper):
 
     def ready(self) -> None:
         """Seal what was recorded, the backup's own intent too, so that the checkpoint covers it."""
-        status.seal()
+        sealer.try_to_seal()
 
     def mark(self, connection: Connection) -> Mark:
         """Return the newest signed checkpoint."""
@@ -101,7 +101,7 @@ class TrailKeeper(Keeper):
     def choose(self, current: Engine, backup: Engine) -> Choice:
         """Choose the present trail if it goes on from the backup's, else the backup's if that goes on from it."""
         with Session(current) as now, Session(backup) as then:
-            known = {*retired.vkeys(now), *retired.vkeys(then)}
+            known = {*keys.read_vkeys(now), *keys.read_vkeys(then)}
             try:
                 head = keys.read_head([Verifier.from_vkey(vkey) for vkey in sorted(known)]) if known else None
                 return self._chosen(_Log.of(now), _Log.of(then), head)
@@ -137,13 +137,13 @@ class TrailKeeper(Keeper):
         elif choice.whose == "backup":
             with Session(new) as session:
                 newest = tree.find_signed_tree(session)
-                known = [Verifier.from_vkey(vkey) for vkey in retired.vkeys(session)]
+                known = [Verifier.from_vkey(vkey) for vkey in keys.read_vkeys(session)]
                 if newest is not None:
                     keys.keep_head(newest.note, newest.size, known)
 
     def restored(self) -> None:
         """End the log that was replaced, if so."""
-        retired.end_replaced_log()
+        keys.retire_replaced_key()
 
 
 def _head_of(log: _Log) -> Checkpoint | None:

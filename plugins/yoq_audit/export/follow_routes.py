@@ -13,7 +13,7 @@ from yoq_audit.export.operations import Follower, audit_follow, begin_following
 from yoq_audit.export.sealed_log import Row, SealedLog, current_sealed_log
 from yoq_audit.export.streaming import EndOfFeed, Feed, Lifetime
 from yoq_audit.query.filters import FilterQuery
-from yoq_audit.sealing import status
+from yoq_audit.sealing.sealer import current_sealing
 from yoq_audit.tlog.encoding import parse_decimal
 from yoq_web import Problem, endpoint
 
@@ -108,6 +108,5 @@ def _make_heartbeat(place: int) -> bytes:
 
 def _check_sealing(log: SealedLog) -> None:
     """Raise EndOfFeed if nothing new comes because nothing is sealed: who connects anew is told why."""
-    with log.app.app_context():
-        if status.trouble():
-            raise EndOfFeed("nothing is sealed")
+    if current_sealing(log.app).failure:
+        raise EndOfFeed("nothing is sealed")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
@@ -81,8 +81,8 @@ def known_keys(session: Session) -> list[str]:
     Raises a 503 where this machine's own key is not among them: whose keys they are cannot be known.
     """
     with provable():
-        own = keys.signer()
-        chain = keys.stored_chain(session, own)
+        own = keys.read_signer()
+        chain = keys.read_chain(session, own)
     if own is not None and chain.missing == own.verifier:
         raise _unprovable("the log's key cannot be used", f"{keys.KEY_FILE} is not a key of the log in the database")
     return [key.vkey for key in chain.keys]
@@ -90,7 +90,7 @@ def known_keys(session: Session) -> list[str]:
 
 def announcements(session: Session) -> list[str]:
     """The notes that announced the log's keys, the newest last: each signed by the new key and by the one before it."""
-    announced = {vkey: note for vkey, note in session.execute(keys.STORED) if note is not None}
+    announced = {vkey: note for vkey, note in session.execute(text(keys.STORED_KEYS)) if note is not None}
     return [announced[vkey] for vkey in known_keys(session)[1:]]
 
 
@@ -107,7 +107,7 @@ def entry_proof(event_id: str) -> tuple[Proof, Row[Any]]:
         index = db.session.scalar(select(Leaf.leaf_index).where(Leaf.entry_id == row.id))
         if index is not None and index < newest.size:
             return _proof(index, row, newest), row
-    reason = "it is sealed within a second" if keys.signer() else NOT_HERE
+    reason = "it is sealed within a second" if keys.read_signer() else NOT_HERE
     raise Problem(503, "the entry is not sealed yet", reason, AGAIN)
 
 

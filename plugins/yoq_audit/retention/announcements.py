@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.proofs.prover import NOT_HERE, provable
 from yoq_audit.sealing import keys, sealer
-from yoq_audit.sealing.announcement import Erasure, Pruning, signed, statement_of
+from yoq_audit.sealing.removal import Erasure, Pruning, is_signed, parse_removal
 from yoq_audit.sealing.signer import CannotSign
 from yoq_audit.storage.models import ANNOUNCING
 from yoq_audit.tlog.note import Signer, Verifier
@@ -30,7 +30,7 @@ _SEALED_ERASING = text(
 
 def signer() -> Signer:
     """The log's key, without which nothing can be announced. Raises a Problem on a machine that has it not."""
-    key = keys.signer()
+    key = keys.read_signer()
     if key is None:
         raise Problem(409, "nothing can be pruned or erased here", NOT_HERE)
     return key
@@ -38,8 +38,8 @@ def signer() -> Signer:
 
 def verifiers(session: Session) -> tuple[Verifier, ...]:
     """The keys whose announcements count: those of the chain that goes through this machine's. None without one."""
-    key = keys.signer()
-    return tuple(keys.stored_chain(session, key).keys) if key else ()
+    key = keys.read_signer()
+    return tuple(keys.read_chain(session, key).keys) if key else ()
 
 
 def seal() -> None:
@@ -61,8 +61,8 @@ def sealed_pruning(session: Session) -> tuple[str, Pruning] | None:
 
 def _pruning(rows: Iterable[Any], known: tuple[Verifier, ...]) -> tuple[str, Pruning] | None:
     for event_id, action, target, details, _ in rows:
-        said = statement_of(action, target, details)
-        if said and isinstance(said[0], Pruning) and signed(said[0], said[1], known):
+        said = parse_removal(action, target, details)
+        if said and isinstance(said[0], Pruning) and is_signed(said[0], said[1], known):
             return event_id, said[0]
     return None
 
@@ -72,8 +72,8 @@ def sealed_erasures(session: Session) -> list[tuple[str, Erasure]]:
     known = verifiers(session)
     found: list[tuple[str, Erasure]] = []
     for event_id, action, target, details, _ in session.execute(_SEALED_ERASING):
-        said = statement_of(action, target, details)
-        if said and isinstance(said[0], Erasure) and signed(said[0], said[1], known):
+        said = parse_removal(action, target, details)
+        if said and isinstance(said[0], Erasure) and is_signed(said[0], said[1], known):
             found.append((event_id, said[0]))
     return found
 

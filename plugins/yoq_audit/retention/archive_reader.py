@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from yoq_audit.retention.archive import CHECKPOINT, DESCRIPTION, VERSION
-from yoq_audit.sealing.announcement import Erasure, signed, statement_of
+from yoq_audit.sealing.removal import Erasure, is_signed, parse_removal
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
@@ -147,12 +147,12 @@ class _Reading:
     def _announced(self, one: Any) -> int:
         """The index of an erased entry, whose erasure the log's key announced."""
         try:
-            index, said = one["index"], statement_of("audit_erase", one["event_id"], one["details"])
+            index, said = one["index"], parse_removal("audit_erase", one["event_id"], one["details"])
         except (TypeError, KeyError) as error:
             raise ArchiveError(f"{DESCRIPTION} is malformed") from error
         if said is None or not isinstance(said[0], Erasure) or index not in said[0].places:
             raise ArchiveError(f"nothing announced that number {index!r} was erased")
-        if not signed(said[0], said[1], self._verifiers):
+        if not is_signed(said[0], said[1], self._verifiers):
             raise ArchiveError(f"no known key announced that number {index!r} was erased")
         return int(index)
 

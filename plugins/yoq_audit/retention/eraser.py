@@ -16,7 +16,7 @@ from yoq_audit.proofs import prover
 from yoq_audit.retention import announcements
 from yoq_audit.retention.operations import audit_erase
 from yoq_audit.retention.pruner import finish
-from yoq_audit.sealing.announcement import Erasure, sign
+from yoq_audit.sealing.removal import Erasure, sign_removal
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.storage.tombstones import find_tombstone
 from yoq_web import NotFound, Problem, db, spooled
@@ -53,7 +53,7 @@ def find(event_id: str) -> Erasable:
 
 def erase(found: Erasable, reason: str) -> None:
     """Announce the erasure, seal the announcement, and delete the entry."""
-    signature = sign(Erasure(found.event_id, found.places), announcements.signer())
+    signature = sign_removal(Erasure(found.event_id, found.places), announcements.signer())
     places = dict(zip(("started_index", "index"), found.places, strict=True)) if len(found.places) > 1 else {}
     details: dict[str, str | int] = {"index": found.places[-1], **places, "reason": reason, "signature": signature}
     with audit_erase.performed(found.event_id, **details) as session:

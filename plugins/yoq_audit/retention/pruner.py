@@ -19,7 +19,7 @@ from structlog.stdlib import get_logger
 from yoq_audit.retention import announcements
 from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan, begin
-from yoq_audit.sealing.announcement import Erasure, Pruning, sign
+from yoq_audit.sealing.removal import Erasure, Pruning, sign_removal
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES, MINIMUMS, PRUNED
 from yoq_audit.storage.tombstones import FINGERPRINT_SIZE, find_minimum, fingerprint
 from yoq_audit.tlog.tiles import TILE
@@ -63,7 +63,7 @@ def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | N
         "older_than": older_than,
         "cutoff": planned.cutoff,
         "asked_by": asked_by,
-        "signature": sign(statement, announcements.signer()),
+        "signature": sign_removal(statement, announcements.signer()),
     }
     if archive is not None:
         details |= {"archive": archive.name, "archive_sha256": archive.sha256, "archive_bytes": archive.size}

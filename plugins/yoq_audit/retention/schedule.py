@@ -71,7 +71,7 @@ def pulse() -> None:
 def _beat(here: Chores, now: float) -> None:
     until = now + BEAT_SECONDS
     age = current_settings()[RETENTION]
-    if keys.signer() is None:  # the machine that has the log's key does it
+    if keys.read_signer() is None:  # the machine that has the log's key does it
         here.look_at = now + LOOK_SECONDS
         return
     if not pruner.finish(until):

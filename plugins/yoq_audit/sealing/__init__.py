@@ -1,5 +1,6 @@
 """Sealing: committed entries become leaves of the tree, and its size is signed, by one process at a time.
 
-`sealer` does it, over the `stored_tree`; `signing` says who may sign now; `watch` calls it and tells what stands in its
-way; `forks` sets the key aside of a log that gave way to another one.
+`sealer` does it; `signer` says whose turn it is to sign; `keys` are the files beside the database, and `key_chain` says
+which of the database's keys are to be believed; `rotation` changes the key. A `removal` is what the key signs when
+entries go.
 """

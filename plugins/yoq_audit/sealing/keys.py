@@ -6,74 +6,82 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from yoq_audit.sealing.key_chain import Chain, chain
-from yoq_audit.storage.models import LogKey
+from yoq_audit.sealing.key_chain import KeyChain, link_keys
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Signer, Verifier
-from yoq_web import SettingsError, current_settings, files
+from yoq_web import SettingsError, current_settings, db, files
 
 KEY_FILE = "log.key"
 NEXT_FILE = "log.key.next"
 """A key that does not sign yet: written before the database hears of it, it takes the other's place at last."""
 HEAD_FILE = "log.head"
 
-STORED = select(LogKey.vkey, LogKey.announcement).order_by(LogKey.added_at, LogKey.vkey)
+ENDED = ".of-"
+"""The key and the head of a log that ended are kept under their names, this and the key's id."""
+
+STORED_KEYS = "SELECT vkey, announcement FROM audit_key ORDER BY added_at, vkey"
+"""The keys that a database has for the log's, the oldest first, each with the note that announced it."""
 
 
-def signer() -> Signer | None:
-    """This machine's signing key, or None if it has none."""
-    return _read(KEY_FILE)
+def read_signer() -> Signer | None:
+    """Read this machine's signing key; None if it has none."""
+    return _read_signer(KEY_FILE)
 
 
-def next_signer() -> Signer | None:
-    """The key that is to take its place, or None."""
-    return _read(NEXT_FILE)
+def read_next_signer() -> Signer | None:
+    """Read the key that is to take its place, or None."""
+    return _read_signer(NEXT_FILE)
 
 
 @contextmanager
-def changing() -> Iterator[None]:
+def lock_keys() -> Iterator[None]:
     """Be the only process of this machine that makes a key of the log."""
     with files.lock(current_settings().data_dir / f"{KEY_FILE}.lock"):
         yield
 
 
 def write_next(key: Signer) -> None:
-    """Put a key where next_signer() finds it, in the place of one that never came to anything."""
+    """Put a key where read_next_signer() finds it, in the place of one that never came to anything."""
     files.replace(current_settings().data_dir / NEXT_FILE, key.encode().encode())
 
 
 def drop_next() -> None:
-    """Forget the key of next_signer()."""
+    """Forget the key of read_next_signer()."""
     (current_settings().data_dir / NEXT_FILE).unlink(missing_ok=True)
 
 
 def promote_next() -> None:
     """Put the next key in the place of this machine's key, of which nothing is kept: it never signs again."""
-    key = next_signer()
+    key = read_next_signer()
     if key is not None:
         files.replace(current_settings().data_dir / KEY_FILE, key.encode().encode())
         drop_next()
 
 
-def stored_chain(session: Session, own: Signer | None) -> Chain:
-    """The log's keys as the database has them, as far as a machine that has the key `own` is to believe it."""
-    rows = session.execute(STORED).all()
-    return chain(rows, own.verifier if own else None) if rows else Chain()
+def read_chain(session: Session, own: Signer | None) -> KeyChain:
+    """Read the log's keys from the database, as far as a machine that has the key `own` is to believe it."""
+    rows = session.execute(text(STORED_KEYS)).all()
+    return link_keys(rows, own.verifier if own else None) if rows else KeyChain()
 
 
-def _read(name: str) -> Signer | None:
+def read_vkeys(session: Session) -> list[str]:
+    """Read the keys that a database has for the log's, the oldest first, whether or not they are to be believed."""
+    return [row.vkey for row in session.execute(text(STORED_KEYS))]
+
+
+def _read_signer(name: str) -> Signer | None:
     path = current_settings().data_dir / name
     content = files.read_if_there(path)
-    return None if content is None else _decoded(path, content)
+    return None if content is None else _decode(path, content)
 
 
-def _decoded(path: Path, content: bytes) -> Signer:
+def _decode(path: Path, content: bytes) -> Signer:
     try:
         return Signer.decode(content.decode("ascii", "replace").strip())
     except LogError as error:
@@ -81,16 +89,16 @@ def _decoded(path: Path, content: bytes) -> Signer:
 
 
 def read_head(known: Sequence[Verifier]) -> Checkpoint | None:
-    """The newest checkpoint that this machine has signed, or None. Raises SettingsError for another log's."""
+    """Read the newest checkpoint that this machine has signed, or None. Raises SettingsError for another log's."""
     path = current_settings().data_dir / HEAD_FILE
     try:
-        text = path.read_bytes()
+        note = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise SettingsError(f"{path}: {error.strerror}") from error
     try:
-        return checkpoints.parse(notes.verify(text, known).text)
+        return checkpoints.parse(notes.verify(note, known).text)
     except LogError as error:
         raise SettingsError(f"{path} is not a checkpoint of this log: {error}") from None
 
@@ -103,6 +111,31 @@ def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:
             files.replace(current_settings().data_dir / HEAD_FILE, note.encode())
 
 
-def checkpoint_note(size: int, root: bytes, key: Signer) -> str:
-    """The signed checkpoint for a tree. Ed25519 gives the same signature each time."""
+def sign_checkpoint(size: int, root: bytes, key: Signer) -> str:
+    """Make the signed checkpoint for a tree. Ed25519 gives the same signature each time."""
     return notes.sign(Checkpoint(key.name, size, root).text, key)
+
+
+def retire_replaced_key() -> None:
+    """Set the key and the head aside of a log that gave way to one that begins with the next key, if so.
+
+    The log that ended will never be signed again.
+    """
+    own, following = read_signer(), read_next_signer()
+    if following is None:
+        return
+    if read_vkeys(db.session()) != [following.vkey] or (own is not None and own.vkey == following.vkey):
+        return
+    folder = current_settings().data_dir
+    suffix = f"{ENDED}{own.verifier.key_id.hex() if own else 'unknown'}"
+    for name in (HEAD_FILE, KEY_FILE):
+        path = folder / name
+        if path.exists() and not (name == HEAD_FILE and _is_head_of(following)):
+            path.replace(path.with_name(name + suffix))
+
+
+def _is_head_of(key: Signer) -> bool:
+    try:
+        return read_head([key.verifier]) is not None
+    except SettingsError:
+        return False

@@ -1,4 +1,4 @@
-"""Giving the log a new signing key, and a machine a new head, each announced in the log itself.
+"""Rotation: the log gets a new signing key, or a machine a new head, each announced in the log itself.
 
 A rotation has four steps, and is finished from any of them by whoever seals next on this machine:
 1. the new private key is written to `log.key.next`;
@@ -14,7 +14,7 @@ import time
 from sqlalchemy import insert
 
 from yoq_audit.sealing import keys, sealer, signer
-from yoq_audit.sealing.key_chain import announce
+from yoq_audit.sealing.key_chain import sign_announcement
 from yoq_audit.sealing.signer import ROTATION
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import LogKey
@@ -43,31 +43,31 @@ def rotate_key() -> str:
     One that was interrupted is finished instead.
     """
     sealer.seal(check=True)
-    with keys.changing():
-        own = _own()
-        new = keys.next_signer()
+    with keys.lock_keys():
+        own = _require_key()
+        new = keys.read_next_signer()
         if new is None or new.vkey == own.vkey or new.name != own.name:
             new = Signer.generate(own.name)
             keys.write_next(new)
-        if signer.newest_key(db.session(), own) != new.verifier:
+        if signer.find_newest_key(db.session(), own) != new.verifier:
             _announce(own, new)
         sealer.seal()
-        sealer.settle_key()
+        sealer.promote_key()
     return new.vkey
 
 
-def _own() -> Signer:
-    own = keys.signer()
-    if own is None or not keys.stored_chain(db.session(), own).keys:
+def _require_key() -> Signer:
+    own = keys.read_signer()
+    if own is None or not keys.read_chain(db.session(), own).keys:
         raise Problem(409, "this machine does not have the log's key", "do it where log.key is")
     return own
 
 
 def _announce(own: Signer, new: Signer) -> None:
-    announcement = announce(own, new)
+    announcement = sign_announcement(own, new)
     with audit_key_rotate.performed(new.vkey, previous=own.vkey, announcement=announcement) as session:
-        signer.lock(session)
-        if signer.newest_key(session, own) != own.verifier:
+        signer.lock_sealing(session)
+        if signer.find_newest_key(session, own) != own.verifier:
             raise Problem(409, "the log's key was just replaced", "see: yoq-web audit key")
         session.execute(insert(LogKey).values(vkey=new.vkey, added_at=int(time.time()), announcement=announcement))
 
@@ -77,18 +77,18 @@ def accept_head() -> SignedTree:
 
     Raises a Problem if there is a head already, or nothing that could be one.
     """
-    own = _own()
-    chain = keys.stored_chain(db.session(), own).keys
+    own = _require_key()
+    chain = keys.read_chain(db.session(), own).keys
     if keys.read_head(chain) is not None:
         raise Problem(409, f"{keys.HEAD_FILE} is there", "it is not replaced; see: yoq-web audit verify")
-    newest = _newest()
+    newest = _require_signed_tree()
     with audit_head_accept.performed(size=newest.size):
         pass
     keys.keep_head(newest.note, newest.size, chain)
     return newest
 
 
-def _newest() -> SignedTree:
+def _require_signed_tree() -> SignedTree:
     newest = tree.find_signed_tree(db.session())
     if newest is None:
         raise Problem(409, "the log has no entries yet")

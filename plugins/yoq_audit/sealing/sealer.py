@@ -7,23 +7,67 @@ is signed only after it was committed, so that no two roots are ever signed for 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import insert, text, update
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
+from structlog.stdlib import get_logger
 
 from yoq_audit.sealing import keys
-from yoq_audit.sealing.signer import begin, check_head, settled_signing, turn
+from yoq_audit.sealing.signer import (
+    CannotSign,
+    HeadMissing,
+    Rewound,
+    check_head,
+    ensure_first_key,
+    find_turn,
+    take_turn,
+)
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
 from yoq_audit.storage.tree import UNSEALED, SignedTree, find_newest_checkpoint, find_watermark, read_tile
+from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_audit.tlog.tile_writer import TileWriter
-from yoq_web import db, unit_of_work, upsert
+from yoq_web import AppLocal, SettingsError, db, unit_of_work, upsert
+
+logger = get_logger("yoq_web")
 
 BATCH = 1000
 """Entries sealed in one transaction, which holds SQLite's write lock."""
+
+
+@dataclass
+class SealingState:
+    """What came of this process's last sealing: `failure` says why nothing is sealed; None if it is."""
+
+    tried: bool = False
+    failure: str | None = None
+
+
+current_sealing: AppLocal[SealingState] = AppLocal("audit_sealing", lambda _app: SealingState())
+
+
+def try_to_seal() -> None:
+    """Seal; what stands in the way is remembered, and logged when it is new. The first time the head is looked at."""
+    state = current_sealing()
+    before = state.failure
+    try:
+        keys.retire_replaced_key()
+        seal(check=not state.tried or before is not None)
+        state.failure = None
+    except (Rewound, HeadMissing, CannotSign, SettingsError, LogError) as error:
+        state.failure = f"nothing is sealed: {error}"
+    except SQLAlchemyError as error:
+        state.failure = f"nothing is sealed: the database refuses ({type(error).__name__})"
+    state.tried = True
+    if state.failure and state.failure != before:
+        logger.error("the log cannot be sealed", reason=state.failure)
+    elif before and not state.failure:
+        logger.warning("the log is sealed again")
 
 
 def seal(*, check: bool = False) -> int:
@@ -34,48 +78,48 @@ def seal(*, check: bool = False) -> int:
     Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
     if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
     """
-    due = _due(db.session())
+    due = _is_due(db.session())
     if not due and not check:
         return 0
     if not due:
         # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
         db.session.rollback()
-        signing = settled_signing()
-        if signing is not None:
-            check_head(db.session(), signing.chain)
+        turn = find_turn()
+        if turn is not None:
+            check_head(db.session(), turn.chain)
         return 0
-    begin()
+    ensure_first_key()
     sealed = 0
     after = 0
     while True:
         with unit_of_work() as session:
-            signing = turn(session)
-            if signing is None:
+            turn = take_turn(session)
+            if turn is None:
                 return 0
-            check_head(session, signing.chain)
-            _sign_committed(session, signing.key)
+            check_head(session, turn.chain)
+            _sign_committed(session, turn.key)
             count, after = _seal_batch(session, after)
         sealed += count
         if count < BATCH:
             break
     with unit_of_work() as session:
-        signing = turn(session)
-        newest = _sign_committed(session, signing.key) if signing else None
-    if signing is not None and newest is not None:
-        keys.keep_head(newest.note, newest.size, signing.chain.keys)
-        if signing.key.verifier != signing.chain.keys[-1] and keys.next_signer() is not None:
-            settle_key()
+        turn = take_turn(session)
+        newest = _sign_committed(session, turn.key) if turn else None
+    if turn is not None and newest is not None:
+        keys.keep_head(newest.note, newest.size, turn.chain.keys)
+        if turn.key.verifier != turn.chain.keys[-1] and keys.read_next_signer() is not None:
+            promote_key()
     return sealed
 
 
-def settle_key() -> None:
+def promote_key() -> None:
     """Put the next key in its place, if it is its turn."""
     with unit_of_work() as session:
-        turn(session)
+        take_turn(session)
 
 
-def _due(session: Session) -> bool:
-    """Whether there is anything to seal or to sign; asked every second, and without the write lock."""
+def _is_due(session: Session) -> bool:
+    """Tell whether there is anything to seal or to sign; asked every second, and without the write lock."""
     newest = find_newest_checkpoint(session)
     unsigned = newest is not None and newest.note is None
     return (
@@ -105,14 +149,14 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
         "root": writer.root,
         "note": None,
         "last_entry": last,
-        "horizon": _horizon(session),
+        "horizon": _read_horizon(session),
         "sealed_at": int(time.time()),
     }
     session.execute(insert(CHECKPOINTS).values(committed))
     return len(rows), rows[-1].id
 
 
-def _horizon(session: Session) -> int:
+def _read_horizon(session: Session) -> int:
     """PostgreSQL: a transaction number above those of all that ran when the batch was read. SQLite needs none."""
     if session.get_bind().dialect.name == "sqlite":
         return 0
@@ -126,6 +170,6 @@ def _sign_committed(session: Session, key: Signer) -> SignedTree | None:
         return None
     note = newest.note
     if note is None:
-        note = keys.checkpoint_note(newest.size, bytes(newest.root), key)
+        note = keys.sign_checkpoint(newest.size, bytes(newest.root), key)
         session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
     return SignedTree(newest.size, bytes(newest.root), note)

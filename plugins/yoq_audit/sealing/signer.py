@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
-from yoq_audit.sealing.key_chain import Chain
+from yoq_audit.sealing.key_chain import KeyChain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
 from yoq_audit.storage.tree import find_newest_checkpoint, find_root, find_signed_tree
@@ -38,7 +38,7 @@ class CannotSign(Exception):
     """This machine's key is not the one that signs the log now, if it ever was."""
 
 
-def check_head(session: Session, chain: Chain) -> None:
+def check_head(session: Session, chain: KeyChain) -> None:
     """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one."""
     head = keys.read_head(chain.keys)
     if head is None:
@@ -55,99 +55,102 @@ def check_head(session: Session, chain: Chain) -> None:
 
 
 @dataclass(frozen=True)
-class Signing:
-    """What signs now, on this machine, and the chain of keys that it belongs to."""
+class SigningTurn:
+    """The key that signs now, on this machine, and the chain of keys that it belongs to."""
 
     key: Signer
-    chain: Chain
+    chain: KeyChain
     promoted: bool = False
     """Whether the key is still the next one, whose turn has come."""
 
 
-def begin() -> None:
-    """Make the log's first key known, if there is none yet: the first machine to seal makes it."""
+def ensure_first_key() -> None:
+    """Make the log's first key known if there is none yet: the first machine to seal makes it."""
     anybody = select(LogKey.vkey).limit(1)
     if db.session.scalar(anybody) is not None:
         return
-    with keys.changing():
+    with keys.lock_keys():
         db.session.rollback()
         if db.session.scalar(anybody) is not None:
             return
-        key = keys.signer() or keys.next_signer()
+        key = keys.read_signer() or keys.read_next_signer()
         if key is None:
             key = Signer.generate(current_settings()[LOG_ORIGIN])
             keys.write_next(key)
         with unit_of_work() as session:
-            lock(session)
+            lock_sealing(session)
             if session.scalar(anybody) is None:
                 if session.scalar(select(CHECKPOINTS.c.size).limit(1)) is not None:
                     raise Rewound("the log is there, but none of its keys")
                 session.execute(insert(LogKey).values(vkey=key.vkey, added_at=int(time.time())))
             known = set(session.scalars(select(LogKey.vkey)))
-        if key.vkey not in known and keys.signer() is None:
+        if key.vkey not in known and keys.read_signer() is None:
             keys.drop_next()  # another machine came first
 
 
-def turn(session: Session) -> Signing | None:
-    """Who signs now, alone among all processes until the transaction ends; the next key is put in its place first."""
-    lock(session)
-    signing = _signing(session)
-    if signing is not None and signing.promoted:
+def take_turn(session: Session) -> SigningTurn | None:
+    """Find out who signs now, alone among all processes until the transaction ends.
+
+    The next key is put in its place first. None on a machine that has no key. Raises CannotSign.
+    """
+    lock_sealing(session)
+    turn = _find_turn(session)
+    if turn is not None and turn.promoted:
         if find_signed_tree(session) is None:
             # From the very beginning there is a head: where it is missing later, somebody took it away.
-            keys.keep_head(keys.checkpoint_note(0, EMPTY_ROOT, signing.key), 0, signing.chain.keys)
+            keys.keep_head(keys.sign_checkpoint(0, EMPTY_ROOT, turn.key), 0, turn.chain.keys)
         keys.promote_next()
-    return signing
+    return turn
 
 
-def _signing(session: Session) -> Signing | None:
-    """Who may sign now, or None on a machine that has no key. Raises CannotSign."""
-    own, following = keys.signer(), keys.next_signer()
+def _find_turn(session: Session) -> SigningTurn | None:
+    """Find out who may sign now; None on a machine that has no key. Raises CannotSign."""
+    own, following = keys.read_signer(), keys.read_next_signer()
     if own is None and following is None:
         return None
-    chain = keys.stored_chain(session, own)
+    chain = keys.read_chain(session, own)
     if not chain.keys:
         return None
     newest = chain.keys[-1]
     if own is None:
         first = following is not None and chain.keys == (following.verifier,)
-        return Signing(following, chain, promoted=True) if first and following else None
+        return SigningTurn(following, chain, promoted=True) if first and following else None
     if chain.missing == own.verifier:
         raise CannotSign(f"{keys.KEY_FILE} is not the log's key; if this machine never sealed the log, remove it")
     if chain.forked:
         raise CannotSign("two keys claim to follow the log's last one")
     if own.verifier == newest:
-        return Signing(own, chain)
-    if own.verifier != chain.keys[-2] or announced_in_signed(session, newest):
+        return SigningTurn(own, chain)
+    if own.verifier != chain.keys[-2] or is_announcement_signed(session, newest):
         if following is not None and following.verifier == newest:
-            return Signing(following, chain, promoted=True)
+            return SigningTurn(following, chain, promoted=True)
         raise CannotSign(
             f"{keys.KEY_FILE} was replaced by {newest.name}+{newest.key_id.hex()}: "
             f"copy {keys.KEY_FILE} and {keys.HEAD_FILE} from the machine that has it"
         )
     # The old key signs once more: for the tree that holds the announcement of the new one.
-    return Signing(own, chain)
+    return SigningTurn(own, chain)
 
 
-def settled_signing() -> Signing | None:
-    """Who may sign now; before somebody is told that he may not, what another process is about to do is awaited."""
+def find_turn() -> SigningTurn | None:
+    """Find out who may sign now. Before CannotSign is raised, what another process is about to do is awaited."""
     try:
-        return _signing(db.session())
+        return _find_turn(db.session())
     except CannotSign:
         with unit_of_work() as session:
-            return turn(session)
+            return take_turn(session)
 
 
-def newest_key(session: Session, own: Signer) -> Verifier:
-    """The last key of the chain that a machine's key belongs to. Raises CannotSign if it belongs to none."""
-    chain = keys.stored_chain(session, own)
+def find_newest_key(session: Session, own: Signer) -> Verifier:
+    """Return the last key of the chain that a machine's key belongs to. Raises CannotSign if it belongs to none."""
+    chain = keys.read_chain(session, own)
     if chain.forked or chain.missing == own.verifier:
         raise CannotSign(f"{keys.KEY_FILE} is not the log's key")
     return chain.keys[-1]
 
 
-def announced_in_signed(session: Session, key: Verifier) -> bool:
-    """Whether the entry that announces a key is in the tree of a signed checkpoint."""
+def is_announcement_signed(session: Session, key: Verifier) -> bool:
+    """Tell whether the entry that announces a key is in the tree of a signed checkpoint."""
     place = session.scalar(
         select(LEAVES.c.leaf_index)
         .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
@@ -158,6 +161,6 @@ def announced_in_signed(session: Session, key: Verifier) -> bool:
     return place is not None and newest is not None and newest.size > place
 
 
-def lock(session: Session) -> None:
+def lock_sealing(session: Session) -> None:
     """Be the only one of all machines that seals, or changes a key, until the transaction ends."""
     advisory_lock(session, "log sealing")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from yoq_audit.sealing.announcement import Pruning, signed, statement_of
+from yoq_audit.sealing.removal import Pruning, is_signed, parse_removal
 from yoq_audit.storage.models import ANNOUNCING
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.verification.reader import Reader
@@ -43,8 +43,8 @@ def gone(reader: Reader, report: Report, keys: Iterable[Verifier], size: int) ->
     known = tuple(keys)
     minimum, erased = 0, set[int]()
     for entry, event_id, action, target, details, index in reader.all(ANNOUNCED, size):
-        said = statement_of(action, target, details)
-        if said is None or not signed(*said, known):
+        said = parse_removal(action, target, details)
+        if said is None or not is_signed(*said, known):
             message = f"entry {entry} ({event_id}) announces {action}, but the log's key did not sign that"
             report.add("retention", message, entry=entry, event_id=event_id, index=index)
         elif isinstance(said[0], Pruning):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yoq_audit.sealing.key_chain import Chain, chain
+from yoq_audit.sealing.key_chain import KeyChain, link_keys
+from yoq_audit.sealing.keys import STORED_KEYS
 from yoq_audit.sealing.signer import ROTATION
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
@@ -42,12 +43,12 @@ class Marks:
         """The log's keys."""
         return self._chain.keys
 
-    def _known(self, reader: Reader, own: Verifier | None) -> Chain:
+    def _known(self, reader: Reader, own: Verifier | None) -> KeyChain:
         """The keys that may sign, in their order; a key of the database that is none of them is told.
 
         Without a key of this machine's own the first one of the database is believed.
         """
-        found = chain(reader.all("SELECT vkey, announcement FROM audit_key ORDER BY added_at, vkey"), own)
+        found = link_keys(reader.all(STORED_KEYS), own)
         for vkey in found.strangers:
             try:
                 key = Verifier.from_vkey(vkey)
@@ -61,7 +62,7 @@ class Marks:
             self._report.add("key", f"{which} is not in the database")
         return found
 
-    def _begun(self, reader: Reader, found: Chain) -> bool:
+    def _begun(self, reader: Reader, found: KeyChain) -> bool:
         """Whether there is a log at all; before that a machine has its key alone."""
         return bool(found.strangers or self._head or reader.all("SELECT 1 FROM audit_checkpoint LIMIT 1"))
 
@@ -145,7 +146,7 @@ class Marks:
 
     def _turn(self, size: int, key: Verifier) -> None:
         """Tell of a checkpoint that was signed by a key before its turn, or after it."""
-        place = self._chain.place(key) or 0
+        place = self._chain.find_place(key) or 0
         name = f"{key.name}+{key.key_id.hex()}"
         if place < self._signer:
             self._report.add("key", f"checkpoint of size {size} signed by {name}, which was replaced before", size=size)

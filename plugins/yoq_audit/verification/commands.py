@@ -29,7 +29,7 @@ def verify_command(as_json: bool) -> None:
 
 def check(bar: Progress | None = None) -> Report:
     """Verify the current application's log."""
-    own = keys.signer()
+    own = keys.read_signer()
     head, complaint = _head(own)
     connection = db.engine.raw_connection()
     try:
@@ -48,7 +48,7 @@ def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
     if own is None:
         return None, None
     try:
-        head = keys.read_head(keys.stored_chain(db.session(), own).keys or (own.verifier,))
+        head = keys.read_head(keys.read_chain(db.session(), own).keys or (own.verifier,))
     except SettingsError as error:
         return None, str(error)
     missing = head is None and tree.find_signed_tree(db.session()) is not None

@@ -18,6 +18,7 @@ from tests.support.export import filled
 from tests.support.tampering import seal
 from tests.support.trail import engine, entry, insert
 from yoq_audit.export import follow_routes, sealed_log, streaming
+from yoq_audit.sealing.sealer import current_sealing
 from yoq_web.server import current_shutdown
 
 HEARTBEAT = ": heartbeat"
@@ -160,7 +161,7 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert stream.comment == ": the server ends"
     current_shutdown(api.app).clear()
     troubled = Stream(api)
-    monkeypatch.setattr("yoq_audit.sealing.status.trouble", lambda: "nothing is sealed: the key is gone")
+    monkeypatch.setattr(current_sealing(api.app), "failure", "nothing is sealed: the key is gone")
     assert troubled.rest() == []
     assert troubled.comment == ": nothing is sealed"
     monkeypatch.undo()

@@ -16,8 +16,8 @@ from tests.support.door import acting, behind
 from tests.support.keys import Injected, failing_at
 from tests.support.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
 from tests.support.tampering import binary, fill, found, log_of, seal, verified
-from yoq_audit.sealing import keys, rotation, sealer, status
-from yoq_audit.sealing.key_chain import announce
+from yoq_audit.sealing import keys, rotation, sealer
+from yoq_audit.sealing.key_chain import sign_announcement
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.encoding import decode_base64
 from yoq_audit.tlog.note import Signer, sign
@@ -35,7 +35,7 @@ def rotate(app: Flask) -> str:
 def signer(app: Flask) -> Signer:
     """This machine's key."""
     with app.app_context():
-        key = keys.signer()
+        key = keys.read_signer()
     assert key is not None
     return key
 
@@ -54,7 +54,7 @@ def ids(*vkeys: str) -> list[str]:
 def health(app: Flask) -> str | None:
     """What /health says of the log after one beat."""
     with app.app_context():
-        status.seal()
+        sealer.try_to_seal()
     answer = app.test_client().get("/health").json or {}
     said: str | None = answer.get("plugins", {}).get("audit")
     return said
@@ -121,7 +121,7 @@ def test_a_rotation_cut_off_at_a_step(
         raise Injected(place)
 
     def after_the_announcement(*_arguments: object, **_options: object) -> int:
-        if keys.next_signer() is not None:
+        if keys.read_next_signer() is not None:
             raise Injected(place)
         return 0
 
@@ -164,7 +164,7 @@ def test_a_fault_at_any_statement_of_a_rotation(app: Flask, backend: str) -> Non
     assert verified(app)["ok"]
     assert health(app) is None
     with app.app_context():
-        chain = keys.stored_chain(db.session(), keys.signer())
+        chain = keys.read_chain(db.session(), keys.read_signer())
     assert (chain.strangers, chain.missing, chain.forked) == ((), None, False)
     assert chain.keys[-1] == signer(app).verifier
 
@@ -174,8 +174,8 @@ def test_a_key_that_was_only_put_into_the_database(app: Flask, api: Api, databas
     log_of(app, 3)
     own = signer(app)
     forger, helper = Signer.generate(own.name), Signer.generate(own.name)
-    forged = announce(helper, forger).replace(helper.vkey, own.vkey)
-    for announcement in ("NULL", f"'{announce(helper, forger)}'", f"'{forged}'", "'nonsense'"):
+    forged = sign_announcement(helper, forger).replace(helper.vkey, own.vkey)
+    for announcement in ("NULL", f"'{sign_announcement(helper, forger)}'", f"'{forged}'", "'nonsense'"):
         row = f"('{forger.vkey}', 1, {announcement})"
         behind(database_url, f"INSERT INTO audit_key (vkey, added_at, announcement) VALUES {row}")
         said = f"the key {own.name}+{forger.verifier.key_id.hex()} in the database is not this log's"

@@ -18,7 +18,7 @@ from tests.conftest import MakeApp
 from tests.support.door import acting, behind
 from tests.support.served import Served, command
 from tests.support.tampering import attack
-from yoq_audit.sealing import keys, sealer, signer, status
+from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -95,13 +95,13 @@ def failing_at(app: Flask, number: int) -> Iterator[list[int]]:
 def signed(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[bytes]]:
     """Every root that is signed, by size."""
     roots: dict[int, set[bytes]] = {}
-    sign = keys.checkpoint_note
+    sign = keys.sign_checkpoint
 
     def note(size: int, root: bytes, key: Signer) -> str:
         roots.setdefault(size, set()).add(root)
         return sign(size, root, key)
 
-    monkeypatch.setattr(keys, "checkpoint_note", note)
+    monkeypatch.setattr(keys, "sign_checkpoint", note)
     return roots
 
 
@@ -237,14 +237,14 @@ def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> Non
     kept = behind(database_url, CHECKPOINTS)
     behind(database_url, "UPDATE audit_checkpoint SET size = 4")
     with app.app_context():
-        status.seal()
+        sealer.try_to_seal()
     health = app.test_client().get("/health").json
     assert health is not None
     assert health["status"] == "degraded"
     assert health["plugins"]["audit"].startswith("nothing is sealed: the log has 4 sealed entries, but 5")
     behind(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
     with app.app_context():
-        status.seal()
+        sealer.try_to_seal()
     assert app.test_client().get("/health").json == {"status": "ok"}
 
 
@@ -279,9 +279,9 @@ def test_the_head_never_moves_back(app: Flask, tmp_path: Path) -> None:
     seal(app)
     head = (tmp_path / keys.HEAD_FILE).read_text()
     with app.app_context():
-        key = keys.signer()
+        key = keys.read_signer()
         assert key is not None
-        keys.keep_head(keys.checkpoint_note(1, b"x" * 32, key), 1, [key.verifier])
+        keys.keep_head(keys.sign_checkpoint(1, b"x" * 32, key), 1, [key.verifier])
     assert (tmp_path / keys.HEAD_FILE).read_text() == head
     for name in (keys.HEAD_FILE, keys.KEY_FILE):
         assert (tmp_path / name).stat().st_mode & 0o777 == 0o600

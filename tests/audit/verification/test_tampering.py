@@ -159,7 +159,7 @@ def test_a_log_that_is_cut_off(app: Flask, database_url: str) -> None:
 def rows(app: Flask, url: str) -> tuple[Signer, dict[str, Any]]:
     """The log's key and its newest checkpoint."""
     with app.app_context():
-        key = keys.signer()
+        key = keys.read_signer()
     assert key is not None
     return key, behind(url, "SELECT size, root, note FROM audit_checkpoint ORDER BY size DESC LIMIT 1")[0]
 
