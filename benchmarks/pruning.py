@@ -72,7 +72,7 @@ def _fill(count: int) -> None:
 
 
 def _delete_all(count: int) -> None:
-    pruner.finish()
+    pruner.complete_removals()
     if db.session.execute(PRUNED.select()).fetchall()[-1].number != count // TILE - 1:
         raise RuntimeError("not all was deleted")
 

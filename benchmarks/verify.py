@@ -15,7 +15,7 @@ from typing import Any
 from yoq_audit.sealing import sealer
 from yoq_audit.storage.log import STORED
 from yoq_audit.tlog.leaf import encode_leaf
-from yoq_audit.verification.commands import check
+from yoq_audit.verification.commands import verify_log
 from yoq_audit.verification.reader import FIRST_FIELD, PLACED
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
@@ -84,7 +84,7 @@ def verify(folder: Path) -> tuple[float, int]:
     with app.app_context():
         for _ in range(ROUNDS):
             started = time.perf_counter()
-            report = check()
+            report = verify_log()
             best = min(best, time.perf_counter() - started)
             if not report.ok or report.size != ENTRIES:
                 raise SystemExit(f"the log does not hold: {report.findings[:3]}")

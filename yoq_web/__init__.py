@@ -8,7 +8,7 @@ from yoq_web.app import create_app
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.command import Command, CommandGroup, act_ready, command
 from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json, print_table
-from yoq_web.commands.progress import Progress
+from yoq_web.commands.progress import Progress, ProgressCallback
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
@@ -57,6 +57,7 @@ __all__ = [
     "Outcome",
     "Problem",
     "Progress",
+    "ProgressCallback",
     "Rejected",
     "Resource",
     "Setting",

@@ -16,7 +16,8 @@ from yoq_audit.query import entry
 from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
-from yoq_audit.retention.operations import audit_erase, audit_prune
+from yoq_audit.retention.eraser import audit_erase
+from yoq_audit.retention.pruner import audit_prune
 from yoq_audit.sealing import rotation, sealer
 from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
@@ -47,13 +48,13 @@ def yoq_contribute() -> Contribution:
 def yoq_pulse() -> None:
     """Seal what was committed since the last time, and prune what is old enough."""
     sealer.try_to_seal()
-    schedule.pulse()
+    schedule.run_due()
 
 
 @hookimpl
 def yoq_health() -> str | None:
     """Say why nothing is sealed or pruned, if so."""
-    return sealer.current_sealing().failure or schedule.chores().trouble
+    return sealer.current_sealing().failure or schedule.current_schedule().failure
 
 
 @hookimpl

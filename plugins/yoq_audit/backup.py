@@ -23,12 +23,12 @@ from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_audit.verification.checker import verify
-from yoq_audit.verification.report import shown
+from yoq_audit.verification.report import quote_value
 from yoq_web import Choice, Keeper, Mark, SettingsError, current_settings
 
 
 @dataclass(frozen=True)
-class _Log:
+class _LogState:
     """A database's log: how much is sealed, and what is not sealed yet, as (id, event, outcome)."""
 
     session: Session
@@ -38,7 +38,7 @@ class _Log:
     unsealed: tuple[tuple[int, str, str], ...]
 
     @classmethod
-    def of(cls, session: Session) -> _Log:
+    def of(cls, session: Session) -> _LogState:
         newest = tree.find_newest_checkpoint(session)
         unsealed = session.execute(UNSEALED.with_only_columns(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome))
         return cls(
@@ -49,15 +49,11 @@ class _Log:
             tuple((row.id, row.event_id, row.outcome) for row in unsealed),
         )
 
-    def root_at(self, size: int) -> bytes:
-        """Compute the root that the tree had at a size. Raises LogError if it is damaged."""
-        return tree.find_root(self.session, size)
-
     def begins_with(self, size: int, root: bytes) -> bool:
-        """Tell whether the tree is an extension of another one."""
-        return size <= self.size and self.root_at(size) == root
+        """Tell whether the tree is an extension of another one. Raises LogError if it is damaged."""
+        return size <= self.size and tree.find_root(self.session, size) == root
 
-    def extends(self, other: _Log) -> bool:
+    def extends(self, other: _LogState) -> bool:
         """Tell whether everything in another log is in this one, in the same place."""
         if not self.begins_with(other.size, other.root):
             return False
@@ -96,7 +92,7 @@ class TrailKeeper(Keeper):
             report = verify(connection.driver_connection)
         finally:
             connection.close()
-        return [f"its audit log does not hold: {shown(finding.message)}" for finding in report.findings]
+        return [f"its audit log does not hold: {quote_value(finding.message)}" for finding in report.findings]
 
     def choose(self, current: Engine, backup: Engine) -> Choice:
         """Choose the present trail if it goes on from the backup's, else the backup's if that goes on from it."""
@@ -104,23 +100,23 @@ class TrailKeeper(Keeper):
             known = {*keys.read_vkeys(now), *keys.read_vkeys(then)}
             try:
                 head = keys.read_head([Verifier.from_vkey(vkey) for vkey in sorted(known)]) if known else None
-                return self._chosen(_Log.of(now), _Log.of(then), head)
+                return self._choose(_LogState.of(now), _LogState.of(then), head)
             except (SettingsError, LogError) as error:
-                return self._fork(str(error), None)
+                return self._make_fork(str(error), None)
 
-    def _chosen(self, present: _Log, past: _Log, head: Checkpoint | None) -> Choice:
+    def _choose(self, present: _LogState, past: _LogState, head: Checkpoint | None) -> Choice:
         if head is not None and not present.begins_with(head.size, head.root) and present.entries:
-            return self._fork(f"the present log is not the one that {keys.HEAD_FILE} was signed for", head)
+            return self._make_fork(f"the present log is not the one that {keys.HEAD_FILE} was signed for", head)
         if present.entries and present.extends(past):
             return Choice("current")
         if not past.extends(present):
-            return self._fork("the backup's log is not the beginning of the present one", _head_of(present))
+            return self._make_fork("the backup's log is not the beginning of the present one", _make_head(present))
         if head is not None and not past.begins_with(head.size, head.root):
             said = f"{head.size} entries were sealed according to {keys.HEAD_FILE}, the backup has {past.size}"
-            return self._fork(f"the present log is lost: {said}", head)
+            return self._make_fork(f"the present log is lost: {said}", head)
         return Choice("backup")
 
-    def _fork(self, reason: str, head: Checkpoint | None) -> Choice:
+    def _make_fork(self, reason: str, head: Checkpoint | None) -> Choice:
         ended = f"{head.origin} {head.size} {b64encode(head.root).decode()}" if head else "unknown"
         return Choice("fork", f"two logs would come of it: {reason}", (ended,), (ENTRIES.name,))
 
@@ -146,5 +142,5 @@ class TrailKeeper(Keeper):
         keys.retire_replaced_key()
 
 
-def _head_of(log: _Log) -> Checkpoint | None:
+def _make_head(log: _LogState) -> Checkpoint | None:
     return Checkpoint(current_settings()[LOG_ORIGIN], log.size, log.root) if log.size else None

@@ -31,11 +31,11 @@ REASON = "settled by hand: its machine is gone"
 
 def settle(event_id: str) -> None:
     """Store that the event was interrupted. Raises NotFound, and a 409 unless it was left open by another machine."""
-    with audit_settle.performed(event_id, machine=_open(event_id).node) as session:
-        log.append(_interrupted(_open(event_id)), session)
+    with audit_settle.performed(event_id, machine=_find_open(event_id).node) as session:
+        log.append(_make_interrupted(_find_open(event_id)), session)
 
 
-def _open(event_id: str) -> Row[Any]:
+def _find_open(event_id: str) -> Row[Any]:
     row = log.find(db.session(), event_id)
     if row is None:
         raise NotFound("not found", f"there is no entry {event_id!r}")
@@ -46,7 +46,7 @@ def _open(event_id: str) -> Row[Any]:
     return row
 
 
-def _interrupted(row: Row[Any]) -> Event:
+def _make_interrupted(row: Row[Any]) -> Event:
     same = {name: getattr(row, name) for name in ("target", "time", "request_id", "node", "peer")}
     document = same | {
         "id": row.event_id,
@@ -67,7 +67,7 @@ def settle_command(entry: str, yes: bool) -> None:
 
     A machine that comes back settles its own: this is for one whose data directory is lost.
     """
-    row = _open(entry)
+    row = _find_open(entry)
     if not yes:
         question = f"Is the machine {escape_text(row.node)} gone for good?"
         click.confirm(question, abort=True, err=True)

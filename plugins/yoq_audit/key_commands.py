@@ -6,7 +6,7 @@ import click
 
 from yoq_audit.proofs import prover
 from yoq_audit.sealing import rotation, signer
-from yoq_audit.verification.commands import check
+from yoq_audit.verification.commands import verify_log
 from yoq_web import CommandGroup, Failure, Progress, act_ready, command, db, escape_text
 
 
@@ -41,7 +41,7 @@ def accept_head_command() -> None:
     Whether the log was cut off before cannot be told any more: compare it with a checkpoint that somebody kept.
     """
     with Progress("verifying") as bar:
-        report = check(bar)
+        report = verify_log(bar)
     for finding in report.findings:
         if finding.message != signer.HEAD_MISSING:
             raise Failure(f"the log does not hold: {escape_text(finding.message)}")

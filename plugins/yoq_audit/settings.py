@@ -7,7 +7,7 @@ import re
 from yoq_web import Setting, SettingsError, parse_duration
 
 
-def seconds_of(text: str) -> int:
+def parse_age(text: str) -> int:
     """Return the seconds in a retention like `400d`; raises ValueError for any other text.
 
     The least is an hour: of younger entries a spool may still be handing over a second copy.
@@ -19,7 +19,7 @@ def seconds_of(text: str) -> int:
 
 def _parse_retention(text: str) -> str:
     try:
-        seconds_of(text)
+        parse_age(text)
     except ValueError:
         raise SettingsError("YOQ_AUDIT_RETENTION must be a number and h, d or w, like 400d") from None
     return text

@@ -1,4 +1,4 @@
-"""What the log itself announces: the minimum index, and what is erased. Only signed announcements count."""
+"""Announcements: what the log itself says is pruned or erased. Only those that its key signed count."""
 
 from __future__ import annotations
 
@@ -28,53 +28,53 @@ _SEALED_ERASING = text(
 )
 
 
-def signer() -> Signer:
-    """The log's key, without which nothing can be announced. Raises a Problem on a machine that has it not."""
+def require_signer() -> Signer:
+    """Return the log's key, without which nothing can be announced. Raises a Problem where this machine has it not."""
     key = keys.read_signer()
     if key is None:
         raise Problem(409, "nothing can be pruned or erased here", NOT_HERE)
     return key
 
 
-def verifiers(session: Session) -> tuple[Verifier, ...]:
-    """The keys whose announcements count: those of the chain that goes through this machine's. None without one."""
+def read_verifiers(session: Session) -> tuple[Verifier, ...]:
+    """Read the keys whose announcements count: the chain that goes through this machine's key. None without one."""
     key = keys.read_signer()
     return tuple(keys.read_chain(session, key).keys) if key else ()
 
 
-def seal() -> None:
+def seal_announcement() -> None:
     """Seal the announcement just made, if this machine can. Raises a 503 where the log cannot be sealed at all."""
     with provable(), suppress(CannotSign):
         sealer.seal()
 
 
-def newest_pruning(session: Session) -> Pruning | None:
-    """The newest announcement of a minimum index, sealed or not."""
-    found = _pruning(session.execute(_NEWEST_PRUNING).all(), verifiers(session))
+def find_newest_pruning(session: Session) -> Pruning | None:
+    """Find the newest announcement of a minimum index, sealed or not."""
+    found = _pick_pruning(session.execute(_NEWEST_PRUNING).all(), read_verifiers(session))
     return found[1] if found else None
 
 
-def sealed_pruning(session: Session) -> tuple[str, Pruning] | None:
-    """The newest sealed announcement of a minimum index, with the id of its event."""
-    return _pruning(session.execute(_SEALED_PRUNING).all(), verifiers(session))
+def find_sealed_pruning(session: Session) -> tuple[str, Pruning] | None:
+    """Find the newest sealed announcement of a minimum index, with the id of its event."""
+    return _pick_pruning(session.execute(_SEALED_PRUNING).all(), read_verifiers(session))
 
 
-def _pruning(rows: Iterable[Any], known: tuple[Verifier, ...]) -> tuple[str, Pruning] | None:
+def _pick_pruning(rows: Iterable[Any], known: tuple[Verifier, ...]) -> tuple[str, Pruning] | None:
     for event_id, action, target, details, _ in rows:
-        said = parse_removal(action, target, details)
-        if said and isinstance(said[0], Pruning) and is_signed(said[0], said[1], known):
-            return event_id, said[0]
+        parsed = parse_removal(action, target, details)
+        if parsed and isinstance(parsed[0], Pruning) and is_signed(*parsed, known):
+            return event_id, parsed[0]
     return None
 
 
-def sealed_erasures(session: Session) -> list[tuple[str, Erasure]]:
-    """The sealed announcements of erasures that are not done yet, each with the id of its event."""
-    known = verifiers(session)
+def find_sealed_erasures(session: Session) -> list[tuple[str, Erasure]]:
+    """Find the sealed announcements of erasures that are not done yet, each with the id of its event."""
+    known = read_verifiers(session)
     found: list[tuple[str, Erasure]] = []
     for event_id, action, target, details, _ in session.execute(_SEALED_ERASING):
-        said = parse_removal(action, target, details)
-        if said and isinstance(said[0], Erasure) and is_signed(said[0], said[1], known):
-            found.append((event_id, said[0]))
+        parsed = parse_removal(action, target, details)
+        if parsed and isinstance(parsed[0], Erasure) and is_signed(*parsed, known):
+            found.append((event_id, parsed[0]))
     return found
 
 

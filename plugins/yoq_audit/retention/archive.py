@@ -1,4 +1,4 @@
-"""Writing an archive: the pruned part of the log in the log's own layout (C2SP tlog-tiles), as a tar file.
+"""An archive: the pruned part of the log in the log's own layout (C2SP tlog-tiles), as a tar file.
 
 First `archive.json` and the signed `checkpoint`, then the tiles above the leaves, which lead to the signed root, then
 each bundle behind its tile of leaf hashes. So a reader can check it in one pass, with the log's key and nothing else.
@@ -11,48 +11,45 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from yoq_audit.retention.plan import Bundle, Plan
-from yoq_audit.retention.pruner import Written
+from yoq_audit.retention.plan import Plan
+from yoq_audit.retention.pruner import WrittenArchive
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, ERASED
 from yoq_audit.tlog import tiles
 from yoq_audit.tlog.tiles import Tile, encode_bundle, list_tiles
-from yoq_web import Problem, db, dumps, files
+from yoq_web import Problem, ProgressCallback, db, dumps, files
 
 VERSION = 1
 DESCRIPTION = "archive.json"
 CHECKPOINT = "checkpoint"
 
-Progress = Callable[[int, int], object]
 
-
-def write(path: Path, planned: Plan, progress: Progress = lambda _done, _size: None) -> Written:
+def write_archive(path: Path, planned: Plan, progress: ProgressCallback = lambda _done, _size: None) -> WrittenArchive:
     """Write the planned range to a new private file; it is there whole and on disk, or not at all.
 
     Raises a Problem if the file is there already or cannot be written.
     """
     try:
         with files.open_atomic(path, replace=False) as file:
-            digest = _Digest(file)
+            written = _HashingWriter(file)
             compressed = path.suffix in (".gz", ".tgz")
-            with tarfile.open(fileobj=digest, mode="w|gz" if compressed else "w|") as tar:  # type: ignore[call-overload]  # it only writes
-                _contents(tar, planned, progress)
+            with tarfile.open(fileobj=written, mode="w|gz" if compressed else "w|") as tar:  # type: ignore[call-overload]  # it only writes
+                _write_contents(tar, planned, progress)
     except FileExistsError:
         raise Problem(409, "the archive cannot be written", f"{path.name} is there already") from None
     except OSError as error:
         reason = f"{error.strerror or type(error).__name__}; nothing was pruned"
         raise Problem(503, "the archive cannot be written", reason) from error
-    return Written(path.name, digest.hexdigest(), digest.size)
+    return WrittenArchive(path.name, written.hexdigest(), written.size)
 
 
-class _Digest:
+class _HashingWriter:
     """Writes to a file and hashes what it writes."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -67,11 +64,11 @@ class _Digest:
         return self._file.write(data)
 
     def hexdigest(self) -> str:
-        """The hash of all that was written."""
+        """Return the hash of all that was written."""
         return self._hash.hexdigest()
 
 
-def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
+def _write_contents(tar: tarfile.TarFile, planned: Plan, progress: ProgressCallback) -> None:
     session = db.session()
     first, end = planned.before, planned.reached
     description = {
@@ -80,27 +77,23 @@ def _contents(tar: tarfile.TarFile, planned: Plan, progress: Progress) -> None:
         "end": end,
         "size": planned.size,
         "entries": planned.entries,
-        "erased": _erased(session, first, end),
+        "erased": _list_erased(session, first, end),
     }
     _add(tar, DESCRIPTION, dumps(description).encode())
     _add(tar, CHECKPOINT, planned.note.encode())
     for tile in list_tiles(planned.size):
         if tile.level > 0 or not tile.full:
             _add(tar, tile.path, tree.read_tile(session, tile)[: tile.width * 32])
-    for bundle in planned.bundles():
+    for bundle in planned.read_bundles():
         for index, details in bundle.details:
             _add(tar, f"details/{index}.json", details.encode())
         _add(tar, Tile(0, bundle.number).path, bundle.hashes)
-        _add(tar, tiles.Bundle(bundle.number).path, _bundle(bundle))
+        _add(tar, tiles.Bundle(bundle.number).path, encode_bundle(leaf or b"" for leaf in bundle.leaves))
         progress((bundle.number + 1) * tiles.TILE - first, end - first)
 
 
-def _bundle(bundle: Bundle) -> bytes:
-    return encode_bundle(leaf or b"" for leaf in bundle.leaves)
-
-
-def _erased(session: Session, first: int, end: int) -> list[dict[str, Any]]:
-    """The announcement of each erased event in the range, as far as it is still in the log: what its key signed."""
+def _list_erased(session: Session, first: int, end: int) -> list[dict[str, Any]]:
+    """List the announcement of each erased event in the range, as far as the log still has it: what its key signed."""
     rows = session.execute(
         select(ERASED.c.leaf_index, ERASED.c.event_id, ENTRIES.c.details, ENTRIES.c.event_id.label("announced_by"))
         .outerjoin(ENTRIES, ENTRIES.c.event_id == ERASED.c.announced_by)

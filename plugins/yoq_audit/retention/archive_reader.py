@@ -1,4 +1,4 @@
-"""Reading an archive, offline and in one pass. Nothing in it is believed before the log's key has vouched for it."""
+"""The reader of archives, offline and in one pass: nothing is believed before the log's key has vouched for it."""
 
 from __future__ import annotations
 
@@ -44,12 +44,14 @@ class Archive:
     sha256: str = ""
 
 
-Tell = Callable[[int, dict[str, Any]], object]
+EntryCallback = Callable[[int, dict[str, Any]], object]
 """Told the index and the columns of each entry, `details` as they were stored."""
 
 
-def read(path: Path, verifiers: Sequence[Verifier], tell: Tell = lambda _index, _entry: None) -> Archive:
-    """Check an archive against the log's keys, and tell of each entry when it has been checked.
+def read_archive(
+    path: Path, verifiers: Sequence[Verifier], on_entry: EntryCallback = lambda _index, _entry: None
+) -> Archive:
+    """Check an archive against the log's keys, and call `on_entry` with each entry when it has been checked.
 
     Raises ArchiveError or another LogError if anything does not hold, and OSError if the file cannot be read.
     """
@@ -57,7 +59,7 @@ def read(path: Path, verifiers: Sequence[Verifier], tell: Tell = lambda _index, 
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         file.seek(0)
         try:
-            return _Reading(_members(file), verifiers, tell).run(digest)
+            return _ArchiveReader(_list_members(file), verifiers, on_entry).run(digest)
         except (tarfile.TarError, EOFError) as error:
             raise ArchiveError(f"the file is no whole archive: {error}") from error
         except OSError as error:
@@ -66,8 +68,8 @@ def read(path: Path, verifiers: Sequence[Verifier], tell: Tell = lambda _index, 
             raise
 
 
-def _members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    """Name and content of each file in the tar."""
+def _list_members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of each file in the tar."""
     with tarfile.open(fileobj=file, mode="r|*") as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isreg() and member.size <= MAX_MEMBER else None
@@ -76,22 +78,24 @@ def _members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
             yield member.name, content.read()
 
 
-class _Reading:
-    def __init__(self, members: Iterator[tuple[str, bytes]], verifiers: Sequence[Verifier], tell: Tell) -> None:
+class _ArchiveReader:
+    def __init__(
+        self, members: Iterator[tuple[str, bytes]], verifiers: Sequence[Verifier], on_entry: EntryCallback
+    ) -> None:
         self._members = members
         self._verifiers = tuple(verifiers)
-        self._tell = tell
+        self._on_entry = on_entry
         self._found = Archive()
         self._upper: dict[Tile, bytes] = {}
         self._leaves: tuple[int, bytes] = (-1, b"")
         self._details: dict[int, str] = {}
-        self._told = 0
+        self._entries = 0
 
     def run(self, digest: str) -> Archive:
         """Read everything."""
         self._found.sha256 = digest
-        self._describe(self._next(DESCRIPTION))
-        self._found.head = head = self._open(self._next(CHECKPOINT))
+        self._read_description(self._read_member(DESCRIPTION))
+        self._found.head = head = self._open_checkpoint(self._read_member(CHECKPOINT))
         expected, name, content, room = self._found.first, "", b"", MAX_TILES
         for name, content in self._members:
             if name.startswith("details/"):
@@ -103,14 +107,14 @@ class _Reading:
             room -= len(content)
             if room < 0:
                 raise ArchiveError("the archive has more tiles than any log")
-        trusted = VerifiedTiles(self._tile, head.size, head.root)
+        trusted = VerifiedTiles(self._read_tile, head.size, head.root)
         while expected < self._found.end:
             if name.startswith("details/"):
                 self._keep_details(name, content)
             elif isinstance(place := parse_path(name), Tile):
                 self._leaves = place.index, content
             else:
-                self._bundle(place, content, expected, trusted)
+                self._check_bundle(place, content, expected, trusted)
                 expected = place.end
             name, content = next(self._members, ("", b""))
             if not name and expected < self._found.end:
@@ -119,17 +123,17 @@ class _Reading:
             raise ArchiveError(f"{name!r} is more than the archive has")
         if self._details:
             raise ArchiveError("the archive has details of no entry")
-        if self._told != self._found.entries:
-            raise ArchiveError(f"the archive has {self._told} entries, not {self._found.entries}")
+        if self._entries != self._found.entries:
+            raise ArchiveError(f"the archive has {self._entries} entries, not {self._found.entries}")
         return self._found
 
-    def _next(self, wanted: str) -> bytes:
+    def _read_member(self, wanted: str) -> bytes:
         name, content = next(self._members, ("", b""))
         if name != wanted:
             raise ArchiveError(f"the archive does not have {wanted} where it must be")
         return content
 
-    def _describe(self, content: bytes) -> None:
+    def _read_description(self, content: bytes) -> None:
         try:
             said = json.loads(content)
             first, end, entries = int(said["first"]), int(said["end"]), int(said["entries"])
@@ -142,21 +146,21 @@ class _Reading:
         if not 0 <= first < end or first % TILE or end % TILE:
             raise ArchiveError("the archive does not hold whole bundles")
         self._found.first, self._found.end, self._found.entries = first, end, entries
-        self._found.erased = [self._announced(one) for one in erased]
+        self._found.erased = [self._check_announcement(one) for one in erased]
 
-    def _announced(self, one: Any) -> int:
-        """The index of an erased entry, whose erasure the log's key announced."""
+    def _check_announcement(self, one: Any) -> int:
+        """Return the index of an erased entry, whose erasure the log's key announced."""
         try:
-            index, said = one["index"], parse_removal("audit_erase", one["event_id"], one["details"])
+            index, parsed = one["index"], parse_removal("audit_erase", one["event_id"], one["details"])
         except (TypeError, KeyError) as error:
             raise ArchiveError(f"{DESCRIPTION} is malformed") from error
-        if said is None or not isinstance(said[0], Erasure) or index not in said[0].places:
+        if parsed is None or not isinstance(parsed[0], Erasure) or index not in parsed[0].places:
             raise ArchiveError(f"nothing announced that number {index!r} was erased")
-        if not is_signed(said[0], said[1], self._verifiers):
+        if not is_signed(*parsed, self._verifiers):
             raise ArchiveError(f"no known key announced that number {index!r} was erased")
         return int(index)
 
-    def _open(self, content: bytes) -> Checkpoint:
+    def _open_checkpoint(self, content: bytes) -> Checkpoint:
         opened = notes.verify(content, self._verifiers)
         head = checkpoints.parse(opened.text)
         if head.origin not in {key.name for key in opened.verified}:
@@ -165,7 +169,7 @@ class _Reading:
             raise ArchiveError("the checkpoint is older than the archive")
         return head
 
-    def _tile(self, tile: Tile) -> bytes:
+    def _read_tile(self, tile: Tile) -> bytes:
         if (tile.level, tile.full, tile.index) == (0, True, self._leaves[0]):
             return self._leaves[1]
         return self._upper.get(tile, b"")
@@ -176,7 +180,7 @@ class _Reading:
             raise ArchiveError(f"{name!r} is nothing that an archive has")
         self._details[int(number)] = content.decode(errors="surrogateescape")
 
-    def _bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: VerifiedTiles) -> None:
+    def _check_bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: VerifiedTiles) -> None:
         if not bundle.full or bundle.start != expected:
             raise ArchiveError(f"{bundle.path} is not where it must be")
         hashes = trusted.read_leaves(bundle.index)
@@ -189,10 +193,10 @@ class _Reading:
                 continue
             if sha256(LEAF_PREFIX + leaf).digest() != hashes[at * HASH_SIZE : (at + 1) * HASH_SIZE]:
                 raise ArchiveError(f"number {index} is not the entry that was sealed")
-            self._told += 1
-            self._tell(index, self._entry(index, leaf))
+            self._entries += 1
+            self._on_entry(index, self._decode_entry(index, leaf))
 
-    def _entry(self, index: int, leaf: bytes) -> dict[str, Any]:
+    def _decode_entry(self, index: int, leaf: bytes) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(leaf)
         if (wanted := entry.pop("details_sha256", None)) is not None:
             details = self._details.pop(index, "").encode(errors="surrogateescape")

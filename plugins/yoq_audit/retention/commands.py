@@ -9,10 +9,9 @@ import click
 
 from yoq_audit.retention import archive, archive_reader, eraser, pruner
 from yoq_audit.retention.archive_reader import Archive
-from yoq_audit.retention.operations import audit_prune
 from yoq_audit.retention.plan import Plan
-from yoq_audit.retention.pruner import Written
-from yoq_audit.settings import seconds_of
+from yoq_audit.retention.pruner import WrittenArchive, audit_prune
+from yoq_audit.settings import parse_age
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
 from yoq_web import (
@@ -42,9 +41,9 @@ class Age(click.ParamType[str]):
     name = "age"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """`value`, or a usage error that says how it is written."""
+        """Return `value`; a usage error says how it is written."""
         try:
-            seconds_of(str(value))
+            parse_age(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
         return str(value)
@@ -61,16 +60,16 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
     What was signed still verifies. The archive is a tar file (compressed if its name ends in .gz) that proves itself
     with the log's key: `audit archive verify`.
     """
-    planned = pruner.plan(seconds_of(older_than))
-    planned.go_on()
+    planned = pruner.prepare_plan(parse_age(older_than))
+    planned.extend()
     written = None
     if planned.reached > planned.before and not dry_run:
         if file is not None:
             with Progress("archiving", silent=as_json) as bar:
-                written = _archived(file, planned, older_than, bar)
+                written = _write_archive(file, planned, older_than, bar)
         pruner.announce(planned, older_than, "command", written)
         with Progress("pruning", silent=as_json) as bar:
-            pruner.finish(progress=bar.show)
+            pruner.complete_removals(progress=bar.show)
     if as_json:
         found: dict[str, int | str] = {
             "minimum_before": planned.before,
@@ -90,9 +89,9 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
         click.echo(f"archived in {escape_text(str(file))}, SHA-256 {written.sha256}")
 
 
-def _archived(file: Path, planned: Plan, older_than: str, bar: Progress) -> Written:
+def _write_archive(file: Path, planned: Plan, older_than: str, bar: Progress) -> WrittenArchive:
     try:
-        return archive.write(file.absolute(), planned, bar.show)
+        return archive.write_archive(file.absolute(), planned, bar.show)
     except Problem as problem:
         with audit_prune.performed(planned.target, older_than=older_than, archive=file.name, asked_by="command"):
             raise problem from None  # which the trail shows
@@ -109,7 +108,7 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
         check_storable(reason)
     except ValueError as error:
         raise Failure(f"invalid reason: {error}") from None
-    found = eraser.find(entry)
+    found = eraser.find_erasable(entry)
     if not yes:
         click.echo(
             f"{escape_text(found.action)} of {escape_text(found.target or '-')} by {escape_text(found.actor)}", err=True
@@ -117,7 +116,7 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
         if click.prompt("Type erase to erase this entry for ever", err=True) != "erase":
             raise Failure("nothing was erased")
     eraser.erase(found, reason)
-    eraser.wipe(rewrite=rewrite)
+    eraser.wipe_free_space(rewrite=rewrite)
     click.echo(f"erased: {entry}, number {found.places[-1]} of the log")
     click.echo(REMAINS)
 
@@ -160,16 +159,18 @@ def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) ->
 def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
     """Print the entries of FILE, one JSON document a line, the oldest first. Exits with 1 if FILE does not hold."""
 
-    def tell(index: int, entry: dict[str, Any]) -> None:
+    def print_entry(index: int, entry: dict[str, Any]) -> None:
         click.echo(dumps({"index": index} | entry | {"time": format_time(entry["time"])}))
 
-    _read(file, vkeys, tell)
+    _read(file, vkeys, print_entry)
 
 
-def _read(file: Path, vkeys: tuple[str, ...], tell: archive_reader.Tell = lambda _index, _entry: None) -> Archive:
+def _read(
+    file: Path, vkeys: tuple[str, ...], on_entry: archive_reader.EntryCallback = lambda _index, _entry: None
+) -> Archive:
     try:
         verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
-        return archive_reader.read(file, verifiers, tell)
+        return archive_reader.read_archive(file, verifiers, on_entry)
     except LogError as error:
         raise Failure(f"the archive does not hold: {escape_text(str(error))}") from None
     except OSError as error:

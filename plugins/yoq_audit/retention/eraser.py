@@ -1,4 +1,4 @@
-"""Erasing: one event's entry goes, its place in the tree stays, and an entry says so. Never over HTTP.
+"""The eraser: one event's entry goes, its place in the tree stays, and an entry says so. Never over HTTP.
 
 Whoever steals an administrator's token must not be able to erase what he does with it: this needs the machine that has
 the log's key.
@@ -14,16 +14,23 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.proofs import prover
 from yoq_audit.retention import announcements
-from yoq_audit.retention.operations import audit_erase
-from yoq_audit.retention.pruner import finish
+from yoq_audit.retention.pruner import complete_removals
 from yoq_audit.sealing.removal import Erasure, sign_removal
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.storage.tombstones import find_tombstone
-from yoq_web import NotFound, Problem, db, spooled
+from yoq_web import NotFound, Operation, Problem, db, spooled
+
+audit_erase = Operation(
+    "audit_erase",
+    "Erase one entry of the trail",
+    "*",
+    details=("index", "started_index", "reason", "signature"),
+    audit_failure="refuse",
+    activity="delete",
+)
 
 YOUNGEST_SECONDS = 60
 """Younger entries are not erased: a spool may be handing them over once more."""
-
 
 KEPT = ("audit_prune", "audit_erase", "audit_key_rotate")
 """The actions whose entries are not erased: they say what is gone, and whose keys the log's are."""
@@ -40,12 +47,12 @@ class Erasable:
     target: str | None
 
 
-def find(event_id: str) -> Erasable:
-    """The entry that is to be erased; seals it first. Raises a Problem if it is not there or must not be erased."""
-    announcements.signer()
-    finish()
+def find_erasable(event_id: str) -> Erasable:
+    """Find the entry that is to be erased, and seal it. Raises a Problem if it is not there or must not be erased."""
+    announcements.require_signer()
+    complete_removals()
     prover.sealed_now()
-    found = _find(db.session(), event_id)
+    found = _read_erasable(db.session(), event_id)
     if spooled(event_id):
         raise Problem(409, "the entry is in the spool, too", "run any command, which hands it over, and try again")
     return found
@@ -53,20 +60,20 @@ def find(event_id: str) -> Erasable:
 
 def erase(found: Erasable, reason: str) -> None:
     """Announce the erasure, seal the announcement, and delete the entry."""
-    signature = sign_removal(Erasure(found.event_id, found.places), announcements.signer())
+    signature = sign_removal(Erasure(found.event_id, found.places), announcements.require_signer())
     places = dict(zip(("started_index", "index"), found.places, strict=True)) if len(found.places) > 1 else {}
     details: dict[str, str | int] = {"index": found.places[-1], **places, "reason": reason, "signature": signature}
     with audit_erase.performed(found.event_id, **details) as session:
         announcements.lock_retention(session)
-        if _find(session, found.event_id) != found:
+        if _read_erasable(session, found.event_id) != found:
             raise Problem(409, "the entry is not what it was", "nothing was erased")
-    announcements.seal()
-    finish()
+    announcements.seal_announcement()
+    complete_removals()
     if not db.session.scalar(select(exists().where(ERASED.c.event_id == found.event_id))):
         raise Problem(503, "not erased yet", "it is announced, and done as soon as the announcement can be sealed")
 
 
-def _find(session: Session, event_id: str) -> Erasable:
+def _read_erasable(session: Session, event_id: str) -> Erasable:
     rows = session.execute(
         select(
             ENTRIES.c.action, ENTRIES.c.actor, ENTRIES.c.target, ENTRIES.c.outcome, ENTRIES.c.time, LEAVES.c.leaf_index
@@ -91,7 +98,7 @@ def _find(session: Session, event_id: str) -> Erasable:
     return Erasable(event_id, places, row.action, row.actor, row.target)
 
 
-def wipe(*, rewrite: bool) -> None:
+def wipe_free_space(*, rewrite: bool) -> None:
     """Shorten SQLite's write-ahead log to nothing; with `rewrite` write the table's file anew, without free pages."""
     db.session.rollback()
     on_sqlite = db.engine.dialect.name == "sqlite"

@@ -1,4 +1,4 @@
-"""Which bundles may be pruned: old, sealed, whole and exactly what was signed.
+"""Plans: which bundles may be pruned, those that are old, sealed, whole and exactly what was signed.
 
 A bundle that is not what was signed is not pruned: that would do away with the evidence.
 """
@@ -28,8 +28,8 @@ TIME = FIELDS.index("time")
 
 
 @dataclass(frozen=True)
-class Bundle:
-    """A bundle as stored: each place's leaf, None for an erased one, and the hashes that were signed."""
+class CheckedBundle:
+    """A bundle that is what was signed: each place's leaf, None for an erased one, and the hashes that were signed."""
 
     number: int
     leaves: tuple[bytes | None, ...]
@@ -61,7 +61,7 @@ class Plan:
         """The range as the trail shows it: its first and last index."""
         return f"{self.before}-{self.reached - 1}"
 
-    def go_on(self, until: float | None = None, most: int = 2**62) -> None:
+    def extend(self, until: float | None = None, most: int = 2**62) -> None:
         """Look at further bundles, until the monotonic clock says `until` or the range has `most` entries.
 
         Raises a Problem at a bundle that is not what was signed.
@@ -80,22 +80,22 @@ class Plan:
             if until is not None and time.monotonic() > until:
                 return
 
-    def bundles(self) -> Iterator[Bundle]:
-        """Each bundle of the range."""
+    def read_bundles(self) -> Iterator[CheckedBundle]:
+        """Read each bundle of the range."""
         for number in range(self.before // TILE, self.reached // TILE):
             yield read_bundle(db.session(), number, self.tiles)
 
 
-def begin(before: int, older_than: int) -> Plan:
-    """A plan for what is older than so many seconds, from the index `before` on; seals what is not sealed."""
+def make_plan(before: int, older_than: int) -> Plan:
+    """Make a plan for what is older than so many seconds, from the index `before` on; seals what is not sealed."""
     newest = prover.sealed_now()
-    tiles = trusted(newest.size, newest.root)
+    tiles = verify_tiles(newest.size, newest.root)
     cutoff = time.time_ns() // 1000 - older_than * 1_000_000
     return Plan(before, cutoff, newest.size, newest.root, newest.note, tiles, reached=before)
 
 
-def trusted(size: int, root: bytes) -> VerifiedTiles:
-    """The stored tiles, held against a signed root. Raises a Problem if they are not of it."""
+def verify_tiles(size: int, root: bytes) -> VerifiedTiles:
+    """Hold the stored tiles against a signed root. Raises a Problem if they are not of it."""
 
     def read(tile: Tile) -> bytes:
         return tree.read_tile(db.session(), tile)  # whichever session there is: a plan outlives one
@@ -103,11 +103,11 @@ def trusted(size: int, root: bytes) -> VerifiedTiles:
     try:
         return VerifiedTiles(read, size, root)
     except LogError as error:
-        raise damaged(str(error)) from error
+        raise explain_damage(str(error)) from error
 
 
-def read_bundle(session: Session, number: int, tiles: VerifiedTiles) -> Bundle:
-    """One bundle, checked. Raises a Problem if it is not what was signed."""
+def read_bundle(session: Session, number: int, tiles: VerifiedTiles) -> CheckedBundle:
+    """Read one bundle and check it. Raises a Problem if it is not what was signed."""
     first = number * TILE
     within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
     rows = session.execute(
@@ -117,12 +117,12 @@ def read_bundle(session: Session, number: int, tiles: VerifiedTiles) -> Bundle:
     ).all()
     erased = set(session.scalars(select(ERASED.c.leaf_index).where(ERASED.c.leaf_index.between(first, first + 255))))
     try:
-        return _checked(number, rows, erased, tiles.read_leaves(number))
+        return _check_bundle(number, rows, erased, tiles.read_leaves(number))
     except LogError as error:
-        raise damaged(str(error)) from error
+        raise explain_damage(str(error)) from error
 
 
-def _checked(number: int, rows: Sequence[Sequence[Any]], erased: set[int], hashes: bytes) -> Bundle:
+def _check_bundle(number: int, rows: Sequence[Sequence[Any]], erased: set[int], hashes: bytes) -> CheckedBundle:
     first = number * TILE
     leaves: list[bytes | None] = [None] * TILE
     long: list[tuple[int, str]] = []
@@ -132,17 +132,17 @@ def _checked(number: int, rows: Sequence[Sequence[Any]], erased: set[int], hashe
         leaf = encode_leaf(columns)
         at = (index - first) * HASH_SIZE
         if sha256(LEAF_PREFIX + leaf).digest() != hashes[at : at + HASH_SIZE]:
-            raise damaged(f"number {index} is not the entry that was sealed")
+            raise explain_damage(f"number {index} is not the entry that was sealed")
         leaves[index - first] = leaf
         youngest = max(youngest, columns[TIME])
         if not leaf.endswith(f'"details":{columns[-1]}}}'.encode()):
             long.append((index, columns[-1]))
     for at, leaf_or_none in enumerate(leaves):
         if leaf_or_none is None and first + at not in erased:
-            raise damaged(f"number {first + at} of the log is missing")
-    return Bundle(number, tuple(leaves), tuple(long), hashes, youngest)
+            raise explain_damage(f"number {first + at} of the log is missing")
+    return CheckedBundle(number, tuple(leaves), tuple(long), hashes, youngest)
 
 
-def damaged(reason: str) -> Problem:
-    """What a log that does not hold is answered with: evidence is not pruned."""
+def explain_damage(reason: str) -> Problem:
+    """Return what is answered for a log that does not hold: evidence is not pruned."""
     return Problem(409, "the log does not hold, so nothing is pruned", f"{reason}; {prover.VERIFY}")

@@ -1,4 +1,4 @@
-"""Pruning: announce, seal, raise the minimum index, then delete bundle by bundle. Each is a transaction of its own.
+"""The pruner: announce, seal, raise the minimum index, then delete bundle by bundle. Each is a transaction of its own.
 
 The order is what makes it safe against a crash. Rows are deleted only under a minimum index; the database lets the
 minimum rise only to what a sealed entry announced; and that entry is committed before. Wherever it stops, what is
@@ -8,7 +8,7 @@ missing was announced, and what was announced is deleted later, from where `audi
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -17,22 +17,38 @@ from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_audit.retention import announcements
-from yoq_audit.retention.operations import audit_prune
-from yoq_audit.retention.plan import Plan, begin
+from yoq_audit.retention.plan import Plan, make_plan
 from yoq_audit.sealing.removal import Erasure, Pruning, sign_removal
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES, MINIMUMS, PRUNED
 from yoq_audit.storage.tombstones import FINGERPRINT_SIZE, find_minimum, fingerprint
 from yoq_audit.tlog.tiles import TILE
-from yoq_web import Problem, db, unit_of_work
+from yoq_web import Operation, Problem, ProgressCallback, db, unit_of_work
 
 logger = get_logger("yoq_web")
 
-Progress = Callable[[int, int], object]
-"""Told how many entries' places are done, and of how many."""
+audit_prune = Operation(
+    "audit_prune",
+    "Prune old entries of the trail",
+    "*",
+    details=(
+        "minimum_before",
+        "minimum_after",
+        "entries",
+        "older_than",
+        "cutoff",
+        "archive",
+        "archive_sha256",
+        "archive_bytes",
+        "asked_by",
+        "signature",
+    ),
+    audit_failure="refuse",
+    activity="delete",
+)
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenArchive:
     """An archive that is on disk: its name without the folder, its SHA-256 in hexadecimal and its size in bytes."""
 
     name: str
@@ -40,20 +56,20 @@ class Written:
     size: int
 
 
-def plan(older_than: int) -> Plan:
-    """Begin a plan; first ends what was announced before. Raises a Problem where this machine can announce nothing."""
-    announcements.signer()
-    finish()
-    return begin(first_kept(db.session()), older_than)
+def prepare_plan(older_than: int) -> Plan:
+    """Make a plan, once what was announced before is done. Raises a Problem where this machine can announce nothing."""
+    announcements.require_signer()
+    complete_removals()
+    return make_plan(find_first_kept(db.session()), older_than)
 
 
-def first_kept(session: Session) -> int:
-    """The index of the first entry that nothing announced as pruned."""
-    found = announcements.newest_pruning(session)
+def find_first_kept(session: Session) -> int:
+    """Return the index of the first entry that nothing announced as pruned."""
+    found = announcements.find_newest_pruning(session)
     return max(find_minimum(session), found.minimum if found else 0)
 
 
-def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | None = None) -> None:
+def announce(planned: Plan, older_than: str, asked_by: str, archive: WrittenArchive | None = None) -> None:
     """Leave the entry without which nothing is deleted, and seal it."""
     statement = Pruning(planned.reached, planned.cutoff)
     details: dict[str, str | int] = {
@@ -63,28 +79,29 @@ def announce(planned: Plan, older_than: str, asked_by: str, archive: Written | N
         "older_than": older_than,
         "cutoff": planned.cutoff,
         "asked_by": asked_by,
-        "signature": sign_removal(statement, announcements.signer()),
+        "signature": sign_removal(statement, announcements.require_signer()),
     }
     if archive is not None:
         details |= {"archive": archive.name, "archive_sha256": archive.sha256, "archive_bytes": archive.size}
     with audit_prune.performed(planned.target, **details) as session:
         announcements.lock_retention(session)
-        if first_kept(session) != planned.before:
+        if find_first_kept(session) != planned.before:
             raise Problem(409, "pruned meanwhile", "somebody else announced it first; nothing was pruned by this")
-    announcements.seal()
+    announcements.seal_announcement()
 
 
-def finish(until: float | None = None, progress: Progress = lambda _done, _size: None) -> bool:
-    """Do what sealed entries announce and what is not done yet; returns whether nothing is left.
+def complete_removals(until: float | None = None, progress: ProgressCallback = lambda _done, _size: None) -> bool:
+    """Remove what sealed entries announce as removed and what is still there; returns whether nothing is left.
 
-    Ends early when the monotonic clock says `until`, or when another node is at it.
+    Ends early when the monotonic clock says `until`, or when another node is at it. `progress` is told how many places
+    are done.
     """
-    _raise_minimum(announcements.sealed_pruning(db.session()))
-    for event_id, erasure in announcements.sealed_erasures(db.session()):
-        _erase(event_id, erasure)
+    _raise_minimum(announcements.find_sealed_pruning(db.session()))
+    for event_id, erasure in announcements.find_sealed_erasures(db.session()):
+        _delete_erased(event_id, erasure)
     db.session.rollback()
     end = find_minimum(db.session())
-    first = done = _next_bundle(db.session()) * TILE
+    first = done = _find_next_bundle(db.session()) * TILE
     while done < end:
         began = time.monotonic()
         if until is not None and began > until:
@@ -92,9 +109,9 @@ def finish(until: float | None = None, progress: Progress = lambda _done, _size:
         with unit_of_work() as session:
             if not announcements.lock_retention(session, wait=False):
                 return False
-            number = _next_bundle(session)
+            number = _find_next_bundle(session)
             if number * TILE < end:
-                _delete(session, number)
+                _delete_bundle(session, number)
         done = (number + 1) * TILE
         progress(done - first, end - first)
         # Writers get at least as much of the database as this does.
@@ -113,12 +130,12 @@ def _raise_minimum(found: tuple[str, Pruning] | None) -> None:
             session.execute(insert(MINIMUMS).values(values))
 
 
-def _next_bundle(session: Session) -> int:
+def _find_next_bundle(session: Session) -> int:
     last = session.scalar(select(func.max(PRUNED.c.number)))
     return 0 if last is None else last + 1
 
 
-def _delete(session: Session, number: int) -> None:
+def _delete_bundle(session: Session, number: int) -> None:
     """Delete a bundle under the minimum index, and keep what tells its events again."""
     first = number * TILE
     within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
@@ -141,7 +158,7 @@ def _delete(session: Session, number: int) -> None:
     session.execute(delete(LEAVES).where(within))
 
 
-def _erase(event_id: str, erasure: Erasure) -> None:
+def _delete_erased(event_id: str, erasure: Erasure) -> None:
     """Delete the entries of an event, and keep their places. What is left of them in the database's files is wiped."""
     standing = (
         select(LEAVES.c.leaf_index, ENTRIES.c.id)

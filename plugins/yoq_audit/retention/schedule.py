@@ -1,6 +1,6 @@
-"""What is due while serving: ending what was announced, and pruning what YOQ_AUDIT_RETENTION says is old enough.
+"""The schedule of retention: ending what was announced, and pruning what YOQ_AUDIT_RETENTION says is old enough.
 
-A beat of the pulse takes a fraction of a second, because sealing waits for it; what is left is for the next one.
+A run takes a fraction of a second, because sealing waits for it; what is left is for the next one.
 """
 
 from __future__ import annotations
@@ -8,17 +8,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
 
 from yoq_audit.retention import pruner
-from yoq_audit.retention.plan import Plan, begin
+from yoq_audit.retention.plan import Plan, make_plan
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import Rewound
-from yoq_audit.settings import RETENTION, seconds_of
+from yoq_audit.settings import RETENTION, parse_age
 from yoq_audit.tlog.errors import LogError
-from yoq_web import NotFound, Problem, SettingsError, act_as_system, current_settings, db
+from yoq_web import AppLocal, NotFound, Problem, SettingsError, act_as_system, current_settings, db
 
 logger = get_logger("yoq_web")
 
@@ -26,68 +25,64 @@ LOOK_SECONDS = 60.0
 """How often is looked whether something announced is not done yet."""
 PLAN_SECONDS = 3600.0
 """How often is looked for entries that have become old enough."""
-BEAT_SECONDS = 0.25
-"""How long one beat of the pulse may take."""
-MOST = 1_000_000
+SLICE_SECONDS = 0.25
+"""How long one run may take."""
+MOST_ENTRIES = 1_000_000
 """So many entries are announced at once."""
-
-_CHORES = "yoq_audit_retention"
 
 
 @dataclass
-class Chores:
-    """When this process looks again (by the monotonic clock), the plan it is at, and what stood in the way."""
+class RetentionSchedule:
+    """When this process looks again (by the monotonic clock), the plan it is at, and why nothing is pruned, if so."""
 
-    look_at: float = 0.0
-    plan_at: float = 0.0
+    next_look: float = 0.0
+    next_plan: float = 0.0
     plan: Plan | None = None
-    trouble: str | None = None
+    failure: str | None = None
 
 
-def chores() -> Chores:
-    """Those of the current application."""
-    found: Chores = current_app.extensions.setdefault(_CHORES, Chores())
-    return found
+current_schedule: AppLocal[RetentionSchedule] = AppLocal("audit_retention", lambda _app: RetentionSchedule())
 
 
-def pulse() -> None:
+def run_due() -> None:
     """Do a little of what is due. What stands in the way is told once, and in /health."""
-    here, now = chores(), time.monotonic()
-    if here.plan is None and now < here.look_at:
+    schedule, now = current_schedule(), time.monotonic()
+    if schedule.plan is None and now < schedule.next_look:
         return
-    before, here.trouble = here.trouble, None
+    before, schedule.failure = schedule.failure, None
     try:
-        _beat(here, now)
+        _run(schedule, now)
     except NotFound:
-        here.look_at = now + LOOK_SECONDS  # the log has no entries yet
+        schedule.next_look = now + LOOK_SECONDS  # the log has no entries yet
     except (Problem, SettingsError, LogError, Rewound, SQLAlchemyError) as error:
         said = error.error if isinstance(error, Problem) else type(error).__name__
-        here.plan, here.look_at, here.trouble = None, now + LOOK_SECONDS, f"old entries are not pruned: {said}"
-        if here.trouble != before:
+        schedule.plan, schedule.next_look = None, now + LOOK_SECONDS
+        schedule.failure = f"old entries are not pruned: {said}"
+        if schedule.failure != before:
             detail = getattr(error, "detail", None)
             logger.error("old entries cannot be pruned", reason=str(error), detail=detail)  # noqa: TRY400 - no defect
 
 
-def _beat(here: Chores, now: float) -> None:
-    until = now + BEAT_SECONDS
+def _run(schedule: RetentionSchedule, now: float) -> None:
+    until = now + SLICE_SECONDS
     age = current_settings()[RETENTION]
     if keys.read_signer() is None:  # the machine that has the log's key does it
-        here.look_at = now + LOOK_SECONDS
+        schedule.next_look = now + LOOK_SECONDS
         return
-    if not pruner.finish(until):
+    if not pruner.complete_removals(until):
         return
-    if age is None or (here.plan is None and now < here.plan_at):
-        here.look_at = now + LOOK_SECONDS
+    if age is None or (schedule.plan is None and now < schedule.next_plan):
+        schedule.next_look = now + LOOK_SECONDS
         return
-    first = pruner.first_kept(db.session())
-    if here.plan is None or here.plan.before != first:
-        here.plan = begin(first, seconds_of(age))
-    here.plan.go_on(until, MOST)
-    if not here.plan.done:
+    first = pruner.find_first_kept(db.session())
+    if schedule.plan is None or schedule.plan.before != first:
+        schedule.plan = make_plan(first, parse_age(age))
+    schedule.plan.extend(until, MOST_ENTRIES)
+    if not schedule.plan.done:
         return
-    planned, here.plan = here.plan, None
+    planned, schedule.plan = schedule.plan, None
     if planned.reached > planned.before:
         with act_as_system():
             pruner.announce(planned, age, "YOQ_AUDIT_RETENTION")
     else:
-        here.plan_at, here.look_at = now + PLAN_SECONDS, now + LOOK_SECONDS
+        schedule.next_plan, schedule.next_look = now + PLAN_SECONDS, now + LOOK_SECONDS

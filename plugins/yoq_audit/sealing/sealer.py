@@ -157,7 +157,7 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
 
 
 def _read_horizon(session: Session) -> int:
-    """PostgreSQL: a transaction number above those of all that ran when the batch was read. SQLite needs none."""
+    """Read a transaction number above those of all that ran when the batch was read: for PostgreSQL, else 0."""
     if session.get_bind().dialect.name == "sqlite":
         return 0
     return session.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) or 0

@@ -1,7 +1,7 @@
-"""The verification of a log: every leaf is rebuilt from the stored columns, and the tree from the leaves.
+"""The checker of a log: every leaf is rebuilt from the stored columns, and the tree from the leaves.
 
 It goes through the log once, a tile at a time, beside the stored tiles and the stored checkpoints. What does not hold
-is explained afterwards, in `explaining`. It writes nothing.
+is explained afterwards, in `diagnosis`. It writes nothing.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ from yoq_audit.tlog.leaf import LeafError, encode_leaf
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE, Tile, compute_tile_root, make_subtree
 from yoq_audit.tlog.tree import Frontier, compute_root
-from yoq_audit.verification.announcements import gone
-from yoq_audit.verification.checkpoints import Marks
+from yoq_audit.verification.checkpoints import CheckpointComparison
 from yoq_audit.verification.diagnosis import Suspect, Suspects, explain
-from yoq_audit.verification.reader import FIRST_FIELD, RECORDED_AT, TIME, Reader, Row, joined
-from yoq_audit.verification.reconcile import choose
+from yoq_audit.verification.reader import FIRST_FIELD, RECORDED_AT, TIME, LogReader, Row, hash_columns
+from yoq_audit.verification.reconciliation import reconcile
+from yoq_audit.verification.removed_places import find_removed_places
 from yoq_audit.verification.report import Report
+from yoq_web import ProgressCallback
 
 FULL = TILE * HASH_SIZE
 BATCH = 32 * TILE
@@ -32,78 +33,82 @@ BATCH = 32 * TILE
 AHEAD = 2
 """Batches asked for ahead: with one alone the database would stand still until the other thread asks for the next."""
 
-Progress = Callable[[int, int], None]
-"""Told how many leaves are done, and of how many."""
-
 
 def verify(
-    connection: Any, *, own: Verifier | None = None, head: Checkpoint | None = None, progress: Progress | None = None
+    connection: Any,
+    *,
+    own: Verifier | None = None,
+    head: Checkpoint | None = None,
+    progress: ProgressCallback | None = None,
 ) -> Report:
     """Verify the log behind a driver's connection that is in no transaction.
 
     `own` is the log's key as this machine has it, without which the database's keys are believed. `head` is the
-    checkpoint kept outside the database; it must have been read before, because the log goes on growing.
+    checkpoint kept outside the database; it must have been read before, because the log goes on growing. `progress` is
+    told how many leaves are done.
     """
-    with Reader(connection) as reader:
+    with LogReader(connection) as reader:
         return _Verification(reader, own, head, progress or (lambda _done, _size: None)).run()
 
 
 class _Verification:
-    def __init__(self, reader: Reader, own: Verifier | None, head: Checkpoint | None, progress: Progress) -> None:
+    def __init__(
+        self, reader: LogReader, own: Verifier | None, head: Checkpoint | None, progress: ProgressCallback
+    ) -> None:
         self._reader = reader
-        self._report = Report(entries=reader.value("SELECT count(*) FROM audit_log"))
+        self._report = Report(entries=reader.fetch_value("SELECT count(*) FROM audit_log"))
         self._progress = progress
         self._upper = Frontier()  # over the roots of full tiles of level 0
         self._growing: list[bytearray] = [bytearray()]  # by level; level 0 is not kept
         self._suspects = Suspects()
         self._placed = 0
-        self._marks = Marks(reader, self._report, own, head)
-        self._size = self._marks.size
-        self._gone = gone(reader, self._report, self._marks.keys, self._size)
+        self._checkpoints = CheckpointComparison(reader, self._report, own, head)
+        self._size = self._checkpoints.size
+        self._removed = find_removed_places(reader, self._report, self._checkpoints.keys, self._size)
         self._edge: bool | None = None
 
     def run(self) -> Report:
         """Go through everything."""
         walked, root = self._walk()
         self._report.size, self._report.root = walked, root
-        self._marks.finish(walked)
-        self._upper_tiles(walked)
+        self._checkpoints.finish(walked)
+        self._check_upper_tiles(walked)
         explain(self._reader, self._report, self._suspects, whole=self._placed == self._report.entries)
         return self._report
 
     def _walk(self) -> tuple[int, bytes]:
         """Go through the leaves; returns how many the tree has and its root."""
         walked, root = 0, EMPTY_ROOT
-        for number, hashes, data in self._bulks():
+        for number, hashes, data in self._stream_bulks():
             width = min(TILE, self._size - walked)
             if data:
                 leaves, node = hashes, compute_tile_root(data) if width == TILE else b""
                 self._placed += width
             else:
-                rows, stored = self._reader.placed(walked, width), self._reader.tile(0, number)
-                if stored is None and rows.count(None) == width and walked >= self._gone.minimum:
+                rows, stored = self._reader.fetch_placed(walked, width), self._reader.fetch_tile(0, number)
+                if stored is None and rows.count(None) == width and walked >= self._removed.minimum:
                     break  # whatever the checkpoints say
-                leaves, node = self._tile(number, rows, stored)
-            self._marks.within(walked, leaves, self._upper.hashes)
+                leaves, node = self._reconcile_tile(number, rows, stored)
+            self._checkpoints.compare_within(walked, leaves, self._upper.hashes)
             walked += width
             if width < TILE:
                 local = Frontier()
                 local.extend(leaves)
                 root = Frontier(walked, (*self._upper.hashes, *local.hashes)).root
                 break
-            node = self._agreed(number, node)
+            node = self._choose_root(number, node)
             self._upper.append(node)
-            self._grow(1, node)
+            self._add_root(1, node)
             root = self._upper.root
-            self._marks.at(walked, root)
+            self._checkpoints.compare_at(walked, root)
             self._progress(walked, self._size)
         return walked, root
 
-    def _bulks(self) -> Iterator[tuple[int, list[bytes], bytes]]:
-        """Each tile's number, and its leaf hashes, single and joined, if they could be had fast and are as stored."""
+    def _stream_bulks(self) -> Iterator[tuple[int, list[bytes], bytes]]:
+        """Yield each tile's number and leaf hashes, single and joined; none if they are not had fast and as stored."""
 
         def fetch(first: int) -> tuple[list[bytes], bytes] | None:
-            return self._reader.bulk(first, min(BATCH, self._size - first), self._size)
+            return self._reader.fetch_bulk(first, min(BATCH, self._size - first), self._size)
 
         starts = range(0, self._size, BATCH)
         # The database works at the next leaves while these are hashed.
@@ -113,46 +118,46 @@ class _Verification:
                 texts, stored = waiting.popleft().result() or ((), b"")
                 waiting.extend(ahead.submit(fetch, later) for later in starts[at + AHEAD : at + AHEAD + 1])
                 leaves = [sha256(text).digest() for text in texts]
-                if joined(leaves) != stored:
+                if b"".join(leaves) != stored:
                     leaves, stored = [], b""
                 for first in range(0, min(BATCH, self._size - start), TILE):
                     end = first + TILE
                     yield (start + first) // TILE, leaves[first:end], stored[first * HASH_SIZE : end * HASH_SIZE]
 
-    def _tile(self, number: int, rows: list[Row | None], stored: bytes | None) -> tuple[list[bytes], bytes]:
-        """The leaf hashes that a tile of level 0 ought to have, and their root if it is full."""
+    def _reconcile_tile(self, number: int, rows: list[Row | None], stored: bytes | None) -> tuple[list[bytes], bytes]:
+        """Return the leaf hashes that a tile of level 0 ought to have, and their root if it is full."""
         first, width = number * TILE, len(rows)
-        computed = self._hashes(first, rows)
-        data = joined(computed) if None not in computed else b""  # type: ignore[arg-type]  # as was just looked
+        computed = self._hash_rows(first, rows)
+        data = b"".join(computed) if None not in computed else b""  # type: ignore[arg-type]  # as was just looked
         if data and data == stored:
             return computed, compute_tile_root(data) if width == TILE else b""  # type: ignore[return-value]  # as above
         kept: list[bytes | None] = [None] * width
         if stored is not None:
             held = [stored[at : at + HASH_SIZE] for at in range(0, width * HASH_SIZE, HASH_SIZE)]
             kept = [node if len(node) == HASH_SIZE else None for node in held]
-        absent = self._forgiven(first, rows)
+        absent = self._list_removed(first, rows)
         for at in absent:
             computed[at] = kept[at]
         if absent and computed == kept and None not in kept:
-            return kept, compute_tile_root(joined(kept)) if width == TILE else b""  # type: ignore[return-value,arg-type]  # as above
-        choice = choose(computed, kept, self._test(number, width))
-        if stored is None or len(stored) != width * HASH_SIZE or choice.wrongly_kept:
-            self._bad_tile(0, number, stored)
-        for at in (at for at in choice.wrongly_computed if at not in absent):
+            return kept, compute_tile_root(b"".join(kept)) if width == TILE else b""  # type: ignore[return-value,arg-type]  # as above
+        chosen = reconcile(computed, kept, self._make_test(number, width))
+        if stored is None or len(stored) != width * HASH_SIZE or chosen.wrongly_kept:
+            self._report_tile(0, number, stored)
+        for at in (at for at in chosen.wrongly_computed if at not in absent):
             self._suspects.add(Suspect(first + at, rows[at], computed[at], kept[at]))
-        return choice.leaves, compute_tile_root(joined(choice.leaves)) if width == TILE else b""
+        return chosen.leaves, compute_tile_root(b"".join(chosen.leaves)) if width == TILE else b""
 
-    def _forgiven(self, first: int, rows: list[Row | None]) -> set[int]:
-        """The positions of entries that are not there because that was announced; of those only the hash is left."""
-        absent = {index - first for index in self._gone.within(first, len(rows))}
+    def _list_removed(self, first: int, rows: list[Row | None]) -> set[int]:
+        """List the positions of entries that are not there because that was announced: only their hash is left."""
+        absent = {index - first for index in self._removed.list_within(first, len(rows))}
         absent = {at for at in absent if (row := rows[at]) is None or row[2] is None}
         pruned = sum(rows[at] is None for at in absent)
         self._report.pruned += pruned
         self._report.erased += len(absent) - pruned
         return absent
 
-    def _hashes(self, first: int, rows: list[Row | None]) -> list[bytes | None]:
-        """The leaf hashes of these rows, None where there is no entry or none that can be a leaf."""
+    def _hash_rows(self, first: int, rows: list[Row | None]) -> list[bytes | None]:
+        """Hash the leaves of these rows, None where there is no entry or none that can be a leaf."""
         sha, encode, start = sha256, encode_leaf, FIRST_FIELD
         try:
             hashes: list[bytes | None] = [
@@ -161,61 +166,61 @@ class _Verification:
             ]
             self._placed += len(rows)
         except (LeafError, TypeError):
-            hashes = [_hash(row) for row in rows]
+            hashes = [None if row is None else hash_columns(row[start:]) for row in rows]
             self._placed += sum(row is not None and row[2] is not None for row in rows)
         for at, row in enumerate(rows):
             if hashes[at] and row[TIME] // 1_000_000 != row[RECORDED_AT]:  # type: ignore[index]  # there is a hash
-                self._misdated(first + at, row)  # type: ignore[arg-type]  # as above
+                self._report_misdated(first + at, row)  # type: ignore[arg-type]  # as above
         return hashes
 
-    def _misdated(self, index: int, row: Row) -> None:
+    def _report_misdated(self, index: int, row: Row) -> None:
         was, now = row[TIME] // 1_000_000, row[RECORDED_AT]
         where = {"entry": row[2], "event_id": row[FIRST_FIELD + 1], "index": index, "field": "recorded_at"}
         message = f"entry {row[2]} ({row[FIRST_FIELD + 1]}) altered: recorded_at is {now}, its time says {was}"
         self._report.add("altered", message, **where, was=str(was), now=str(now))
 
-    def _test(self, number: int, width: int) -> Callable[[list[bytes]], bool]:
-        """Whether these leaf hashes are what the tree above, or its newest checkpoint, was made of."""
+    def _make_test(self, number: int, width: int) -> Callable[[list[bytes]], bool]:
+        """Make a test whether leaf hashes are what the tree above, or its newest checkpoint, was made of."""
         if width == TILE:
-            above = self._slot(1, number)
-            return lambda leaves: compute_tile_root(joined(leaves)) == above
+            above = self._read_slot(1, number)
+            return lambda leaves: compute_tile_root(b"".join(leaves)) == above
 
         def fits(leaves: list[bytes]) -> bool:
             local = Frontier()
             local.extend(leaves)
-            return Frontier(self._size, (*self._upper.hashes, *local.hashes)).root == self._marks.newest_root
+            return Frontier(self._size, (*self._upper.hashes, *local.hashes)).root == self._checkpoints.newest_root
 
         return fits
 
-    def _agreed(self, number: int, node: bytes) -> bytes:
-        """The root of a full tile of level 0, by the tree above if that is what was signed."""
-        above = self._slot(1, number)
-        if above and above != node and self._trusted(1, number // TILE):
+    def _choose_root(self, number: int, node: bytes) -> bytes:
+        """Return the root of a full tile of level 0, by the tree above if that is what was signed."""
+        above = self._read_slot(1, number)
+        if above and above != node and self._is_trusted(1, number // TILE):
             first = number * TILE
-            self._marks.broken(first + TILE, f"tile 0/{number} altered, and entries with it")
+            self._checkpoints.report_broken(first + TILE, f"tile 0/{number} altered, and entries with it")
             return above
         return node
 
-    def _slot(self, level: int, number: int) -> bytes:
-        """The root of a tile below as it is stored in the tile of this level above it."""
-        data = self._reader.tile(level, number // TILE) or b""
+    def _read_slot(self, level: int, number: int) -> bytes:
+        """Read the root of a tile below as it is stored in the tile of this level above it."""
+        data = self._reader.fetch_tile(level, number // TILE) or b""
         return data[number % TILE * HASH_SIZE :][:HASH_SIZE]
 
-    def _trusted(self, level: int, number: int) -> bool:
-        """Whether a stored tile leads to the newest signed root."""
+    def _is_trusted(self, level: int, number: int) -> bool:
+        """Tell whether a stored tile leads to the newest signed root."""
         if (number + 1) * TILE <= self._size >> 8 * level:
-            data = self._reader.tile(level, number) or b""
-            whole = len(data) == FULL and compute_tile_root(data) == self._slot(level + 1, number)
-            return whole and self._trusted(level + 1, number // TILE)
+            data = self._reader.fetch_tile(level, number) or b""
+            whole = len(data) == FULL and compute_tile_root(data) == self._read_slot(level + 1, number)
+            return whole and self._is_trusted(level + 1, number // TILE)
         if self._edge is None:
             try:
-                subtree = make_subtree(lambda tile: self._reader.tile(tile.level, tile.index) or b"", self._size)
-                self._edge = compute_root(self._size, subtree) == self._marks.newest_root
+                subtree = make_subtree(lambda tile: self._reader.fetch_tile(tile.level, tile.index) or b"", self._size)
+                self._edge = compute_root(self._size, subtree) == self._checkpoints.newest_root
             except LogError:
                 self._edge = False
         return self._edge
 
-    def _grow(self, level: int, node: bytes) -> None:
+    def _add_root(self, level: int, node: bytes) -> None:
         """Add the root of a full tile to the tile above; compare that when it is full."""
         if level == len(self._growing):
             self._growing.append(bytearray())
@@ -225,31 +230,24 @@ class _Verification:
             data = bytes(held)
             held.clear()
             number = (self._upper.size >> 8 * level) - 1
-            if (stored := self._reader.tile(level, number)) != data:
-                self._bad_tile(level, number, stored)
-            self._grow(level + 1, compute_tile_root(data))
+            if (stored := self._reader.fetch_tile(level, number)) != data:
+                self._report_tile(level, number, stored)
+            self._add_root(level + 1, compute_tile_root(data))
 
-    def _upper_tiles(self, size: int) -> None:
+    def _check_upper_tiles(self, size: int) -> None:
         """Compare the partial tiles above the leaves, and look for tiles that the tree does not have."""
         for level, held in enumerate(self._growing):
             number = (size >> 8 * level) // TILE
-            if level and held and (stored := self._reader.tile(level, number)) != bytes(held):
-                self._bad_tile(level, number, stored)
+            if level and held and (stored := self._reader.fetch_tile(level, number)) != bytes(held):
+                self._report_tile(level, number, stored)
         conditions = " AND ".join(
             f"NOT (level = {level} AND number >= 0 AND number < {-(-(size >> 8 * level) // TILE)})"
             for level in range(len(self._growing) + 1)
         )
         query = f"SELECT level, number FROM audit_tile WHERE {conditions} ORDER BY level, number LIMIT 101"  # noqa: S608 - numbers only
-        for level, number in self._reader.all(query):
+        for level, number in self._reader.fetch_all(query):
             self._report.add("tile", f"tile {level}/{number} is beyond the end of the tree")
 
-    def _bad_tile(self, level: int, number: int, stored: bytes | None) -> None:
+    def _report_tile(self, level: int, number: int, stored: bytes | None) -> None:
         what = "missing" if stored is None else "altered"
         self._report.add("tile", f"tile {level}/{number} {what} ({Tile(level, number).path})")
-
-
-def _hash(row: Row | None) -> bytes | None:
-    try:
-        return None if row is None else sha256(LEAF_PREFIX + encode_leaf(row[FIRST_FIELD:])).digest()
-    except LeafError:
-        return None

@@ -18,7 +18,7 @@ from yoq_web import Progress, SettingsError, as_json, command, current_spool, db
 def verify_command(as_json: bool) -> None:
     """Check the whole log: entries, tree, checkpoints and the head outside the database. Changes nothing."""
     with Progress("verifying", silent=as_json) as bar:
-        report = check(bar)
+        report = verify_log(bar)
     if as_json:
         print_json(report.document())
     else:
@@ -27,10 +27,10 @@ def verify_command(as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def check(bar: Progress | None = None) -> Report:
+def verify_log(bar: Progress | None = None) -> Report:
     """Verify the current application's log."""
     own = keys.read_signer()
-    head, complaint = _head(own)
+    head, complaint = _read_head(own)
     connection = db.engine.raw_connection()
     try:
         own_key = own.verifier if own else None
@@ -43,8 +43,8 @@ def check(bar: Progress | None = None) -> Report:
     return report
 
 
-def _head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
-    """The head kept outside the database, or what is wrong with it."""
+def _read_head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
+    """Read the head kept outside the database, or what is wrong with it."""
     if own is None:
         return None, None
     try:

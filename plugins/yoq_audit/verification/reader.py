@@ -1,13 +1,15 @@
-"""Reading the log through the bare driver, in one snapshot and in constant memory: rows as they are."""
+"""The reader: the log through the bare driver, in one snapshot and in constant memory, its rows as they are."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from typing import Any
 
 from yoq_audit.storage.tree import WATERMARK, compute_slack_end
-from yoq_audit.tlog.leaf import FIELDS
+from yoq_audit.tlog.hashing import LEAF_PREFIX
+from yoq_audit.tlog.leaf import FIELDS, LeafError, encode_leaf
 from yoq_audit.tlog.tiles import TILE
 from yoq_audit.verification import sqlite_bulk
 
@@ -28,12 +30,12 @@ TIME = FIRST_FIELD + FIELDS.index("time")
 RECORDED_AT = 3
 
 
-def lenient(raw: bytes) -> str:
-    """A stored text, whatever bytes it has."""
+def decode_leniently(raw: bytes) -> str:
+    """Decode a stored text, whatever bytes it has."""
     return raw.decode(errors="surrogateescape")
 
 
-class Reader:
+class LogReader:
     """Reads one state of the database, over a connection that is in no transaction yet."""
 
     def __init__(self, connection: Any) -> None:
@@ -42,9 +44,9 @@ class Reader:
         self._streams = 0
         self._tile: tuple[tuple[int, int] | None, bytes | None] = (None, None)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> LogReader:
         if self.on_sqlite:
-            self._connection.text_factory = lenient
+            self._connection.text_factory = decode_leniently
             self._connection.execute("BEGIN")
         else:
             # Every statement sees what the first one sees, and none can write.
@@ -56,110 +58,113 @@ class Reader:
         if self.on_sqlite:
             self._connection.text_factory = str
 
-    def all(self, query: str, *values: object) -> list[Row]:
-        """Every row of a query that gives few."""
+    def fetch_all(self, query: str, *values: object) -> list[Row]:
+        """Fetch every row of a query that gives few."""
         cursor = self._connection.cursor()
         try:
-            rows: list[Row] = cursor.execute(self._marked(query), values).fetchall()
+            rows: list[Row] = cursor.execute(self._adapt(query), values).fetchall()
         finally:
             cursor.close()
         return rows
 
-    def value(self, query: str, *values: object) -> Any:
-        """The first column of the first row, or None."""
-        rows = self.all(query, *values)
+    def fetch_value(self, query: str, *values: object) -> Any:
+        """Fetch the first column of the first row, or None."""
+        rows = self.fetch_all(query, *values)
         return rows[0][0] if rows else None
 
-    def tile(self, level: int, number: int) -> bytes | None:
-        """A tile as stored. The last one asked for is remembered: a query waits for one that another thread runs."""
+    def fetch_tile(self, level: int, number: int) -> bytes | None:
+        """Fetch a tile as stored. The last one is remembered: a query waits for one that another thread runs."""
         if self._tile[0] != (level, number):
-            self._tile = (level, number), self._stored_tile(level, number)
+            self._tile = (level, number), self._fetch_stored_tile(level, number)
         return self._tile[1]
 
-    def _stored_tile(self, level: int, number: int) -> bytes | None:
-        hashes = self.value("SELECT hashes FROM audit_tile WHERE level = ? AND number = ?", level, number)
+    def _fetch_stored_tile(self, level: int, number: int) -> bytes | None:
+        hashes = self.fetch_value("SELECT hashes FROM audit_tile WHERE level = ? AND number = ?", level, number)
         return None if hashes is None else bytes(hashes) if isinstance(hashes, (bytes, memoryview)) else b""
 
-    def tiles(self, level: int) -> Iterator[tuple[int, bytes]]:
-        """Every stored tile of a level, in order."""
+    def stream_tiles(self, level: int) -> Iterator[tuple[int, bytes]]:
+        """Yield every stored tile of a level, in order."""
         for batch in self.stream("SELECT number, hashes FROM audit_tile WHERE level = ? ORDER BY number", level):
             for number, hashes in batch:
                 yield number, bytes(hashes) if isinstance(hashes, (bytes, memoryview)) else b""
 
-    def checkpoints(self, smallest: int = -(2**63)) -> Iterator[tuple[int, bytes, bytes | None]]:
-        """Size, root and note of every stored checkpoint from a size on, the smallest first."""
+    def stream_checkpoints(self, smallest: int = -(2**63)) -> Iterator[tuple[int, bytes, bytes | None]]:
+        """Yield size, root and note of every stored checkpoint from a size on, the smallest first."""
         note = "CAST(note AS BLOB)" if self.on_sqlite else "convert_to(note, 'UTF8')"
         query = f"SELECT size, root, {note} FROM audit_checkpoint WHERE size >= ? ORDER BY size"  # noqa: S608 - our own names
         for batch in self.stream(query, smallest):
             for size, root, text in batch:
                 yield size, bytes(root) if isinstance(root, (bytes, memoryview)) else b"", text and bytes(text)
 
-    def placed(self, first: int, width: int) -> list[Row | None]:
-        """The rows of `width` places from `first` on, None for a place that has none."""
+    def fetch_placed(self, first: int, width: int) -> list[Row | None]:
+        """Fetch the rows of `width` places from `first` on, None for a place that has none."""
         rows: list[Row | None] = [None] * width
-        for row in self.all(PLACED, first, first + width - 1):
+        for row in self.fetch_all(PLACED, first, first + width - 1):
             rows[int(row[0]) - first] = row
         return rows
 
-    def bulk(self, first: int, width: int, size: int) -> tuple[list[bytes], bytes] | None:
-        """What to hash for each of these leaves of a tree of this size, and their tiles, where that can be had fast."""
+    def fetch_bulk(self, first: int, width: int, size: int) -> tuple[list[bytes], bytes] | None:
+        """Fetch what to hash for each of these leaves of a tree of this size, and their tiles; None if only rows do."""
         if not self.on_sqlite:
             return None
         try:
-            return sqlite_bulk.of_row(self.all(sqlite_bulk.QUERY, first, first + width - 1, size)[0], width)
+            return sqlite_bulk.split_row(self.fetch_all(sqlite_bulk.QUERY, first, first + width - 1, size)[0], width)
         except sqlite3.Error:
             return None  # something is stored that is no text, or no JSON
 
-    def entry(self, number: int) -> Row | None:
-        """The fields of the leaf of the entry with this id."""
-        rows = self.all(f"SELECT {COLUMNS} FROM audit_log e WHERE e.id = ?", number)  # noqa: S608 - our own names
+    def fetch_entry(self, number: int) -> Row | None:
+        """Fetch the fields of the leaf of the entry with this id."""
+        rows = self.fetch_all(f"SELECT {COLUMNS} FROM audit_log e WHERE e.id = ?", number)  # noqa: S608 - our own names
         return rows[0] if rows else None
 
-    def strays(self, size: int, pruned: int = 0) -> list[Row]:
-        """Index and entry id of places outside a tree of this size, and of places that are there twice.
+    def fetch_strays(self, size: int, pruned: int = 0) -> list[Row]:
+        """Fetch index and entry id of places outside a tree of this size, and of places that are there twice.
 
-        So many places are not there because they were pruned.
+        `pruned` places are not there because they were pruned.
         """
         outside = "SELECT leaf_index, entry_id FROM audit_leaf WHERE NOT (leaf_index >= 0 AND leaf_index < ?) LIMIT 101"
-        found = self.all(outside, size)
+        found = self.fetch_all(outside, size)
         # A place can only be there twice if an attacker dropped the key; counting is much cheaper than grouping.
-        if self.value("SELECT count(*) FROM audit_leaf") - len(found) != size - pruned:
-            found += self.all(
+        if self.fetch_value("SELECT count(*) FROM audit_leaf") - len(found) != size - pruned:
+            found += self.fetch_all(
                 "SELECT leaf_index, max(entry_id) FROM audit_leaf GROUP BY leaf_index HAVING count(*) > 1 LIMIT 101"
             )
         return found
 
-    def unplaced(self) -> Iterator[Row]:
-        """The entries without a place in the tree: id, event id and the fields of the leaf."""
+    def stream_unplaced(self) -> Iterator[Row]:
+        """Yield the entries without a place in the tree: id, event id and the fields of the leaf."""
         for batch in self.stream(UNPLACED):
             yield from batch
 
-    def distinct(self, column: str, limit: int) -> list[Any]:
-        """Values that a column has anywhere in the log."""
-        rows = self.all(f"SELECT DISTINCT {column} FROM audit_log LIMIT {limit:d}")  # noqa: S608 - our own names
+    def fetch_distinct(self, column: str, limit: int) -> list[Any]:
+        """Fetch values that a column has anywhere in the log, at most `limit`."""
+        rows = self.fetch_all(f"SELECT DISTINCT {column} FROM audit_log LIMIT {limit:d}")  # noqa: S608 - our own names
         return [row[0] for row in rows]
 
-    def find_watermark(self) -> int | None:
-        """PostgreSQL: an entry id up to which everything was sealed for good; None where ids are in commit order."""
+    def fetch_watermark(self) -> int | None:
+        """Fetch an entry id up to which everything was sealed for good; None where ids are in the order of commits."""
         if self.on_sqlite:
             return None
-        return int(self.value(WATERMARK.format("?"), compute_slack_end()) or 0)
+        return int(self.fetch_value(WATERMARK.format("?"), compute_slack_end()) or 0)
 
     def stream(self, query: str, *values: object) -> Iterator[Sequence[Row]]:
-        """The rows of a query that gives many, as many as a tile has at a time; held by the server, not here."""
+        """Yield the rows of a query that gives many, as many as a tile has at a time; held by the server, not here."""
         self._streams += 1
         cursor = self._connection.cursor() if self.on_sqlite else self._connection.cursor(f"yoq_{self._streams}")
         try:
-            cursor.execute(self._marked(query), values)
+            cursor.execute(self._adapt(query), values)
             while rows := cursor.fetchmany(TILE):
                 yield rows
         finally:
             cursor.close()
 
-    def _marked(self, query: str) -> str:
+    def _adapt(self, query: str) -> str:
         return query if self.on_sqlite else query.replace("?", "%s")
 
 
-def joined(hashes: Iterable[bytes]) -> bytes:
-    """Hashes as a tile holds them."""
-    return b"".join(hashes)
+def hash_columns(columns: Sequence[Any]) -> bytes | None:
+    """Hash the leaf of an entry with these columns; None for columns that no entry has."""
+    try:
+        return sha256(LEAF_PREFIX + encode_leaf(columns)).digest()
+    except LeafError:
+        return None

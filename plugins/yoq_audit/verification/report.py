@@ -1,4 +1,4 @@
-"""What a verification found: each thing that does not hold, with its place, and how far the log was looked at."""
+"""The report of a verification: each thing that does not hold, with its place, and how far the log was looked at."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Finding:
     size: int | None = None
 
     def document(self) -> dict[str, Any]:
-        """The members that apply."""
+        """Return the members that apply."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
 
@@ -63,7 +63,7 @@ class Report:
             self.findings.append(Finding(kind=kind, message=message, **where))
 
     def document(self) -> dict[str, Any]:
-        """The report for programs."""
+        """Return the report for programs."""
         return {
             "ok": self.ok,
             "entries": self.entries,
@@ -78,8 +78,8 @@ class Report:
         }
 
 
-def shown(value: object) -> str:
-    """A column's value in a message: short, in quotes, and whatever it holds, text that can be printed."""
+def quote_value(value: object) -> str:
+    """Write a column's value for a message: short, in quotes, and whatever it holds, text that can be printed."""
     text = value if isinstance(value, str) else repr(value)
     text = text if len(text) <= 200 else f"{text[:200]}…"
     text = text.encode(errors="backslashreplace").decode()

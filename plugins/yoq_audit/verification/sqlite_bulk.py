@@ -30,8 +30,8 @@ QUERY = (
 """From the first place to the last one, of a tree of this size."""
 
 
-def of_row(row: Sequence[Any], width: int) -> tuple[list[bytes], bytes] | None:
-    """What to hash for each leaf in a row of QUERY, and the stored tiles; None where it must be done one by one."""
+def split_row(row: Sequence[Any], width: int) -> tuple[list[bytes], bytes] | None:
+    """Return what to hash for each leaf in a row of QUERY, and the stored tiles; None where only rows do."""
     count, texts, odd, tiles, stored, wrong = row
     if count != width or odd or not texts or tiles != -(-width // TILE) or wrong:
         return None

@@ -25,7 +25,7 @@ from tests.support.commandline import failure, output
 from tests.support.retention import key_of, minimum, old_event, old_log, prune, store, stored
 from tests.support.served import PROGRAM
 from tests.support.tampering import verified
-from yoq_audit.retention.archive_reader import Archive, ArchiveError, read
+from yoq_audit.retention.archive_reader import Archive, ArchiveError, read_archive
 from yoq_audit.retention.commands import archives
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Signer, Verifier
@@ -44,7 +44,7 @@ def offline(*arguments: str) -> subprocess.CompletedProcess[str]:
 def opened(file: Path, *vkeys: str) -> tuple[Archive, dict[int, dict[str, Any]]]:
     """What an archive says with these keys, and its entries by index."""
     entries: dict[int, dict[str, Any]] = {}
-    return read(file, [Verifier.from_vkey(vkey) for vkey in vkeys], entries.__setitem__), entries
+    return read_archive(file, [Verifier.from_vkey(vkey) for vkey in vkeys], entries.__setitem__), entries
 
 
 def repacked(content: bytes, change: dict[str, bytes | None], file: Path) -> Path:

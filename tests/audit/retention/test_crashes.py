@@ -16,7 +16,7 @@ from tests.support.retention import old_event, store
 from tests.support.tampering import seal
 from yoq_audit.retention import announcements, eraser, pruner
 from yoq_audit.storage.tombstones import find_minimum
-from yoq_audit.verification.commands import check
+from yoq_audit.verification.commands import verify_log
 from yoq_web import Problem, db
 from yoq_web.operations.replay import replay
 
@@ -34,15 +34,15 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
     def prepared() -> Callable[[], object]:
         """What is to be done, as far as it only reads."""
         if what == "erase":
-            found = eraser.find(behind(database_url, LEFT)[0]["event_id"])
+            found = eraser.find_erasable(behind(database_url, LEFT)[0]["event_id"])
             return lambda: eraser.erase(found, "asked")
-        planned = pruner.plan(-60)  # the announcements before it, too
-        planned.go_on()
+        planned = pruner.prepare_plan(-60)  # the announcements before it, too
+        planned.extend()
         assert planned.reached > planned.before
 
         def act() -> None:
             pruner.announce(planned, "1d", "test")
-            pruner.finish()
+            pruner.complete_removals()
 
         return act
 
@@ -68,16 +68,16 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
                 reached = fault.heard >= number
                 fault.arm(None)
             with acting(app):
-                assert check().ok, number
+                assert verify_log().ok, number
                 replay()
                 seal(app)
-                assert pruner.finish()
+                assert pruner.complete_removals()
             done += len(behind(database_url, LEFT)) < there
             assert behind(database_url, UNDER) == []
     assert faults > 20 / step
     assert done > 12 / step
     with acting(app):
-        assert check().ok
-        found = announcements.newest_pruning(db.session())
+        assert verify_log().ok
+        found = announcements.find_newest_pruning(db.session())
         assert found is None or found.minimum == find_minimum(db.session()) > 0
-        assert announcements.sealed_erasures(db.session()) == []
+        assert announcements.find_sealed_erasures(db.session()) == []

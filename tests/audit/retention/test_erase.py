@@ -158,7 +158,7 @@ def test_a_fault_in_the_middle_is_told_and_changes_no_connection(app: Flask, dat
         db.session.close()
         db.engine.dispose()
         listen(db.engine, "connect", prepare)
-        found = eraser.find(ids[40])
+        found = eraser.find_erasable(ids[40])
         listen(db.engine, "before_cursor_execute", break_down)
         with pytest.raises(OperationalError) as told:
             eraser.erase(found, "x")
@@ -170,7 +170,7 @@ def test_a_fault_in_the_middle_is_told_and_changes_no_connection(app: Flask, dat
         assert settings() == {default}
         assert stored(database_url) == 301
         with pytest.raises(NotFound) as gone:  # it was announced, and this ends what was announced
-            eraser.find(ids[40])
+            eraser.find_erasable(ids[40])
         assert "it was erased: number 40" in str(gone.value.detail)
         db.session.rollback()
         assert settings() == {default}

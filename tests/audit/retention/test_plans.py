@@ -8,7 +8,7 @@ from flask import Flask
 from tests.support.door import behind
 from tests.support.retention import old_log
 from yoq_audit.retention import announcements
-from yoq_audit.verification.announcements import ANNOUNCED
+from yoq_audit.verification.removed_places import ANNOUNCED
 
 QUERIES = {
     "newest": str(announcements._NEWEST_PRUNING),

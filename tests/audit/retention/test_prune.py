@@ -126,8 +126,8 @@ def test_two_nodes_prune_once(app: Flask, make_app: MakeApp, api: Api, database_
     old_log(app, 300)
     other = make_app()
     with acting(other):
-        late = pruner.plan(86400)
-        late.go_on()
+        late = pruner.prepare_plan(86400)
+        late.extend()
     assert prune(app) == 256
     with acting(other), pytest.raises(Problem, match="pruned meanwhile"):
         pruner.announce(late, "1d", "command")
@@ -142,11 +142,11 @@ def test_the_pulse_prunes(make_app: MakeApp, database_url: str) -> None:
     api = Api(app)
     old_log(app, 1100)
     with make_app().app_context():
-        schedule.pulse()
+        schedule.run_due()
     assert stored(database_url) == 1100
     for _ in range(50):
         with app.app_context():
-            schedule.pulse()
+            schedule.run_due()
             db.session.remove()
         if stored(database_url) == 1100 - 1024 + 1:
             break
@@ -165,7 +165,7 @@ def test_the_pulse_says_what_is_in_the_way(make_app: MakeApp, database_url: str)
     old_log(app, 256)
     attack(database_url, "DELETE FROM audit_log WHERE id = 7")
     with app.app_context():
-        schedule.pulse()
+        schedule.run_due()
     assert stored(database_url) == 255
     assert "old entries are not pruned: the log does not hold" in Api(app)("GET", "/health").text
 
@@ -194,8 +194,8 @@ def test_plans_are_made_by_and_by(app: Flask) -> None:
     """A plan looks at as much as it is given time for, and at no more than it is told."""
     old_log(app, 1100)
     with acting(app):
-        planned = plan.begin(0, 86400)
-        planned.go_on(until=0.0)
+        planned = plan.make_plan(0, 86400)
+        planned.extend(until=0.0)
         assert (planned.reached, planned.done) == (256, False)
-        planned.go_on(most=600)
+        planned.extend(most=600)
         assert (planned.reached, planned.entries, planned.done) == (512, 512, True)

@@ -1,4 +1,4 @@
-"""Which of two versions of a tile's hashes is right: computed from the entries, or kept in the database."""
+"""Reconciliation: which of two versions of a tile's hashes is right, computed from the entries or stored as a tile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ UNKNOWN = bytes(HASH_SIZE)
 
 
 @dataclass(frozen=True)
-class Choice:
+class Reconciliation:
     """The hashes that were chosen, and the positions at which either version has others."""
 
     leaves: list[bytes]
@@ -24,9 +24,9 @@ class Choice:
     wrongly_kept: list[int]
 
 
-def choose(
+def reconcile(
     computed: Sequence[bytes | None], kept: Sequence[bytes | None], fits: Callable[[list[bytes]], bool]
-) -> Choice:
+) -> Reconciliation:
     """Choose at each position one of the two versions, so that all together fit; if none do, the kept ones."""
     differing = [at for at, pair in enumerate(zip(computed, kept, strict=True)) if pair[0] != pair[1] or not pair[0]]
     base = [mine or theirs or UNKNOWN for mine, theirs in zip(kept, computed, strict=True)]
@@ -45,7 +45,7 @@ def choose(
             if fits(tried):
                 leaves = tried
                 break
-    return Choice(
+    return Reconciliation(
         leaves,
         [at for at in differing if computed[at] != leaves[at]],
         [at for at in differing if kept[at] is not None and kept[at] != leaves[at]],
