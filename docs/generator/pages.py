@@ -13,12 +13,9 @@ from docs.generator.actions import write_actions
 from docs.generator.api import write_api
 from docs.generator.blocks import BLOCK, Writer, write_blocks
 from docs.generator.cli import write_commands
-from docs.generator.filters import write_filters
-from docs.generator.floors import write_floors
 from docs.generator.hooks import write_hook, write_hook_list
-from docs.generator.metrics import write_metrics
 from docs.generator.names import write_fields, write_modules, write_names
-from docs.generator.settings import write_settings
+from docs.generator.tables import write_filters, write_floors, write_metrics, write_settings
 from yoq_web import create_app
 
 DOCS = Path(__file__).parents[1]
