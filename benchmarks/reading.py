@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 
 from yoq_audit.query.cursor import Cursor
 from yoq_audit.query.filters import Selection
-from yoq_audit.query.snapshot import Frozen
+from yoq_audit.query.snapshot import Snapshot
 from yoq_audit.storage.log import STORED
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
@@ -73,7 +73,7 @@ def timed(client: FlaskClient, path: str) -> float:
 def deep(size: int, chance: random.Random) -> str:
     """A page in the middle of a walk."""
     position = size // 2 + chance.randrange(size // 4)
-    return f"/v1/audit?limit=50&cursor={Cursor((position,), Frozen(size)).encode(Selection(), 'desc')}"
+    return f"/v1/audit?limit=50&cursor={Cursor((position,), Snapshot(size)).encode(Selection(), 'desc')}"
 
 
 def at(size: int, part: float) -> str:

@@ -12,7 +12,6 @@ from yoq_audit.export import follow_routes
 from yoq_audit.export import routes as export_routes
 from yoq_audit.export.operations import audit_export, audit_follow
 from yoq_audit.proofs import routes as proof_routes
-from yoq_audit.query import entry
 from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
@@ -30,8 +29,8 @@ def yoq_contribute() -> Contribution:
     return Contribution(
         operations=(audit_export, audit_follow, audit_prune, audit_erase, in_doubt.audit_settle, *rotation.OPERATIONS),
         blueprints=(
-            entry.blueprint,
-            query_routes.blueprint,
+            query_routes.entries,
+            query_routes.lists,
             export_routes.blueprint,
             follow_routes.blueprint,
             proof_routes.blueprint,

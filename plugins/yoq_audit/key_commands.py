@@ -17,7 +17,7 @@ def key_group(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is not None:
         return
     with act_ready(ctx):
-        found = prover.known_keys(db.session())
+        found = prover.list_keys(db.session())
         if not found:
             raise Failure("the log has no entries yet, and so no key")
         for vkey in found:
@@ -30,7 +30,7 @@ def rotate_command() -> None:
 
     An entry announces it, which the old key signs; what was signed before still verifies.
     """
-    with prover.provable():
+    with prover.translate_log_errors():
         click.echo(rotation.rotate_key())
 
 
@@ -45,6 +45,6 @@ def accept_head_command() -> None:
     for finding in report.findings:
         if finding.message != signer.HEAD_MISSING:
             raise Failure(f"the log does not hold: {escape_text(finding.message)}")
-    with prover.provable():
+    with prover.translate_log_errors():
         head = rotation.accept_head()
     click.echo(f"the log of {head.size} entries is taken as it is")

@@ -10,8 +10,8 @@ from flask import Flask
 
 from tests.conftest import Api
 from tests.support.tampering import seal
-from tests.support.trail import entry, store
-from yoq_audit.export.verify import Verified, verify_export
+from tests.support.trail import make_entry, store
+from yoq_audit.export.verify import VerifiedExport, verify_export
 from yoq_audit.tlog.note import Verifier
 
 FORMULAS = (
@@ -52,10 +52,10 @@ NASTY = (
 """Texts that have broken formats before."""
 
 
-def nasty_entries() -> list[dict[str, Any]]:
+def make_nasty_entries() -> list[dict[str, Any]]:
     """An entry for each nasty text, in all its columns that are texts, and some with nothing in them."""
     rows = [
-        entry(
+        make_entry(
             number,
             actor=text,
             target=text,
@@ -68,21 +68,24 @@ def nasty_entries() -> list[dict[str, Any]]:
         )
         for number, text in enumerate(NASTY)
     ]
-    return [*rows, entry(len(rows), target=None, request_id=None, actor="local", actor_kind="local", action="made_up")]
+    return [
+        *rows,
+        make_entry(len(rows), target=None, request_id=None, actor="local", actor_kind="local", action="made_up"),
+    ]
 
 
-def filled(app: Flask, url: str, count: int) -> None:
+def fill_log(app: Flask, url: str, count: int) -> None:
     """A sealed log of so many made-up entries, of five actors in turn."""
-    store(url, [entry(number, actor=f"actor-{number % 5}") for number in range(count)])
+    store(url, [make_entry(number, actor=f"actor-{number % 5}") for number in range(count)])
     seal(app)
 
 
-def key_of(api: Api) -> str:
+def read_key(api: Api) -> str:
     """The log's public key."""
     return api("GET", "/v1/audit/log/key").text.strip()
 
 
-def verified(content: bytes, key: str) -> Verified:
+def verify(content: bytes, key: str) -> VerifiedExport:
     """What a file is found to hold. Raises what `verify_export` raises."""
     return verify_export(io.BytesIO(content), [Verifier.from_vkey(key)])
 

@@ -10,12 +10,12 @@ from hashlib import sha256
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 
-def node(left: bytes, right: bytes) -> bytes:
+def hash_node(left: bytes, right: bytes) -> bytes:
     """A node over two children."""
     return sha256(b"\x01" + left + right).digest()
 
 
-def leaf_hash(data: bytes) -> bytes:
+def hash_leaf(data: bytes) -> bytes:
     """The hash of an entry."""
     return sha256(b"\x00" + data).digest()
 
@@ -46,7 +46,7 @@ def open_checkpoint(note: str, vkey: str) -> Head:
     return Head(origin, int(size), base64.b64decode(root, validate=True))
 
 
-def place(number: int) -> str:
+def format_place(number: int) -> str:
     """A tile's number as a path: groups of three digits."""
     groups = f"{number % 1000:03}"
     while number := number // 1000:
@@ -63,17 +63,17 @@ class Log:
     def hashes(self, level: int, size: int) -> list[bytes]:
         """All hashes of a level of the tree of this size, from its tiles."""
         count = size >> 8 * level
-        data = b"".join(self.get(f"tile/{level}/{place(number)}") for number in range(count // 256))
+        data = b"".join(self.get(f"tile/{level}/{format_place(number)}") for number in range(count // 256))
         if count % 256:
-            data += self.get(f"tile/{level}/{place(count // 256)}.p/{count % 256}")
+            data += self.get(f"tile/{level}/{format_place(count // 256)}.p/{count % 256}")
         assert len(data) == 32 * count
         return [data[at : at + 32] for at in range(0, len(data), 32)]
 
     def leaves(self, size: int) -> list[bytes]:
         """All entries of the tree of this size, from its bundles."""
-        data = b"".join(self.get(f"tile/entries/{place(number)}") for number in range(size // 256))
+        data = b"".join(self.get(f"tile/entries/{format_place(number)}") for number in range(size // 256))
         if size % 256:
-            data += self.get(f"tile/entries/{place(size // 256)}.p/{size % 256}")
+            data += self.get(f"tile/entries/{format_place(size // 256)}.p/{size % 256}")
         found = []
         while data:
             length = int.from_bytes(data[:2], "big")
@@ -93,36 +93,36 @@ class Log:
                 if end - start == span and start % span == 0:
                     return levels[level][start // span]
             half = 1 << (end - start - 1).bit_length() - 1
-            return node(over(start, start + half), over(start + half, end))
+            return hash_node(over(start, start + half), over(start + half, end))
 
         return over(0, size)
 
 
-def root_of(hashes: list[bytes]) -> bytes:
+def compute_root(hashes: list[bytes]) -> bytes:
     """The root over leaf hashes."""
     if len(hashes) == 1:
         return hashes[0]
     half = 1 << (len(hashes) - 1).bit_length() - 1
-    return node(root_of(hashes[:half]), root_of(hashes[half:]))
+    return hash_node(compute_root(hashes[:half]), compute_root(hashes[half:]))
 
 
-def included(index: int, size: int, leaf: bytes, path: list[bytes], root: bytes) -> bool:
+def is_included(index: int, size: int, leaf: bytes, path: list[bytes], root: bytes) -> bool:
     """RFC 9162 section 2.1.3.2."""
     at, last, found = index, size - 1, leaf
     for sibling in path:
         if last == 0:
             return False
         if at & 1 or at == last:
-            found = node(sibling, found)
+            found = hash_node(sibling, found)
             while at and not at & 1:
                 at, last = at >> 1, last >> 1
         else:
-            found = node(found, sibling)
+            found = hash_node(found, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and found == root
 
 
-def consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes]) -> bool:
+def is_consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes]) -> bool:
     """RFC 9162 section 2.1.4.2, for 0 < old < new."""
     if old & (old - 1) == 0:
         path = [old_root, *path]
@@ -134,11 +134,11 @@ def consistent(old: int, new: int, old_root: bytes, new_root: bytes, path: list[
         if last == 0:
             return False
         if at & 1 or at == last:
-            first, second = node(sibling, first), node(sibling, second)
+            first, second = hash_node(sibling, first), hash_node(sibling, second)
             while at and not at & 1:
                 at, last = at >> 1, last >> 1
         else:
-            second = node(second, sibling)
+            second = hash_node(second, sibling)
         at, last = at >> 1, last >> 1
     return last == 0 and (first, second) == (old_root, new_root)
 
@@ -151,5 +151,5 @@ def check_proof(proof: str, leaf: bytes, vkey: str) -> Head:
     opened = open_checkpoint(note, vkey)
     hashes = [base64.b64decode(line, validate=True) for line in path]
     number = int(index.removeprefix("index "))
-    assert included(number, opened.size, leaf_hash(leaf), hashes, opened.root)
+    assert is_included(number, opened.size, hash_leaf(leaf), hashes, opened.root)
     return opened

@@ -14,7 +14,7 @@ from tests.conftest import Api
 from tests.support.commandline import output
 from tests.support.door import acting, behind
 from tests.support.tampering import seal
-from yoq_audit.proofs.entry_leaf import document_leaf
+from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.storage.log import STORED, append, make_row
 from yoq_audit.storage.models import ENTRIES
 from yoq_web import Actor, Event, Operation
@@ -94,4 +94,4 @@ def key_of(api: Api) -> str:
 
 def leaf_of(entry: dict[str, Any]) -> bytes:
     """The leaf of an entry as the API showed it."""
-    return document_leaf(entry)
+    return make_leaf(entry)

@@ -23,7 +23,7 @@ INSERT = f"INSERT INTO audit_log ({', '.join(STORED)}) VALUES ({', '.join(f':{na
 Entry = dict[str, Any]
 
 
-def entry(number: int, **given: Any) -> Entry:
+def make_entry(number: int, **given: Any) -> Entry:
     """The row of a made-up entry, one second after the one before."""
     moment = given.pop("time", START + number * SECOND)
     return {
@@ -45,7 +45,7 @@ def entry(number: int, **given: Any) -> Entry:
     } | given
 
 
-def engine(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
     """An engine of the test's own, without the application's rules."""
     return create_engine(url, poolclass=NullPool)
 
@@ -57,22 +57,22 @@ def insert(connection: Connection, rows: Iterable[Entry]) -> None:
 
 def store(url: str, rows: Iterable[Entry]) -> None:
     """Store entries, committed."""
-    with engine(url).begin() as connection:
+    with make_engine(url).begin() as connection:
         insert(connection, rows)
 
 
-def path(parameters: Mapping[str, Any], where: str = "/v1/audit") -> str:
+def make_url(parameters: Mapping[str, Any], where: str = "/v1/audit") -> str:
     """The address of a query."""
     return f"{where}?{urlencode(parameters, doseq=True)}"
 
 
-def ids(answer: TestResponse) -> list[str]:
+def read_ids(answer: TestResponse) -> list[str]:
     """The ids of the events on a page."""
     assert answer.status_code == 200, answer.text
     return [shown["event_id"] for shown in answer.json]  # type: ignore[union-attr]
 
 
-def following(answer: TestResponse) -> str | None:
+def find_next(answer: TestResponse) -> str | None:
     """The address of the next page, as a client reads it from the Link header."""
     link = answer.headers.get("Link")
     if link is None:
@@ -82,17 +82,17 @@ def following(answer: TestResponse) -> str | None:
     return link[1:].partition(">")[0]
 
 
-def pages(api: Api, first: str) -> list[list[str]]:
+def read_pages(api: Api, first: str) -> list[list[str]]:
     """Every page of a walk that begins at an address, each as the ids of its events."""
     found = []
     address: str | None = first
     while address:
         answer = api("GET", address)
-        found.append(ids(answer))
-        address = following(answer)
+        found.append(read_ids(answer))
+        address = find_next(answer)
     return found
 
 
-def walked(api: Api, first: str) -> list[str]:
+def walk(api: Api, first: str) -> list[str]:
     """The ids of all events of a walk, in order."""
-    return [event_id for page in pages(api, first) for event_id in page]
+    return [event_id for page in read_pages(api, first) for event_id in page]

@@ -16,8 +16,8 @@ from yoq_audit.export.formats import FORMATS, FormatName
 from yoq_audit.export.ndjson import make_lines
 from yoq_audit.export.operations import begin_export, begin_following
 from yoq_audit.export.sealed_log import Row, current_sealed_log
-from yoq_audit.export.verify import Verified, verify_export
-from yoq_audit.proofs.prover import provable
+from yoq_audit.export.verify import VerifiedExport, verify_export
+from yoq_audit.proofs.prover import translate_log_errors
 from yoq_audit.query.commands import add_filter_options
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import sealer
@@ -85,7 +85,7 @@ def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
     _print_verified(found)
 
 
-def _print_verified(found: Verified) -> None:
+def _print_verified(found: VerifiedExport) -> None:
     origin = escape_text(found.head.origin)
     click.echo(f"verified: {found.entries} entries are in the log of {found.head.size} that {origin} signed")
     missing = found.head.size - found.entries
@@ -111,7 +111,7 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
         print_table(WIDTHS, ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), [])
     try:
         while True:
-            with log.app.app_context(), provable():
+            with log.app.app_context(), translate_log_errors():
                 sealer.seal()
             for rows in follower.read_new(log.find_size()):
                 _print_entries(rows, as_json)

@@ -77,7 +77,7 @@ def begin_export(selection: Selection, format_name: FormatName, *, with_proofs: 
         raise Problem(400, "invalid with_proofs", "only ndjson is exported with proofs")
     with audit_export.performed(format=format_name, with_proofs=with_proofs, filters=_summarize(selection)):
         pass
-    return Export(current_sealed_log(), selection, format_name, with_proofs, prover.sealed_now())
+    return Export(current_sealed_log(), selection, format_name, with_proofs, prover.seal_now())
 
 
 def begin_following(selection: Selection, start: int | None) -> Follower:
@@ -99,7 +99,7 @@ def begin_following(selection: Selection, start: int | None) -> Follower:
 
 def _seal_all() -> int:
     try:
-        return prover.sealed_now().size
+        return prover.seal_now().size
     except NotFound:  # the log begins with the entry that says that it is followed
         return 0
 

@@ -67,7 +67,7 @@ class SealedLog:
         timed = Selection(since=selection.since, until=selection.until)
         query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
         with self.app.app_context():
-            row = db.session.execute(query.where(*timed.conditions(db.engine.dialect.name))).one()
+            row = db.session.execute(query.where(*timed.match(db.engine.dialect.name))).one()
         return (0, 0) if row[0] is None else (row[0], min(row[1] + 1, size))
 
 
@@ -85,7 +85,7 @@ class Scan:
             select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in STORED))
             .select_from(PLACED)
             .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
-            .where(*selection.conditions(dialect.name))
+            .where(*selection.match(dialect.name))
             .order_by(LEAVES.c.leaf_index)
             .limit(PAGE)
         )

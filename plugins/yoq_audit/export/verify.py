@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NoReturn
 
 from yoq_audit.export.proofs import END, HEADER, PROOF, VERSION
-from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, read_document
+from yoq_audit.proofs.entry_leaf import UNPROVED, make_leaf, parse_document
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ class ExportError(LogError):
 
 
 @dataclass
-class Verified:
+class VerifiedExport:
     """What a file holds: so many entries of the log that signed `head`, and which of its places are not there."""
 
     head: Checkpoint
@@ -41,43 +41,43 @@ class Verified:
     """The first and the last place of each stretch that is not in the file; MOST_GAPS of them."""
     _next: int = 0
 
-    def place(self, index: int) -> None:
-        """The entry at this place is there."""
-        self._up_to(index)
-        self._next = index + 1
+    def add(self, place: int) -> None:
+        """Count an entry that is there, the next one."""
+        self._note_gap(place)
+        self._next = place + 1
         self.entries += 1
 
     def finish(self) -> None:
-        """Nothing comes after it."""
-        self._up_to(self.head.size)
+        """Note what is missing at the end."""
+        self._note_gap(self.head.size)
 
-    def _up_to(self, end: int) -> None:
+    def _note_gap(self, end: int) -> None:
         if end > self._next and len(self.gaps) < MOST_GAPS:
             self.gaps.append((self._next, end - 1))
 
 
 def verify_export(
     file: BinaryIO, verifiers: Sequence[Verifier], progress: Callable[[int], None] | None = None
-) -> Verified:
+) -> VerifiedExport:
     """Verify every line. Raises an ExportError that names the first one that does not hold.
 
     `progress` is told how many bytes were read.
     """
     lines = _Lines(file, progress)
-    found: Verified = lines.checked(_header, lines.document(), verifiers)
+    found: VerifiedExport = lines.call(_read_header, lines.parse(), verifiers)
     last = -1
     lines.advance()
-    while END not in (members := lines.document()):
+    while END not in (members := lines.parse()):
         if members.keys() != {PROOF}:
             lines.fail("an entry without a proof: entries were added or moved, or the proof before it changed")
-        places, leaves = lines.checked(_proof, members[PROOF], found.head)
+        places, leaves = lines.call(_read_proof, members[PROOF], found.head)
         if places[0] <= last:
             lines.fail(f"place {places[0]} comes after place {last}: lines were repeated or moved")
         last = places[-1]
         for place, leaf in zip(places, leaves, strict=True):
             lines.advance()
-            lines.entry(place, leaf)
-            found.place(place)
+            lines.check_entry(place, leaf)
+            found.add(place)
         lines.advance()
     lines.finish(members, found.entries)
     found.finish()
@@ -111,8 +111,8 @@ class _Lines:
         """Say what is wrong with this line."""
         raise ExportError(f"line {self._number}: {reason}")
 
-    def checked(self, check: Callable[..., Any], *arguments: Any) -> Any:
-        """What `check` finds; what it raises is told of this line."""
+    def call(self, check: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what `check` finds; what it raises is raised for this line."""
         try:
             return check(*arguments)
         except LogError as error:
@@ -120,23 +120,23 @@ class _Lines:
         except (ValueError, TypeError, KeyError):
             self.fail("malformed")
 
-    def document(self) -> dict[str, Any]:
-        """This line as JSON, in its one spelling."""
-        found: dict[str, Any] = self.checked(read_document, self._line)
+    def parse(self) -> dict[str, Any]:
+        """Read this line as JSON, in its one spelling."""
+        found: dict[str, Any] = self.call(parse_document, self._line)
         return found
 
-    def entry(self, place: int, leaf: bytes) -> None:
-        """This line must be the entry that was sealed at this place."""
-        document = self.document()
+    def check_entry(self, place: int, leaf: bytes) -> None:
+        """Check that this line is the entry that was sealed at this place."""
+        document = self.parse()
         if not document.keys().isdisjoint({HEADER, PROOF, END}):
             self.fail(f"entry {place} is missing")
         if not document.keys().isdisjoint(UNPROVED):
             self.fail("an entry with members that no proof covers")
-        if hash_leaf(self.checked(document_leaf, document)) != leaf:
+        if hash_leaf(self.call(make_leaf, document)) != leaf:
             self.fail(f"not entry {place} as it was sealed: it was altered, or lines were moved, added or removed")
 
     def finish(self, members: dict[str, Any], entries: int) -> None:
-        """This line must be the end, of so many entries and these lines."""
+        """Check that this line is the end, of so many entries and these lines."""
         if members.keys() != {END} or members[END] != {"entries": entries, "sha256": self._seen.hexdigest()}:
             self.fail(f"the end does not fit the {entries} entries before it: a proof, entries or the header changed")
         self._seen.update(self._line)
@@ -145,7 +145,7 @@ class _Lines:
             self.fail("something follows the end")
 
 
-def _header(document: dict[str, Any], verifiers: Sequence[Verifier]) -> Verified:
+def _read_header(document: dict[str, Any], verifiers: Sequence[Verifier]) -> VerifiedExport:
     if document.get(HEADER) != VERSION or document.keys() != {HEADER, "filters", "checkpoint"}:
         raise ProofError("not an export with proofs, or of a newer version")
     if not isinstance(document["filters"], dict) or not isinstance(document["checkpoint"], str):
@@ -154,11 +154,11 @@ def _header(document: dict[str, Any], verifiers: Sequence[Verifier]) -> Verified
     head = checkpoints.parse(opened.text)
     if head.origin not in {verifier.name for verifier in opened.verified}:
         raise NoteError(f"no known key of the log {head.origin!r} signed its checkpoint")
-    return Verified(head, document["filters"])
+    return VerifiedExport(head, document["filters"])
 
 
-def _proof(proof: Any, head: Checkpoint) -> tuple[list[int], list[bytes]]:
-    """The places that a line proves, and the hashes of their leaves."""
+def _read_proof(proof: Any, head: Checkpoint) -> tuple[list[int], list[bytes]]:
+    """Read the places that a line proves, and the hashes of their leaves."""
     if not isinstance(proof, dict) or proof.keys() != {"places", "hashes"}:
         raise ProofError("malformed")
     places: list[int] = []

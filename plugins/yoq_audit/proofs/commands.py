@@ -7,7 +7,7 @@ from typing import BinaryIO
 import click
 
 from yoq_audit.proofs import prover
-from yoq_audit.proofs.entry_leaf import UNPROVED, document_leaf, proved_part, read_document
+from yoq_audit.proofs.entry_leaf import UNPROVED, drop_unproved, make_leaf, parse_document
 from yoq_audit.storage.documents import make_documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
@@ -21,10 +21,10 @@ from yoq_web import Failure, command, dumps, escape_text, named
 @click.option("--entry", "document", type=click.File("wb"), help="Where to write the entry as the proof covers it.")
 def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> None:
     """Write the proof that ENTRY, an event's id, is in the log."""
-    proof, row = prover.entry_proof(entry)
+    proof, row = prover.prove_entry(entry)
     output.write(proof.format().encode())
     if document is not None:
-        document.write(f"{dumps(proved_part(make_documents([row])[0]))}\n".encode())
+        document.write(f"{dumps(drop_unproved(make_documents([row])[0]))}\n".encode())
 
 
 @command("check-proof", offline=True)
@@ -35,9 +35,9 @@ def check_command(proof: BinaryIO, entry: BinaryIO, vkeys: tuple[str, ...]) -> N
     """Check offline that an entry is in the log: with the proof in FILE and the log's key, and nothing else."""
     try:
         verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
-        document = read_document(entry.read())
+        document = parse_document(entry.read())
         content = proof.read()
-        head = proofs.check(content, document_leaf(document), verifiers)
+        head = proofs.check(content, make_leaf(document), verifiers)
         index = proofs.parse(content).index
     except LogError as error:
         raise Failure(f"not proved: {escape_text(str(error))}") from None

@@ -16,8 +16,8 @@ UNPROVED = ("id", "actor_description")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 
 
-def read_document(content: bytes) -> dict[str, Any]:
-    """The document that these bytes are, exactly as the API and `audit prove` write it; else LeafError.
+def parse_document(content: bytes) -> dict[str, Any]:
+    """Read an entry's document, exactly as the API and `audit prove` write it. Raises LeafError.
 
     Any other spelling of the same JSON is refused: `details` are proved as text, in their order and with their numbers
     as they were written.
@@ -31,14 +31,14 @@ def read_document(content: bytes) -> dict[str, Any]:
     return document
 
 
-def document_leaf(document: dict[str, Any]) -> bytes:
-    """The leaf of the entry that the document shows. Raises LeafError if no entry has such a document."""
+def make_leaf(document: dict[str, Any]) -> bytes:
+    """Make the leaf of the entry that the document shows. Raises LeafError if no entry has such a document."""
     given = document.keys() - set(UNPROVED)
     if given != {*FIELDS, "recorded_at"}:
         wrong = ", ".join(sorted(given ^ {*FIELDS, "recorded_at"}))
         raise LeafError(f"the entry has members too few or too many: {wrong}")
     values = {name: document[name] for name in FIELDS}
-    values["time"] = _microseconds(document["time"])
+    values["time"] = _parse_time(document["time"])
     if type(document["recorded_at"]) is not int or document["recorded_at"] != values["time"] // 1_000_000:
         raise LeafError("the entry's recorded_at and time are not the same moment")
     if not isinstance(document["details"], dict) or type(document["version"]) is not int:
@@ -47,12 +47,12 @@ def document_leaf(document: dict[str, Any]) -> bytes:
     return encode_leaf([values[name] for name in FIELDS])
 
 
-def proved_part(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without the members that no proof covers."""
+def drop_unproved(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without the members that no proof covers."""
     return {name: value for name, value in document.items() if name not in UNPROVED}
 
 
-def _microseconds(text: object) -> int:
+def _parse_time(text: object) -> int:
     if isinstance(text, str) and TIME.fullmatch(text):
         with suppress(ValueError):  # for a day or an hour that there is not
             return parse_time(text)

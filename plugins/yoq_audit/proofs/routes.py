@@ -30,12 +30,12 @@ NOTHING_YET = "The log has no entries yet"
 MAX_STORED = 2**63 - 1
 
 
-def _size(given: object) -> object:
-    """A size has one spelling: decimal, without sign, spaces or leading zeros."""
+def _parse_size(given: object) -> object:
+    """Read a size in its one spelling: decimal, without sign, spaces or leading zeros."""
     return parse_decimal(given) if isinstance(given, str) else given
 
 
-Size = Annotated[int, Field(ge=0, le=MAX_STORED), BeforeValidator(_size)]
+Size = Annotated[int, Field(ge=0, le=MAX_STORED), BeforeValidator(_parse_size)]
 
 
 class Sizes(BaseModel):
@@ -60,7 +60,7 @@ def get_checkpoint() -> Response:
 
     Everything committed before is sealed first. It is a signed note: the log's name, its size and its root.
     """
-    return _answer(prover.sealed_now().note, TEXT, FRESH)
+    return _make_answer(prover.seal_now().note, TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/key")
@@ -71,7 +71,7 @@ def get_key() -> Response:
     Ask once, keep it, and compare it with what the operator says: who checks a log with a key that he has just got
     from it checks little.
     """
-    return _answer("".join(f"{vkey}\n" for vkey in _known_keys()), TEXT, FRESH)
+    return _make_answer("".join(f"{vkey}\n" for vkey in _list_keys()), TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/key/announcements")
@@ -81,8 +81,8 @@ def get_announcements() -> list[str]:
 
     Both keys signed it, the new one and the one before: who knows one of the log's keys finds the newest.
     """
-    _known_keys()
-    return prover.announcements(db.session())
+    _list_keys()
+    return prover.list_announcements(db.session())
 
 
 @blueprint.get("/v1/audit/log/tile/<level>/<path:place>")
@@ -96,7 +96,7 @@ def get_tile(level: str, place: str) -> Response:
         tile = Tile.parse(f"tile/{level}/{place}")
     except PathError as error:
         raise NotFound("not found", str(error)) from None
-    return _answer(prover.tile_bytes(tile), BYTES, FOR_EVER)
+    return _make_answer(prover.read_signed_tile(tile), BYTES, FOR_EVER)
 
 
 @blueprint.get("/v1/audit/log/tile/entries/<path:place>")
@@ -110,9 +110,9 @@ def get_bundle(place: str) -> Response:
         bundle = Bundle.parse(f"tile/entries/{place}")
     except PathError as error:
         raise NotFound("not found", str(error)) from None
-    content = prover.bundle_bytes(bundle)
+    content = prover.read_signed_bundle(bundle)
     compressed = request.accept_encodings.quality("gzip") > 0
-    answer = _answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, FOR_EVER)
+    answer = _make_answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, FOR_EVER)
     answer.vary.add("Accept-Encoding")
     if compressed:
         answer.content_encoding = "gzip"
@@ -126,8 +126,8 @@ def get_proof(event_id: str) -> Response:
 
     The proof (C2SP tlog-proof) is checked offline, with the entry and the log's key: `yoq-web audit check-proof`.
     """
-    proof, _ = prover.entry_proof(event_id)
-    return _answer(proof.format(), TEXT, FRESH)
+    proof, _ = prover.prove_entry(event_id)
+    return _make_answer(proof.format(), TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/consistency")
@@ -137,16 +137,16 @@ def get_consistency(query: Sizes) -> dict[str, Any]:
 
     From size 0, and between equal sizes, the proof is empty (RFC 9162).
     """
-    new, hashes = prover.consistency(query.old, query.new)
+    new, hashes = prover.prove_growth(query.old, query.new)
     return {"from": query.old, "to": new, "hashes": [encode_base64(node) for node in hashes]}
 
 
-def _known_keys() -> list[str]:
-    found = prover.known_keys(db.session())
+def _list_keys() -> list[str]:
+    found = prover.list_keys(db.session())
     if not found:
         raise NotFound("not found", "the log has no entries yet, and so no key")
     return found
 
 
-def _answer(content: str | bytes, media_type: str, caching: str) -> Response:
+def _make_answer(content: str | bytes, media_type: str, caching: str) -> Response:
     return Response(content, content_type=media_type, headers={"Cache-Control": caching})

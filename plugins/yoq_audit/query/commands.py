@@ -62,7 +62,7 @@ def check_query(model: type[FilterQuery], **given: Any) -> Any:
 @as_json
 def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: str | None, as_json: bool) -> None:
     """List entries, the newest first."""
-    page = pages.read(db.session(), filters.resolve(), limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
+    page = pages.read_page(db.session(), filters.resolve(), limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
     if as_json:
         print_json(page.entries)
         return
@@ -78,7 +78,7 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
 @as_json
 def stats_command(filters: FilterQuery, bucket: str | None, as_json: bool) -> None:
     """Count entries by time, actor, action and outcome, of the last 24 hours unless told otherwise."""
-    counted = statistics.count(db.session(), check_query(StatsQuery, bucket=bucket, **filters.model_dump()))
+    counted = statistics.count_entries(db.session(), check_query(StatsQuery, bucket=bucket, **filters.model_dump()))
     if as_json:
         print_json(counted)
         return

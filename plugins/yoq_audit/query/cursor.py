@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from yoq_audit.query.filters import Selection
-from yoq_audit.query.snapshot import Frozen
+from yoq_audit.query.snapshot import Snapshot
 from yoq_web import Problem, dumps
 
 VERSION = 1
@@ -25,29 +25,28 @@ class Cursor:
     """The last entry shown (its id, or its time and id), and what the walk shows. Times in microseconds since 1970."""
 
     position: tuple[int, ...]
-    frozen: Frozen
+    snapshot: Snapshot
     since: int | None = None
     until: int | None = None
 
     def encode(self, selection: Selection, order: str) -> str:
-        """The cursor as text, good for these filters and this order only."""
-        frozen = self.frozen
+        """Write the cursor as text, good for these filters and this order only."""
         # Of each range the distances: the gap before it, and its length.
-        ends = [frozen.floor, *(end for ends in frozen.ranges for end in ends)]
+        ends = [self.snapshot.floor, *(end for ends in self.snapshot.ranges for end in ends)]
         steps = [high - low for low, high in pairwise(ends)]
         parts = [VERSION, order, selection.digest(), self.since, self.until, *self.position]
-        payload = dumps([parts, frozen.floor, frozen.size, steps]).encode()
-        return _text(_check(payload) + payload)
+        payload = dumps([parts, self.snapshot.floor, self.snapshot.size, steps]).encode()
+        return _encode_text(_compute_check(payload) + payload)
 
 
-def decode(text: str, selection: Selection, order: str) -> Cursor:
-    """The cursor in a text. Raises a 400 for one that was not given out so, or for other filters."""
+def decode_cursor(text: str, selection: Selection, order: str) -> Cursor:
+    """Read a cursor from its text. Raises a 400 for one that was not given out so, or for other filters."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         payload = raw[CHECK:]
         (version, given_order, digest, since, until, *position), floor, size, steps = json.loads(payload)
         numbers = [floor, size, *position, *steps, *(each for each in (since, until) if each is not None)]
-        sound = raw[:CHECK] == _check(payload) and _text(raw) == text and version == VERSION
+        sound = raw[:CHECK] == _compute_check(payload) and _encode_text(raw) == text and version == VERSION
         sound = sound and len(position) == 1 + (since is not None or until is not None)
         sound = sound and all(type(number) is int and abs(number) < BEYOND for number in numbers)
     except (ValueError, TypeError, RecursionError):
@@ -56,10 +55,10 @@ def decode(text: str, selection: Selection, order: str) -> Cursor:
         raise Problem(400, "invalid cursor", "take it from the Link header as it is")
     if digest != selection.digest() or given_order != order:
         raise Problem(400, "invalid cursor", "it belongs to other filters or another order: repeat those it came with")
-    return Cursor(tuple(position), Frozen(floor, size, _ranges(floor, steps)), since, until)
+    return Cursor(tuple(position), Snapshot(floor, size, _make_ranges(floor, steps)), since, until)
 
 
-def _ranges(floor: int, steps: list[int]) -> tuple[tuple[int, int], ...]:
+def _make_ranges(floor: int, steps: list[int]) -> tuple[tuple[int, int], ...]:
     ends: list[int] = []
     at = floor
     for step in steps:
@@ -68,15 +67,15 @@ def _ranges(floor: int, steps: list[int]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(ends[::2], ends[1::2], strict=False))
 
 
-def _text(raw: bytes) -> str:
+def _encode_text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _check(payload: bytes) -> bytes:
+def _compute_check(payload: bytes) -> bytes:
     return hashlib.sha256(b"yoq audit cursor\0" + payload).digest()[:CHECK]
 
 
-def link(path: str, arguments: list[tuple[str, str]], token: str) -> str:
-    """The value of a Link header that leads to the next page."""
+def make_link(path: str, arguments: list[tuple[str, str]], token: str) -> str:
+    """Make the value of a Link header that leads to the next page."""
     kept: list[tuple[str, Any]] = [(name, value) for name, value in arguments if name != "cursor"]
     return f'<{path}?{urlencode([*kept, ("cursor", token)])}>; rel="next"'

@@ -210,7 +210,7 @@ class Selection:
         times = dict(zip((one.name for one in TIMES), self.texts, strict=True))
         return values | {name: given for name, given in times.items() if given is not None}
 
-    def conditions(self, dialect: str) -> list[ColumnElement[bool]]:
+    def match(self, dialect: str) -> list[ColumnElement[bool]]:
         """Make what an entry must fulfil, for the SQL of this dialect."""
         found = [row.match(values, dialect) for row, values in self.given.items()]
         if self.since is not None:

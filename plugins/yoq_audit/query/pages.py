@@ -8,7 +8,7 @@ from typing import Any, Literal
 from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
-from yoq_audit.query.cursor import Cursor, decode
+from yoq_audit.query.cursor import Cursor, decode_cursor
 from yoq_audit.query.filters import Selection
 from yoq_audit.query.search import Finder
 from yoq_audit.storage.documents import fit, make_documents
@@ -24,7 +24,7 @@ class Page:
     cursor: str | None
 
 
-def read(
+def read_page(
     session: Session,
     selection: Selection,
     *,
@@ -38,17 +38,17 @@ def read(
     All pages of a walk show the entries that were committed when its first page was read. Raises a Problem for a cursor
     that is none, or belongs to another walk.
     """
-    at = decode(cursor, selection, order) if cursor is not None else None
+    at = decode_cursor(cursor, selection, order) if cursor is not None else None
     if at is not None:
         selection = selection.replace_times(at.since, at.until)
-    snapshot.begin(session)
+    snapshot.begin_reading(session)
     try:
         finder = Finder(session, selection, order == "desc")
         if at is not None:
-            finder.frozen, finder.position = at.frozen, at.position
+            finder.snapshot, finder.position = at.snapshot, at.position
         rows = finder.find(limit + 1) if limit else []
         may_go_on = len(rows) > limit or room is not None
-        walk = at.frozen if at is not None else snapshot.freeze(session) if may_go_on else None
+        walk = at.snapshot if at is not None else snapshot.take_snapshot(session) if may_go_on else None
     finally:
         session.rollback()
     shown = make_documents(rows[:limit])
@@ -56,5 +56,5 @@ def read(
         shown = fit(shown, room)
     if not shown or len(shown) == len(rows) or walk is None:
         return Page(shown, None)
-    following = Cursor(finder.key(rows[len(shown) - 1]), walk, selection.since, selection.until)
+    following = Cursor(finder.find_position(rows[len(shown) - 1]), walk, selection.since, selection.until)
     return Page(shown, following.encode(selection, order))

@@ -1,20 +1,25 @@
-"""The trail over HTTP: the list in pages, and its statistics."""
+"""The trail over HTTP: the list in pages, its statistics, and one entry."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, request
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field
+from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit.query import pages, statistics
-from yoq_audit.query.cursor import link
-from yoq_audit.query.entry import EntryOut
+from yoq_audit.query.cursor import make_link
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
-from yoq_web import db, dumps, endpoint, find_answer_limit
+from yoq_audit.storage import log
+from yoq_audit.storage.documents import make_documents, make_spooled_document
+from yoq_audit.storage.tombstones import explain_absence
+from yoq_web import Outcome, db, dumps, endpoint, find_answer_limit, spooled
 
-blueprint = Blueprint("audit_query", __name__)
+entries = Blueprint("audit", __name__)
+lists = Blueprint("audit_query", __name__)
+"""Two, because the API names its operations by them."""
 
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
@@ -23,8 +28,33 @@ LINK_BYTES = 512
 """What the Link header takes of the room that the client has for an answer."""
 
 
-def _limit(given: object) -> int:
-    """The rule of yoq: an unsigned 32-bit decimal, at most 500; anything else counts as not given."""
+class EntryOut(BaseModel):
+    """An entry. `event_id` names it for ever; `time` is RFC 3339 with microseconds; `details` depend on the action."""
+
+    recorded_at: int
+    actor: str
+    action: str
+    target: str | None
+    outcome: Outcome
+    id: int | None = Field(description="None while the entry is only in the spool")
+    event_id: str
+    time: str
+    actor_kind: str
+    reason: str | None
+    request_id: str | None
+    node: str
+    peer: str | None
+    details: dict[str, Any]
+    version: int
+    nonce: str | None
+    actor_description: str = ""
+    stored: Literal["spool"] | None = Field(
+        default=None, exclude_if=lambda value: value is None, description="`spool`: not in the database yet"
+    )
+
+
+def _parse_limit(given: object) -> int:
+    """Read a limit by yoq's rule: an unsigned 32-bit decimal, at most 500; anything else counts as not given."""
     text = str(given)
     if not (text.isascii() and text.isdigit()):
         return DEFAULT_LIMIT
@@ -35,7 +65,7 @@ def _limit(given: object) -> int:
 class AuditQuery(FilterQuery):
     """Which entries to list, and from where on."""
 
-    limit: Annotated[int, BeforeValidator(_limit)] = Field(
+    limit: Annotated[int, BeforeValidator(_parse_limit)] = Field(
         DEFAULT_LIMIT,
         description=f"How many entries, {MAX_LIMIT} at most; what is not a number counts as {DEFAULT_LIMIT}",
     )
@@ -43,7 +73,7 @@ class AuditQuery(FilterQuery):
     cursor: str | None = Field(None, description="Where the page before ended: take it from its Link header as it is")
 
 
-@blueprint.get("/v1/audit")
+@lists.get("/v1/audit")
 @endpoint(scope="audit:read", query=AuditQuery, answer=list[EntryOut])
 def list_entries(query: AuditQuery) -> Response:
     """List entries, the newest first, in pages.
@@ -55,7 +85,7 @@ def list_entries(query: AuditQuery) -> Response:
     than it can take.
     """
     room = find_answer_limit()
-    page = pages.read(
+    page = pages.read_page(
         db.session(),
         query.resolve(),
         limit=query.limit,
@@ -65,15 +95,35 @@ def list_entries(query: AuditQuery) -> Response:
     )
     answer = Response(dumps(page.entries), content_type="application/json")
     if page.cursor:
-        answer.headers["Link"] = link(request.path, list(request.args.items(multi=True)), page.cursor)
+        answer.headers["Link"] = make_link(request.path, list(request.args.items(multi=True)), page.cursor)
     return answer
 
 
-@blueprint.get("/v1/audit/stats")
+@lists.get("/v1/audit/stats")
 @endpoint(scope="audit:read", query=StatsQuery, answer=StatsOut)
 def get_stats(query: StatsQuery) -> dict[str, Any]:
     """Count entries by time, actor, action and outcome, of the last 24 hours unless told otherwise.
 
     Takes the filters of the list. `bucket` says how long the counted periods are, which begin at multiples of it.
     """
-    return statistics.count(db.session(), query)
+    return statistics.count_entries(db.session(), query)
+
+
+@entries.get("/v1/audit/entries/<event_id>")
+@endpoint(scope="audit:read", answer=EntryOut)
+def get_entry(event_id: str) -> dict[str, Any]:
+    """Show one entry, by the Audit-Id that its response carried.
+
+    One that could not be stored yet is found in the spool of the node that was asked, and says so in `stored`.
+    """
+    try:
+        row = log.find(db.session(), event_id)
+    except SQLAlchemyError:
+        if event := spooled(event_id):
+            return make_spooled_document(event)
+        raise
+    if event := log.find_in_spool(row, event_id):
+        return make_spooled_document(event)
+    if row is not None:
+        return make_documents([row])[0]
+    raise explain_absence(db.session(), event_id)

@@ -20,7 +20,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
 from yoq_audit.query.filters import Filter, Selection
-from yoq_audit.query.snapshot import Frozen
+from yoq_audit.query.snapshot import Snapshot
 from yoq_audit.storage.log import SHOWN
 from yoq_audit.storage.models import ENTRIES
 
@@ -39,30 +39,30 @@ ID = SHOWN.index("id")
 TIME = SHOWN.index("time")
 
 
-def showable(frozen: Frozen | None) -> list[ColumnElement[bool]]:
-    """That an entry is shown at all: it is in the set, and what it says to have begun has not ended there."""
+def match_visible(snapshot: Snapshot | None) -> list[ColumnElement[bool]]:
+    """Make the conditions to be shown: to be in the set, and not to say that something began that has ended there."""
     ended = ENTRIES.alias("ended")
-    among = [frozen.holds(ended)] if frozen else []
+    among = [snapshot.match(ended)] if snapshot else []
     settled: ColumnElement[bool] = literal_column(
         "ended.outcome <> 'started'"
     )  # as the index of event ids needs it to be said
     # Not EXISTS, for which PostgreSQL may read the whole trail into a hash table beforehand.
     end = select(ended.c.id).where(ended.c.event_id == ENTRIES.c.event_id, settled, *among).limit(1).scalar_subquery()
-    return [*([frozen.holds()] if frozen else []), or_(ENTRIES.c.outcome != "started", end.is_(None))]
+    return [*([snapshot.match()] if snapshot else []), or_(ENTRIES.c.outcome != "started", end.is_(None))]
 
 
 @dataclass
 class Finder:
     """Finds the entries of a selection. If this names a time the order is that of time, else that of ids.
 
-    `frozen` is the set of entries to find among, None for all that the transaction sees; `position` that of the last
+    `snapshot` is the set of entries to find among, None for all that the transaction sees; `position` that of the last
     entry that is not wanted any more.
     """
 
     session: Session
     selection: Selection
     descending: bool = True
-    frozen: Frozen | None = None
+    snapshot: Snapshot | None = None
     position: Position | None = None
     tried: list[str] = field(default_factory=list)
     """What was tried, in order; the last one found the entries."""
@@ -72,49 +72,51 @@ class Finder:
         self.on_sqlite = self.dialect == "sqlite"
         self.timed = self.selection.timed
         self.given = self.selection.given
-        self.indexed = sorted((row for row in self.given if row.has_index(self.given[row])), key=lambda row: row.rank)
+        self.indexed = sorted(
+            (one for one, values in self.given.items() if one.has_index(values)), key=lambda one: one.rank
+        )
 
     def find(self, count: int) -> Sequence[Row[Any]]:
-        """The next entries, at most so many, with the columns SHOWN."""
+        """Find the next entries, at most so many, with the columns SHOWN."""
         if not self.indexed:
-            return self._found("walk", self.walk(count))
+            return self._run("walk", self.select_walk(count))
         first = self.indexed[0]
         if len(self.given) == 1 and not self.timed and first.keeps_order(self.given[first], self.dialect):
-            return self._merged(first, count)
+            return self._merge(first, count)
         length = FIRST_WALK
         while True:
-            end = self._end_of_walk(length) if length < ALL else None
-            found = self._found("walk", self.walk(count, end))
+            end = self._find_end(length) if length < ALL else None
+            found = self._run("walk", self.select_walk(count, end))
             if end is None or len(found) == count:
                 return found
             looked_up = length * LOOKED_UP
-            for row in self.indexed if looked_up <= MOST_LOOKED_UP else ():
-                positions = self._looked_up(row, looked_up)
+            for filter_ in self.indexed if looked_up <= MOST_LOOKED_UP else ():
+                positions = self._look_up(filter_, looked_up)
                 if positions is not None:
-                    return self._fetched(positions, count)
+                    return self._fetch(positions, count)
             length = looked_up if looked_up <= MOST_LOOKED_UP else ALL
 
-    def key(self, row: Row[Any]) -> Position:
-        """The position of an entry."""
+    def find_position(self, row: Row[Any]) -> Position:
+        """Return the position of an entry."""
         return (row[TIME], row[ID]) if self.timed else (row[ID],)
 
-    def walk(self, count: int, end: Position | None = None) -> Select[Any]:
-        """The entries in the order of the walk, up to `end`, with every filter looked at on the way."""
-        found = self._filtered()
+    def select_walk(self, count: int, end: Position | None = None) -> Select[Any]:
+        """Select entries in the order of the walk, up to `end`, with every filter looked at on the way."""
+        found = self._match_each()
         if end is not None:
-            key = tuple_(*self._key()) if self.timed else ENTRIES.c.id
+            key = tuple_(*self._list_key()) if self.timed else ENTRIES.c.id
             last = tuple_(*end) if self.timed else literal(end[0])
             found.append(key >= last if self.descending else key <= last)
-        return self._shown(*self._range(), *found).order_by(*self._ordered(*self._key())).limit(count)
+        return self._select(*self._match_range(), *found).order_by(*self._order(*self._list_key())).limit(count)
 
-    def in_index(self, row: Filter, value: str, count: int) -> Select[Any]:
-        """The entries with a value, in the order of its index, which is that of ids."""
+    def select_in_index(self, filter_: Filter, value: str, count: int) -> Select[Any]:
+        """Select the entries with a value, in the order of its index, which is that of ids."""
         if self.on_sqlite:
-            given = [row.match((value,), self.dialect), *self._range()]
-            return self._shown(*given).order_by(*self._ordered(ENTRIES.c.id)).limit(count)
+            given = [filter_.match((value,), self.dialect), *self._match_range()]
+            return self._select(*given).order_by(*self._order(ENTRIES.c.id)).limit(count)
         # Told in this way, PostgreSQL cannot walk the whole trail instead, as it would where it takes a value for
         # frequent, even if all entries with it are a year old.
-        column = ENTRIES.c[row.column]
+        column = ENTRIES.c[filter_.column]
         text = literal(value, Text)
         ends = [literal(-1, BigInteger), literal(2**63 - 1, BigInteger)]
         if self.position is not None:
@@ -122,73 +124,82 @@ class Finder:
         key = tuple_(column, ENTRIES.c.id)
         given = [key > tuple_(text, ends[0]), key < tuple_(text, ends[1])]
         # The condition of a partial index, which PostgreSQL does not find in a comparison of pairs.
-        if (indexed := row.match_indexed()) is not None:
+        if (indexed := filter_.match_indexed()) is not None:
             given.append(indexed)
-        return self._shown(*given).order_by(*self._ordered(column, ENTRIES.c.id)).limit(count)
+        return self._select(*given).order_by(*self._order(column, ENTRIES.c.id)).limit(count)
 
-    def look_up(self, row: Filter, value: str, count: int) -> Select[Any]:
-        """The positions of so many of the entries with a value, in any order."""
-        columns = [self._hidden(column.key) for column in self._key()]
-        return select(*columns).where(row.match((value,), self.dialect), *self._range(hidden=True)).limit(count)
+    def select_positions(self, filter_: Filter, value: str, count: int) -> Select[Any]:
+        """Select the positions of so many of the entries with a value, in any order."""
+        columns = [self._hide(column.key) for column in self._list_key()]
+        return (
+            select(*columns).where(filter_.match((value,), self.dialect), *self._match_range(hidden=True)).limit(count)
+        )
 
-    def _found(self, how: str, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _run(self, how: str, query: Select[Any]) -> Sequence[Row[Any]]:
         self.tried.append(how)
         return self.session.execute(query).all()
 
-    def _end_of_walk(self, length: int) -> Position | None:
-        """The last position of a walk of so many entries; None if there are not so many."""
-        query = select(*self._key()).where(*self._range()).order_by(*self._ordered(*self._key()))
+    def _find_end(self, length: int) -> Position | None:
+        """Find the last position of a walk of so many entries; None if there are not so many."""
+        query = select(*self._list_key()).where(*self._match_range()).order_by(*self._order(*self._list_key()))
         found = self.session.execute(query.limit(1).offset(length - 1)).first()
         return None if found is None else tuple(found)
 
-    def _merged(self, row: Filter, count: int) -> Sequence[Row[Any]]:
-        """The next entries of each value, merged."""
-        streams = [self._found(f"index {row.name}", self.in_index(row, value, count)) for value in self.given[row]]
-        return list(islice(heapq.merge(*streams, key=self.key, reverse=self.descending), count))
+    def _merge(self, filter_: Filter, count: int) -> Sequence[Row[Any]]:
+        """Merge the next entries of each value."""
+        streams = [
+            self._run(f"index {filter_.name}", self.select_in_index(filter_, value, count))
+            for value in self.given[filter_]
+        ]
+        return list(islice(heapq.merge(*streams, key=self.find_position, reverse=self.descending), count))
 
-    def _looked_up(self, row: Filter, most: int) -> list[Position] | None:
-        """The positions of all entries with the values of one filter, in order; None if there are more than `most`."""
+    def _look_up(self, filter_: Filter, most: int) -> list[Position] | None:
+        """Look up where all entries with a filter's values are, in order; None if there are more than `most`."""
         found: set[Position] = set()
-        for value in self.given[row]:
-            rows = self._found(f"look up {row.name}", self.look_up(row, value, most + 1 - len(found)))
+        for value in self.given[filter_]:
+            rows = self._run(f"look up {filter_.name}", self.select_positions(filter_, value, most + 1 - len(found)))
             found.update(tuple(position) for position in rows)
             if len(found) > most:
                 return None
         return sorted(found, reverse=self.descending)
 
-    def _fetched(self, positions: Sequence[Position], count: int) -> Sequence[Row[Any]]:
-        """The entries at these positions that the other filters let through."""
+    def _fetch(self, positions: Sequence[Position], count: int) -> Sequence[Row[Any]]:
+        """Fetch the entries at these positions that the other filters let through."""
         found: list[Row[Any]] = []
-        given = self._filtered()
+        given = self._match_each()
         at, size = 0, count
         while len(found) < count and at < len(positions):
             ids = [position[-1] for position in positions[at : at + size]]
-            rows = self.session.execute(self._shown(ENTRIES.c.id.in_(ids), *given)).all()
-            found += sorted(rows, key=self.key, reverse=self.descending)
+            rows = self.session.execute(self._select(ENTRIES.c.id.in_(ids), *given)).all()
+            found += sorted(rows, key=self.find_position, reverse=self.descending)
             at, size = at + size, AT_ONCE
         return found[:count]
 
-    def _filtered(self) -> list[ColumnElement[bool]]:
-        """What every filter demands, looked at entry by entry."""
-        return [row.match(values, self.dialect, self._hidden(row.column)) for row, values in self.given.items()]
+    def _match_each(self) -> list[ColumnElement[bool]]:
+        """Make what every filter demands, looked at entry by entry."""
+        return [
+            filter_.match(values, self.dialect, self._hide(filter_.column)) for filter_, values in self.given.items()
+        ]
 
-    def _shown(self, *conditions: ColumnElement[bool]) -> Select[Any]:
-        return select(*(ENTRIES.c[name] for name in SHOWN)).where(*conditions, *showable(self.frozen))
+    def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
+        return select(*(ENTRIES.c[name] for name in SHOWN)).where(*conditions, *match_visible(self.snapshot))
 
-    def _hidden(self, name: str | None) -> ColumnElement[Any]:
-        """A column, so that SQLite uses no index for it."""
+    def _hide(self, name: str | None) -> ColumnElement[Any]:
+        """Return a column in a form for which SQLite uses no index."""
         column = ENTRIES.c[str(name)]
         return UnaryExpression(column, operator=custom_op("+"), type_=column.type) if self.on_sqlite else column
 
-    def _key(self) -> list[ColumnElement[Any]]:
+    def _list_key(self) -> list[ColumnElement[Any]]:
         return [ENTRIES.c.time, ENTRIES.c.id] if self.timed else [ENTRIES.c.id]
 
-    def _ordered(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
+    def _order(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
         return [column.desc() if self.descending else column.asc() for column in columns]
 
-    def _range(self, *, hidden: bool = False) -> list[ColumnElement[bool]]:
-        """What is beyond the position and within the times asked for."""
-        columns: list[ColumnElement[Any]] = [self._hidden(one.key) for one in self._key()] if hidden else self._key()
+    def _match_range(self, *, hidden: bool = False) -> list[ColumnElement[bool]]:
+        """Make the condition to be beyond the position and within the times asked for."""
+        columns = self._list_key()
+        if hidden:
+            columns = [self._hide(column.key) for column in columns]
         found: list[ColumnElement[bool]] = []
         # SQLite takes one bound for each end of an index: the position, which is the closer one.
         if self.selection.since is not None and (self.descending or self.position is None):

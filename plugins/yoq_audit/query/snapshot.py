@@ -26,7 +26,7 @@ READ_ONLY = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
 
 @dataclass(frozen=True)
-class Frozen:
+class Snapshot:
     """A set of entries that stays as it is.
 
     These are the entries up to the id `floor`; above it those that were sealed when the tree had this size, and those
@@ -37,8 +37,8 @@ class Frozen:
     size: int = 0
     ranges: tuple[tuple[int, int], ...] = ()
 
-    def holds(self, table: FromClause = ENTRIES) -> ColumnElement[bool]:
-        """That a row of `table` is in the set."""
+    def match(self, table: FromClause = ENTRIES) -> ColumnElement[bool]:
+        """Make the condition that a row of `table` is in the set."""
         below: ColumnElement[bool] = table.c.id <= self.floor
         if not self.size and not self.ranges:
             return below
@@ -46,30 +46,30 @@ class Frozen:
         return or_(below, *(table.c.id.between(*ends) for ends in self.ranges), place < self.size)
 
 
-def begin(session: Session) -> None:
+def begin_reading(session: Session) -> None:
     """Begin a transaction in which everything that is read is of one moment."""
     session.rollback()
     if session.get_bind().dialect.name != "sqlite":  # whose transactions are so by themselves
         session.execute(READ_ONLY)
 
 
-def freeze(session: Session) -> Frozen:
-    """The entries that the session's transaction sees, which was begun by `begin`."""
+def take_snapshot(session: Session) -> Snapshot:
+    """Take the entries that the session's transaction sees, which begin_reading() began."""
     highest = session.scalar(select(func.max(ENTRIES.c.id))) or 0
     if session.get_bind().dialect.name == "sqlite":
-        return Frozen(highest)
+        return Snapshot(highest)
     settled = tree.find_watermark(session)
     unsealed = session.scalars(
         tree.UNSEALED.with_only_columns(ENTRIES.c.id).where(ENTRIES.c.id > settled).limit(MOST_UNSEALED + 1)
     ).all()
-    ranges = runs(unsealed)
+    ranges = join_ids(unsealed)
     if len(unsealed) > MOST_UNSEALED or len(ranges) > MOST_RANGES:
-        return Frozen(highest)
-    return Frozen(settled, session.scalar(select(func.max(CHECKPOINTS.c.size))) or 0, ranges)
+        return Snapshot(highest)
+    return Snapshot(settled, session.scalar(select(func.max(CHECKPOINTS.c.size))) or 0, ranges)
 
 
-def runs(ids: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Ascending ids as ranges without gaps: a number that is missing may belong to a transaction that goes on."""
+def join_ids(ids: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Join ascending ids to ranges without gaps: a number that is missing may belong to a transaction that goes on."""
     found: list[tuple[int, int]] = []
     for number in ids:
         if found and number == found[-1][1] + 1:

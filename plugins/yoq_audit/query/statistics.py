@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
-from yoq_audit.query.search import showable
+from yoq_audit.query.search import match_visible
 from yoq_audit.storage.models import ENTRIES
 from yoq_web import Problem, format_time
 
@@ -62,8 +62,8 @@ class StatsOut(BaseModel):
     outcomes: dict[str, int]
 
 
-def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[str, Any]:
-    """The counts for a query that is made `now` (microseconds since 1970), as a StatsOut.
+def count_entries(session: Session, query: StatsQuery, now: int | None = None) -> dict[str, Any]:
+    """Count what a query selects that is made `now` (microseconds since 1970), as a StatsOut.
 
     Raises a 400 for a bucket that is too short for the time asked for.
     """
@@ -71,17 +71,17 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     selection = query.resolve(now)
     until = selection.until if selection.until is not None else now
     since = selection.since if selection.since is not None else max(0, until - DAY)
-    bucket = query.bucket or _bucket(until - since)
+    bucket = query.bucket or _choose_bucket(until - since)
     length = MINUTES[bucket] * MINUTE
     if until - since > MOST_BUCKETS * length:
         raise Problem(400, "invalid bucket", f"there would be more than {MOST_BUCKETS}: choose a longer one")
     # Spelled out: PostgreSQL groups by it only if it is the same text in both places, which no two parameters are.
     period = (ENTRIES.c.time - ENTRIES.c.time % literal_column(str(length))).label("period")
-    chosen = selection.replace_times(since, until).conditions(session.get_bind().dialect.name)
-    statement = select(period, *COUNTED, func.count()).where(*chosen, *showable(None)).group_by(period, *COUNTED)
+    chosen = selection.replace_times(since, until).match(session.get_bind().dialect.name)
+    statement = select(period, *COUNTED, func.count()).where(*chosen, *match_visible(None)).group_by(period, *COUNTED)
     buckets: Counter[int] = Counter()
     by: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED)
-    snapshot.begin(session)
+    snapshot.begin_reading(session)
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     try:
         if on_sqlite:  # which sorts all that it counts; else its temporary data is in memory
@@ -107,5 +107,5 @@ def count(session: Session, query: StatsQuery, now: int | None = None) -> dict[s
     }
 
 
-def _bucket(span: int) -> str:
+def _choose_bucket(span: int) -> str:
     return next((name for name, minutes in MINUTES.items() if span <= FEW_BUCKETS * minutes * MINUTE), "7d")

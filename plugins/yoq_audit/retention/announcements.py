@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from yoq_audit.proofs.prover import NOT_HERE, provable
+from yoq_audit.proofs.prover import NOT_HERE, translate_log_errors
 from yoq_audit.sealing import keys, sealer
 from yoq_audit.sealing.removal import Erasure, Pruning, is_signed, parse_removal
 from yoq_audit.sealing.signer import CannotSign
@@ -44,7 +44,7 @@ def read_verifiers(session: Session) -> tuple[Verifier, ...]:
 
 def seal_announcement() -> None:
     """Seal the announcement just made, if this machine can. Raises a 503 where the log cannot be sealed at all."""
-    with provable(), suppress(CannotSign):
+    with translate_log_errors(), suppress(CannotSign):
         sealer.seal()
 
 

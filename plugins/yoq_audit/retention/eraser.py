@@ -51,7 +51,7 @@ def find_erasable(event_id: str) -> Erasable:
     """Find the entry that is to be erased, and seal it. Raises a Problem if it is not there or must not be erased."""
     announcements.require_signer()
     complete_removals()
-    prover.sealed_now()
+    prover.seal_now()
     found = _read_erasable(db.session(), event_id)
     if spooled(event_id):
         raise Problem(409, "the entry is in the spool, too", "run any command, which hands it over, and try again")

@@ -88,7 +88,7 @@ class Plan:
 
 def make_plan(before: int, older_than: int) -> Plan:
     """Make a plan for what is older than so many seconds, from the index `before` on; seals what is not sealed."""
-    newest = prover.sealed_now()
+    newest = prover.seal_now()
     tiles = verify_tiles(newest.size, newest.root)
     cutoff = time.time_ns() // 1000 - older_than * 1_000_000
     return Plan(before, cutoff, newest.size, newest.root, newest.note, tiles, reached=before)

@@ -14,9 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from tests.conftest import Api
 from tests.support.commandline import failure, output, run
-from tests.support.export import export, filled, key_of, verified
+from tests.support.export import export, fill_log, read_key, verify
 from tests.support.tampering import seal
-from tests.support.trail import entry, store
+from tests.support.trail import make_entry, store
 from yoq_audit.export import sealed_log, streaming
 from yoq_audit.export.operations import Export
 from yoq_audit.export.sealed_log import Scan, current_sealed_log
@@ -33,7 +33,7 @@ def events(content: bytes) -> list[str]:
 def test_filters_are_those_of_the_list(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the filter and the size of a page: what the list shows, in the order of the log, each entry once."""
     monkeypatch.setattr(sealed_log, "PAGE", 7)
-    filled(api.app, database_url, 100)
+    fill_log(api.app, database_url, 100)
     for query in (
         "actor=actor-1",
         "actor=actor-1&actor=actor-2",
@@ -57,7 +57,7 @@ def test_filters_are_those_of_the_list(api: Api, database_url: str, monkeypatch:
 
 def test_it_is_recorded_before_anything_leaves(api: Api, database_url: str) -> None:
     """The entry `audit_export` says format and filters; it is there before the first byte is read, and exported too."""
-    filled(api.app, database_url, 3)
+    fill_log(api.app, database_url, 3)
     answer = api("GET", "/v1/audit/export?actor=actor-1&actor=api-token&since=2000d&with_proofs=1", buffered=False)
     newest = api.entries(1)[0]
     assert (newest["action"], newest["outcome"], newest["event_id"]) == (
@@ -105,7 +105,7 @@ def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: p
     """A database that goes, a revoked token, a defect: the last line says that the export is not whole."""
     monkeypatch.setattr(sealed_log, "PAGE", 10)
     monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
-    filled(api.app, database_url, 30)
+    fill_log(api.app, database_url, 30)
     ci = api.token("audit:read")
     answer = ci("GET", "/v1/audit/export", buffered=False)
     assert api("DELETE", "/v1/tokens/ci").status_code == 200
@@ -128,7 +128,7 @@ def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: p
         assert export(api, "format=csv").splitlines()[-1] == f'"error: {reason}"'.encode()
         broken_off = export(api, "with_proofs=true")
         with pytest.raises(ValueError, match=r"^line \d+: "):
-            verified(broken_off, key_of(api))
+            verify(broken_off, read_key(api))
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -148,10 +148,10 @@ def test_memory_does_not_grow_with_the_log(app: Flask, database_url: str, with_p
         assert size > 300 * sealed.size
         return found
 
-    filled(app, database_url, 2000)
+    fill_log(app, database_url, 2000)
     peak()  # what is kept for good, as compiled statements
     small = peak()
-    store(database_url, [entry(number) for number in range(2000, 8000)])
+    store(database_url, [make_entry(number) for number in range(2000, 8000)])
     seal(app)
     assert peak() < small * 1.3
 
@@ -160,7 +160,7 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
     app: Flask, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`audit export` writes to standard output, or a file of mode 0600 that is there when whole; it is recorded."""
-    filled(app, database_url, 20)
+    fill_log(app, database_url, 20)
     assert output(app, "audit", "export", "--action", "secret_set").count("\n") == 20
     file = tmp_path / "out" / "export.csv"
     file.parent.mkdir()
@@ -183,7 +183,7 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
     assert "only ndjson" in failure(app, "audit", "export", "--format", "ocsf", "--with-proofs")
     assert "since" in failure(app, "audit", "export", "--since", "yesterday")
     done = run(app, "audit", "export", "--with-proofs", "-o", "-")
-    assert verified(done.stdout_bytes, output(app, "audit", "key").strip()).gaps == []
+    assert verify(done.stdout_bytes, output(app, "audit", "key").strip()).gaps == []
 
 
 def recorded_filters(app: Flask) -> list[list[str]]:

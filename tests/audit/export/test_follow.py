@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import Api
 from tests.support.commandline import failure, run
-from tests.support.export import filled
+from tests.support.export import fill_log
 from tests.support.tampering import seal
-from tests.support.trail import engine, entry, insert
+from tests.support.trail import insert, make_engine, make_entry
 from yoq_audit.export import follow_routes, sealed_log, streaming
 from yoq_audit.sealing.sealer import current_sealing
 from yoq_web.server import current_shutdown
@@ -86,7 +86,7 @@ def test_a_stream_gives_each_entry_once_from_where_it_should(
 ) -> None:
     """The whole log, from a place, from a time or from now on; then what comes; resumed with nothing lost or twice."""
     monkeypatch.setattr(sealed_log, "PAGE", 4)
-    filled(api.app, database_url, 10)
+    fill_log(api.app, database_url, 10)
     old = [f"target-{number}" for number in range(10)]
     now, whole = Stream(api), Stream(api, "start=0")
     assert targets(now.read()) == [None, None]  # that both are followed
@@ -205,8 +205,8 @@ def test_an_entry_that_is_committed_late_is_not_missed(api: Api, database_url: s
     act(api, "a")
     stream = Stream(api, "action=secret_set")
     assert stream.read() == []
-    with engine(database_url).connect() as other:
-        insert(other, [entry(1, target="late")])
+    with make_engine(database_url).connect() as other:
+        insert(other, [make_entry(1, target="late")])
         act(api, "b")
         assert targets(stream.read()) == ["b"]
         assert other.execute(text("SELECT max(id) FROM audit_log WHERE target = 'late'")).scalar()
@@ -218,7 +218,7 @@ def test_an_entry_that_is_committed_late_is_not_missed(api: Api, database_url: s
 def test_the_command_follows_the_database(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`audit follow` shows what was and what comes, until interrupted: exit code 0; bad options are told."""
     app = api.app
-    filled(app, database_url, 3)
+    fill_log(app, database_url, 3)
     looks = iter(["x", "y"])
 
     def wait(_seconds: float) -> None:

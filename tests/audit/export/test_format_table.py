@@ -13,7 +13,7 @@ from tests.support.commandline import output
 from tests.support.export import export
 from tests.support.ocsf_schema import check
 from tests.support.tampering import seal
-from tests.support.trail import entry, store
+from tests.support.trail import make_entry, store
 from yoq_web import create_app, current_operations
 
 OTHERS = {"access_denied"}
@@ -27,7 +27,7 @@ def test_every_operation_names_its_activity(api: Api, database_url: str) -> None
     operations = current_operations(api.app)
     assert {name for name, operation in operations.items() if operation.activity is None} == OTHERS
     labels = [*operations, "gone_delete", "secret_made_up"]
-    store(database_url, [entry(number, action=label) for number, label in enumerate(labels)])
+    store(database_url, [make_entry(number, action=label) for number, label in enumerate(labels)])
     seal(api.app)
     events = [json.loads(line) for line in export(api, "format=ocsf").splitlines()][: len(labels)]
     assert [event["api"]["operation"] for event in events] == labels

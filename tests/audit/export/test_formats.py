@@ -9,20 +9,20 @@ import json
 import pytest
 
 from tests.conftest import Api
-from tests.support.export import FORMULAS, export, key_of, nasty_entries
+from tests.support.export import FORMULAS, export, make_nasty_entries, read_key
 from tests.support.ocsf_schema import check
 from tests.support.outsider import check_proof
 from tests.support.tampering import seal
 from tests.support.trail import store
 from yoq_audit.export.csv import guard
-from yoq_audit.proofs.entry_leaf import document_leaf, proved_part, read_document
+from yoq_audit.proofs.entry_leaf import drop_unproved, make_leaf, parse_document
 from yoq_web import dumps
 
 
 @pytest.fixture
 def nasty(api: Api, database_url: str) -> Api:
     """A sealed log of entries with every nasty text."""
-    store(database_url, nasty_entries())
+    store(database_url, make_nasty_entries())
     seal(api.app)
     return api
 
@@ -32,13 +32,13 @@ def test_each_line_is_the_entry_as_the_api_shows_it(nasty: Api) -> None:
     lines = export(nasty).split(b"\n")
     assert lines.pop() == b""
     shown = nasty.entries()[::-1]
-    assert lines == [dumps(proved_part(entry)).encode() for entry in shown]
-    assert len(lines) == len(nasty_entries()) + 1
+    assert lines == [dumps(drop_unproved(entry)).encode() for entry in shown]
+    assert len(lines) == len(make_nasty_entries()) + 1
     assert json.loads(lines[-1])["action"] == "audit_export"
     for line in (lines[0], lines[-1]):
-        document = read_document(line)
+        document = parse_document(line)
         proof = nasty("GET", f"/v1/audit/entries/{document['event_id']}/proof").text
-        check_proof(proof, document_leaf(document), key_of(nasty))
+        check_proof(proof, make_leaf(document), read_key(nasty))
 
 
 def test_csv_gives_every_cell_back_and_none_is_a_formula(nasty: Api) -> None:

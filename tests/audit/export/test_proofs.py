@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from tests.conftest import ADMIN, Api
-from tests.support.export import export, filled, key_of, nasty_entries, verified
-from tests.support.outsider import leaf_hash, node, open_checkpoint
+from tests.support.export import export, fill_log, make_nasty_entries, read_key, verify
+from tests.support.outsider import hash_leaf, hash_node, open_checkpoint
 from tests.support.served import command
 from tests.support.tampering import attack, entry_at, seal
 from tests.support.trail import store
 from yoq_audit.export.verify import ExportError
-from yoq_audit.proofs.entry_leaf import document_leaf
+from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import dumps
 
@@ -36,33 +36,33 @@ def signed_end(lines: Lines) -> Lines:
 
 def test_what_is_exported_verifies(api: Api, database_url: str) -> None:
     """All entries, or those of a filter, in one or several tiles: each is verified, and what is not there is told."""
-    store(database_url, nasty_entries())
+    store(database_url, make_nasty_entries())
     seal(api.app)
-    everything = verified(export(api, "with_proofs=true"), key_of(api))
-    assert everything.entries == everything.head.size == len(nasty_entries()) + 1
+    everything = verify(export(api, "with_proofs=true"), read_key(api))
+    assert everything.entries == everything.head.size == len(make_nasty_entries()) + 1
     assert everything.gaps == []
     for _ in range(3):
         assert api("GET", "/v1/secrets").status_code == 200
-    some = verified(export(api, "with_proofs=true&action=secret_list"), key_of(api))
+    some = verify(export(api, "with_proofs=true&action=secret_list"), read_key(api))
     assert some.filters == {"action": ["secret_list"]}
     assert some.entries == 3 == some.head.size - sum(last - first + 1 for first, last in some.gaps)
-    none = verified(export(api, "with_proofs=true&actor=nobody"), key_of(api))
+    none = verify(export(api, "with_proofs=true&actor=nobody"), read_key(api))
     assert (none.entries, none.gaps) == (0, [(0, none.head.size - 1)])
 
 
 @pytest.fixture
 def tiles(api: Api, database_url: str) -> tuple[Api, Lines, str]:
     """An export over three tiles, its lines, and the key."""
-    filled(api.app, database_url, 530)
+    fill_log(api.app, database_url, 530)
     lines = export(api, "with_proofs=true").splitlines(keepends=True)
-    return api, lines, key_of(api)
+    return api, lines, read_key(api)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_every_change_is_told_with_its_line(tiles: tuple[Api, Lines, str]) -> None:
     """Altered, cut off, moved, repeated, left out or added, with or without a fitting end: the line is named."""
     _, lines, key = tiles
-    assert verified(b"".join(lines), key).entries == 531
+    assert verify(b"".join(lines), key).entries == 531
     proofs = [number for number, line in enumerate(lines) if line.startswith(b'{"proof"')]
     assert proofs == [1, 258, 515]
     header = json.loads(lines[0])
@@ -105,16 +105,16 @@ def test_every_change_is_told_with_its_line(tiles: tuple[Api, Lines, str]) -> No
     for name, given, line in sure:
         for content in (given, signed_end(given)) if given[-1].startswith(b'{"end"') else (given,):
             with pytest.raises(ExportError, match=rf"^line {line}: ") as told:
-                verified(b"".join(content), key)
+                verify(b"".join(content), key)
             assert told.value, name
     # What is authentic but belongs to no entry: the hash of the end is all that covers it.
     with pytest.raises(ExportError, match=rf"^line {len(lines)}: the end does not fit"):
-        verified(b"".join([dumps(header | {"filters": {"actor": ["x"]}}).encode() + b"\n", *lines[1:]]), key)
+        verify(b"".join([dumps(header | {"filters": {"actor": ["x"]}}).encode() + b"\n", *lines[1:]]), key)
     # Who leaves a whole tile out and writes a fitting end changes no entry: what is missing is told.
-    without = verified(b"".join(signed_end(lines[:258] + lines[515:])), key)
+    without = verify(b"".join(signed_end(lines[:258] + lines[515:])), key)
     assert without.gaps == [(256, 511)]
     with pytest.raises(ExportError, match=r"^line 1: no known key"):
-        verified(b"".join(lines), Signer.generate("other.example/log").vkey)
+        verify(b"".join(lines), Signer.generate("other.example/log").vkey)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -122,14 +122,14 @@ def test_every_flipped_byte_of_an_entry_fails(tiles: tuple[Api, Lines, str]) -> 
     """Each byte of an entry, its line's end included, changed in each of two ways: that line fails."""
     _, lines, key = tiles
     short = signed_end([lines[0], *lines[515:]])  # the last tile alone
-    assert verified(b"".join(short), key).entries == 19
+    assert verify(b"".join(short), key).entries == 19
     for at in range(len(short[2])):
         for flip in (1, 0x80):
             entry = bytearray(short[2])
             entry[at] ^= flip
             content = signed_end([*short[:2], bytes(entry), *short[3:]])
             with pytest.raises(ExportError, match=r"^line 3: "):
-                verified(b"".join(content), key)
+                verify(b"".join(content), key)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -139,7 +139,7 @@ def test_noise_is_no_export(tiles: tuple[Api, Lines, str]) -> None:
     proof = json.loads(lines[1])["proof"]
     for text in (b"", b"\n", b"{}\n", b"[]\n", b"\xff\n", b"[" * 100_000 + b"\n", b'{"a":1}', lines[5]):
         with pytest.raises(ExportError, match=r"^line 1: "):
-            verified(text, key)
+            verify(text, key)
     bad: list[Any] = [
         None,
         [],
@@ -153,7 +153,7 @@ def test_noise_is_no_export(tiles: tuple[Api, Lines, str]) -> None:
     ]
     for value in bad:
         with pytest.raises(ExportError, match=r"^line 2: "):
-            verified(b"".join([lines[0], dumps({"proof": value}).encode() + b"\n", *lines[2:]]), key)
+            verify(b"".join([lines[0], dumps({"proof": value}).encode() + b"\n", *lines[2:]]), key)
 
 
 def test_an_outsider_verifies_a_whole_export(api: Api) -> None:
@@ -161,17 +161,17 @@ def test_an_outsider_verifies_a_whole_export(api: Api) -> None:
     for number in range(5):
         api("POST", "/v1/policies", json={"source": f"s{number}", "target": "t", "action": "deny"})
     header, proof, *entries, end = map(json.loads, export(api, "with_proofs=true").splitlines())
-    head = open_checkpoint(header["checkpoint"], key_of(api))
+    head = open_checkpoint(header["checkpoint"], read_key(api))
     assert proof["proof"]["places"] == [[0, head.size - 1]]
     joined = base64.b64decode(proof["proof"]["hashes"], validate=True)
     hashes = [joined[at : at + 32] for at in range(0, len(joined), 32)]
-    assert hashes == [leaf_hash(document_leaf(entry)) for entry in entries]
+    assert hashes == [hash_leaf(make_leaf(entry)) for entry in entries]
 
     def root(part: list[bytes]) -> bytes:
         if len(part) == 1:
             return part[0]
         middle = 1 << (len(part) - 1).bit_length() - 1
-        return node(root(part[:middle]), root(part[middle:]))
+        return hash_node(root(part[:middle]), root(part[middle:]))
 
     assert root(hashes) == head.root
     assert end["end"]["entries"] == head.size == len(entries)
@@ -182,12 +182,12 @@ def test_an_entry_that_was_altered_in_the_database_is_told(api: Api, database_ur
     for _ in range(4):
         assert api("GET", "/v1/secrets").status_code == 200
     seal(api.app)
-    key = key_of(api)
+    key = read_key(api)
     attack(database_url, f"UPDATE audit_log SET actor = 'x' WHERE id = {entry_at(database_url, 2)}")
     with pytest.raises(ExportError, match=r"^line 5: not entry 2 as it was sealed"):
-        verified(export(api, "with_proofs=true"), key)
+        verify(export(api, "with_proofs=true"), key)
     attack(database_url, f"DELETE FROM audit_log WHERE id = {entry_at(database_url, 2)}")
-    assert verified(export(api, "with_proofs=true"), key).gaps == [(2, 2)]
+    assert verify(export(api, "with_proofs=true"), key).gaps == [(2, 2)]
 
 
 @pytest.mark.program
@@ -197,7 +197,7 @@ def test_verify_export_needs_nothing_but_the_key(api: Api, tmp_path: Path) -> No
     assert api("GET", "/v1/secrets").status_code == 200
     file = tmp_path / "export.ndjson"
     file.write_bytes(export(api, "with_proofs=true"))
-    key = key_of(api)
+    key = read_key(api)
     useless = {"YOQ_DATABASE_URL": "nonsense", "YOQ_API_TOKEN": ADMIN}
     done = command(Path("/nonexistent"), "audit", "verify-export", str(file), "--key", key, **useless)
     assert (done.returncode, done.stderr) == (0, "")

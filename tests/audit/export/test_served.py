@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from tests.conftest import ADMIN
-from tests.support.export import verified
+from tests.support.export import verify
 from tests.support.raw_http import connect, head
 from tests.support.served import Served
 
@@ -59,7 +59,7 @@ def test_follow_export_verify_and_stop(served: Served) -> None:
 
     exported = served("GET", "/v1/audit/export?with_proofs=true")
     key = served("GET", "/v1/audit/log/key").text.strip()
-    found = verified(exported.content, key)
+    found = verify(exported.content, key)
     assert (found.entries, found.gaps) == (found.head.size, [])
 
     # Streams are far fewer than the server's threads: whoever opens more is told to wait, everybody else is served.

@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 
 from tests.conftest import Api, MakeApp
 from tests.support.door import acting
-from tests.support.outsider import Log, check_proof, consistent, leaf_hash, node, open_checkpoint, root_of
+from tests.support.outsider import Log, check_proof, compute_root, hash_leaf, hash_node, is_consistent, open_checkpoint
 from tests.support.tampering import attack
 from yoq_web.policies.operations import delete_policy
 
@@ -55,8 +55,8 @@ def test_an_outsider_finds_every_entry_in_the_signed_tree(app: Flask, api: Api) 
     head = open_checkpoint(note, vkey)
     assert (head.origin, head.size) == ("yoq-web/node-1", SIZE)
     leaves = log.leaves(SIZE)
-    assert root_of([leaf_hash(leaf) for leaf in leaves]) == head.root
-    assert log.hashes(0, SIZE) == [leaf_hash(leaf) for leaf in leaves]
+    assert compute_root([hash_leaf(leaf) for leaf in leaves]) == head.root
+    assert log.hashes(0, SIZE) == [hash_leaf(leaf) for leaf in leaves]
     assert log.root(SIZE) == head.root
     trail = {entry["event_id"]: entry for entry in api.entries()}
     for leaf in leaves:
@@ -79,19 +79,24 @@ def test_an_older_size_is_the_beginning_of_a_newer(app: Flask, api: Api) -> None
     older = open_checkpoint(old, vkey)
     assert (older.size, new.size) == (200, SIZE)
     assert good(api, "tile/0/000.p/200").data == partial
-    leaves = [leaf_hash(leaf) for leaf in log.leaves(SIZE)]
-    for size, root in ((200, older.root), (1, leaves[0]), (256, root_of(leaves[:256])), (299, root_of(leaves[:299]))):
+    leaves = [hash_leaf(leaf) for leaf in log.leaves(SIZE)]
+    for size, root in (
+        (200, older.root),
+        (1, leaves[0]),
+        (256, compute_root(leaves[:256])),
+        (299, compute_root(leaves[:299])),
+    ):
         answer = good(api, f"consistency?from={size}").json
         assert answer is not None
         assert list(answer) == ["from", "to", "hashes"]
         assert (answer["from"], answer["to"]) == (size, SIZE)
         hashes = [base64.b64decode(text, validate=True) for text in answer["hashes"]]
-        assert consistent(size, SIZE, root, new.root, hashes)
-        assert not consistent(size, SIZE, node(root, root), new.root, hashes)
+        assert is_consistent(size, SIZE, root, new.root, hashes)
+        assert not is_consistent(size, SIZE, hash_node(root, root), new.root, hashes)
     between = good(api, "consistency?from=3&to=200").json
     assert between is not None
     hashes = [base64.b64decode(text, validate=True) for text in between["hashes"]]
-    assert consistent(3, 200, root_of(leaves[:3]), older.root, hashes)
+    assert is_consistent(3, 200, compute_root(leaves[:3]), older.root, hashes)
     for sizes in ("from=0&to=7", "from=7&to=7", f"from={SIZE}"):
         assert good(api, f"consistency?{sizes}").json["hashes"] == []  # type: ignore[index]
 

@@ -15,7 +15,7 @@ from flask import Flask
 from tests.conftest import Api, migrate
 from tests.support.audit_copy import add_row, copy_audit, run_with_copy
 from tests.support.commandline import output
-from tests.support.trail import entry, path, store
+from tests.support.trail import make_entry, make_url, store
 from yoq_audit.commands import group
 from yoq_audit.query.filters import PARAMETERS, FilterQuery, Selection
 from yoq_audit.query.search import Finder
@@ -97,20 +97,22 @@ def try_peer() -> None:
     migrate({})
     app = create_app()
     api = Api(app)
-    rows = [entry(number, peer=f"192.0.2.{number % 3}" if number else None) for number in range(10)]
+    rows = [make_entry(number, peer=f"192.0.2.{number % 3}" if number else None) for number in range(10)]
     store(os.environ["YOQ_DATABASE_URL"], rows)
 
     meant = [row["event_id"] for row in rows if row["peer"] == "192.0.2.1"][::-1]
     assert meant
-    page = api("GET", path({"peer": "192.0.2.1", "limit": 2}))
+    page = api("GET", make_url({"peer": "192.0.2.1", "limit": 2}))
     shown = page.json
     following = page.headers["Link"][1:].partition(">")[0]
     shown += api("GET", following).json  # type: ignore[operator]
     assert [found["event_id"] for found in shown or []] == meant
     assert api("GET", following.replace("192.0.2.1", "192.0.2.2")).status_code == 400
-    stats = api("GET", path({"peer": "192.0.2.1", "since": "2026-09-21T00:00:00Z", "bucket": "7d"}, "/v1/audit/stats"))
+    stats = api(
+        "GET", make_url({"peer": "192.0.2.1", "since": "2026-09-21T00:00:00Z", "bucket": "7d"}, "/v1/audit/stats")
+    )
     assert stats.json["total"] == len(meant)  # type: ignore[index]
-    exported = api("GET", path({"peer": "192.0.2.1"}, "/v1/audit/export")).text
+    exported = api("GET", make_url({"peer": "192.0.2.1"}, "/v1/audit/export")).text
     assert exported.count("\n") == len(meant)
     assert api.entries()[0]["details"]["filters"] == ["peer=192.0.2.1"]
 

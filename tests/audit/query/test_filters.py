@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ADMIN, Api
-from tests.support.trail import SECOND, START, Entry, entry, path, store, walked
+from tests.support.trail import SECOND, START, Entry, make_entry, make_url, store, walk
 from yoq_audit.query import search
 from yoq_audit.query.filters import find_successor
 from yoq_web.times import format_time
@@ -36,7 +36,7 @@ MANY = 120
 def trail() -> list[Entry]:
     """Entries of all kinds. Some were stored long after their time; some only began, and of those some ended."""
     rows = [
-        entry(
+        make_entry(
             number,
             actor=ACTORS[number * 7 % len(ACTORS)],
             action=ACTIONS[number * 5 % len(ACTIONS)],
@@ -48,7 +48,7 @@ def trail() -> list[Entry]:
         )
         for number in range(MANY)
     ]
-    begun = [entry(MANY + number, outcome="started", action="backup") for number in range(6)]
+    begun = [make_entry(MANY + number, outcome="started", action="backup") for number in range(6)]
     ended = [{**row, "outcome": "failed", "time": row["time"] + SECOND, "nonce": "e" * 32} for row in begun[::2]]
     return [*rows[:60], *begun, *rows[60:], *ended]
 
@@ -120,8 +120,8 @@ QUERIES = st.fixed_dictionaries(
 def try_query(api: Api, rows: list[Entry], parameters: dict[str, Any], order: str, limit: int) -> None:
     """Walk through the pages of one query."""
     limit = max(limit, 7) if len(parameters) < 2 else limit
-    address = path({**parameters, "order": order, "limit": limit})
-    assert walked(api, address) == expected(rows, parameters, order), parameters
+    address = make_url({**parameters, "order": order, "limit": limit})
+    assert walk(api, address) == expected(rows, parameters, order), parameters
 
 
 def test_any_filters_in_any_order_show_what_a_plain_filter_would(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,8 +148,8 @@ def test_each_filter_alone(filled: Api) -> None:
     single += [{name: moment} for name in ("since", "until") for moment in MOMENTS]
     for parameters in single:
         for order in ("desc", "asc"):
-            address = path({**parameters, "order": order, "limit": 100})
-            assert walked(filled, address) == expected(rows, parameters, order), parameters
+            address = make_url({**parameters, "order": order, "limit": 100})
+            assert walk(filled, address) == expected(rows, parameters, order), parameters
 
 
 def test_a_time_before_now(api: Api, app: Flask) -> None:
@@ -163,11 +163,11 @@ def test_a_time_before_now(api: Api, app: Flask) -> None:
 
 def test_times_are_rfc_3339(filled: Api) -> None:
     """Offsets, fractions, lower case, and a plus sign that was not escaped, are understood."""
-    wanted = walked(filled, path({"since": format_time(START + 30 * SECOND), "limit": 500}))
+    wanted = walk(filled, make_url({"since": format_time(START + 30 * SECOND), "limit": 500}))
     assert 0 < len(wanted) < MANY
     for written in ("2026-09-21T14:13:50Z", "2026-09-21T14:13:50.000000000z", "2026-09-21t15:13:50%2B01:00"):
-        assert walked(filled, f"/v1/audit?limit=500&since={written}") == wanted, written
-    assert walked(filled, "/v1/audit?limit=500&since=2026-09-21T15:13:50+01:00") == wanted
+        assert walk(filled, f"/v1/audit?limit=500&since={written}") == wanted, written
+    assert walk(filled, "/v1/audit?limit=500&since=2026-09-21T15:13:50+01:00") == wanted
 
 
 BAD = {
@@ -189,7 +189,7 @@ def test_what_cannot_be_meant_is_a_400_that_names_the_parameter(api: Api) -> Non
     """An unknown parameter and a bad value are refused by name, in the list and in the statistics."""
     for name, values in BAD.items():
         for value in values:
-            answer = api("GET", path({name: value}))
+            answer = api("GET", make_url({name: value}))
             assert answer.status_code == 400, (name, value)
             assert name in answer.json["error"], (name, value)  # type: ignore[index]
     for address in ("/v1/audit", "/v1/audit/stats"):
@@ -197,7 +197,7 @@ def test_what_cannot_be_meant_is_a_400_that_names_the_parameter(api: Api) -> Non
             answer = api("GET", f"{address}?{query}")
             assert answer.status_code == 400
             assert answer.json["error"].startswith("unknown parameter "), query  # type: ignore[index]
-        assert api("GET", path({"actor": [str(number) for number in range(21)]}, address)).status_code == 400
+        assert api("GET", make_url({"actor": [str(number) for number in range(21)]}, address)).status_code == 400
     for query in ("limit=1", "order=asc", "cursor=x", "bucket=2h", "bucket=1m&since=2d"):
         assert api("GET", f"/v1/audit/stats?{query}").status_code == 400, query
     assert api.with_token(ADMIN)("GET", "/v1/audit?limit=abc").status_code == 200

@@ -9,7 +9,7 @@ from flask import Flask
 
 from tests.conftest import Api
 from tests.support.commandline import failure, output, run
-from tests.support.trail import SECOND, START, entry, path, store
+from tests.support.trail import SECOND, START, make_entry, make_url, store
 from yoq_web.times import format_time
 
 
@@ -17,7 +17,10 @@ def test_the_options_are_the_routes_parameters(api: Api, app: Flask, database_ur
     """Each option, also repeated, gives what the parameter of that name gives, byte for byte."""
     store(
         database_url,
-        [entry(number, actor=("ci", "local", "api-token")[number % 3], node=f"n{number % 2}") for number in range(30)],
+        [
+            make_entry(number, actor=("ci", "local", "api-token")[number % 3], node=f"n{number % 2}")
+            for number in range(30)
+        ],
     )
     for parameters in (
         {"actor": ["ci", "local"], "limit": 5},
@@ -30,14 +33,14 @@ def test_the_options_are_the_routes_parameters(api: Api, app: Flask, database_ur
         for name, values in parameters.items():
             for value in values if isinstance(values, list) else [values]:
                 options += [f"--{name.replace('_', '-')}", str(value)]
-        answer = api("GET", path(parameters))
+        answer = api("GET", make_url(parameters))
         assert answer.json
         assert output(app, "audit", "list", "--json", *options) == answer.text + "\n"
 
 
 def test_a_list_that_goes_on_says_how(app: Flask, database_url: str) -> None:
     """Where there are more entries, standard error has the option that leads to them, and the last list has none."""
-    store(database_url, [entry(number) for number in range(8)])
+    store(database_url, [make_entry(number) for number in range(8)])
     seen: list[str] = []
     options: list[str] = []
     for _ in range(3):

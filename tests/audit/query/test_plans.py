@@ -12,11 +12,11 @@ from flask import Flask
 from sqlalchemy import event, text
 from sqlalchemy.orm import Session
 
-from tests.support.trail import START, entry, store
+from tests.support.trail import START, make_entry, store
 from yoq_audit.query import pages, snapshot
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.query.search import Finder
-from yoq_audit.query.statistics import StatsQuery, count
+from yoq_audit.query.statistics import StatsQuery, count_entries
 from yoq_web import db
 from yoq_web.times import format_time
 
@@ -82,12 +82,12 @@ def plans(session: Session, run: Callable[[], object]) -> list[str]:
 @pytest.mark.parametrize("order", ["desc", "asc"])
 def test_every_query_has_an_index(app: Flask, database_url: str, order: pages.Order) -> None:
     """Each filter in each order, on the first page and a later one: the table is never read whole, nor sorted."""
-    store(database_url, [entry(number) for number in range(3000)])
+    store(database_url, [make_entry(number) for number in range(3000)])
     with reading(app) as session:
         for parameters in [*SINGLE, *COMBINED]:
             filters = FilterQuery(**parameters).resolve()
-            first = pages.read(session, filters, limit=5, order=order)
-            read = functools.partial(pages.read, session, filters, limit=5, order=order)
+            first = pages.read_page(session, filters, limit=5, order=order)
+            read = functools.partial(pages.read_page, session, filters, limit=5, order=order)
             following = functools.partial(read, cursor=first.cursor)
             for plan in [*plans(session, read), *plans(session, following)]:
                 assert "Seq Scan" not in plan, (parameters, plan)
@@ -99,9 +99,9 @@ def test_every_query_has_an_index(app: Flask, database_url: str, order: pages.Or
 
 def test_counting_has_an_index(app: Flask, database_url: str) -> None:
     """The statistics of a day are read over the index of times."""
-    store(database_url, [entry(number) for number in range(3000)])
+    store(database_url, [make_entry(number) for number in range(3000)])
     with reading(app) as session:
-        [plan] = plans(session, lambda: count(session, StatsQuery(), START + 10**9))
+        [plan] = plans(session, lambda: count_entries(session, StatsQuery(), START + 10**9))
         assert "ix_audit_log_time" in plan
         assert "Seq Scan" not in plan
 
@@ -109,14 +109,17 @@ def test_counting_has_an_index(app: Flask, database_url: str) -> None:
 def tried(session: Session, **parameters: Any) -> list[str]:
     """The ways that were tried to find a page."""
     finder = Finder(session, FilterQuery(**parameters).resolve())
-    snapshot.begin(session)
+    snapshot.begin_reading(session)
     assert finder.find(10)
     return finder.tried
 
 
 def test_a_frequent_prefix_is_walked_and_a_rare_one_looked_up(app: Flask, database_url: str) -> None:
     """A prefix that most targets have is found on the way, one that few old ones have by its index; with times too."""
-    store(database_url, [entry(number, target="rare-1" if number < 20 else f"app-{number}") for number in range(5000)])
+    store(
+        database_url,
+        [make_entry(number, target="rare-1" if number < 20 else f"app-{number}") for number in range(5000)],
+    )
     since = format_time(START)
     with reading(app) as session:
         assert tried(session, target=["app-*"]) == ["walk"]
@@ -128,7 +131,9 @@ def test_a_frequent_prefix_is_walked_and_a_rare_one_looked_up(app: Flask, databa
 
 def test_a_value_is_found_in_the_order_of_its_index(app: Flask, database_url: str) -> None:
     """One value, or several, of one filter need neither a walk nor a sort."""
-    store(database_url, [entry(number, actor="ci" if number % 100 == 0 else "api-token") for number in range(3000)])
+    store(
+        database_url, [make_entry(number, actor="ci" if number % 100 == 0 else "api-token") for number in range(3000)]
+    )
     with reading(app) as session:
         assert tried(session, actor=["ci"]) == ["index actor"]
         assert tried(session, actor=["ci", "api-token"]) == ["index actor"] * 2

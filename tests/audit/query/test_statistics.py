@@ -10,11 +10,11 @@ from flask import Flask
 
 from tests.conftest import Api
 from tests.support.commandline import failure, output
-from tests.support.trail import SECOND, START, entry, path, store
+from tests.support.trail import SECOND, START, make_entry, make_url, store
 from yoq_web.times import format_time
 
 ROWS = [
-    entry(
+    make_entry(
         number,
         time=START + number * 600 * SECOND,
         actor=("api-token", "ci", "local")[number % 3],
@@ -23,7 +23,7 @@ ROWS = [
     )
     for number in range(100)
 ]
-BEGUN = [entry(200, time=START, outcome="started"), entry(201, time=START, outcome="started", actor="ci")]
+BEGUN = [make_entry(200, time=START, outcome="started"), make_entry(201, time=START, outcome="started", actor="ci")]
 ENDED = [{**BEGUN[0], "outcome": "interrupted", "nonce": "e" * 32}]
 SHOWN = [*ROWS, BEGUN[1], *ENDED]
 ALL = {"since": format_time(START - SECOND), "until": format_time(START + 10**12)}
@@ -38,7 +38,7 @@ def filled(api: Api, database_url: str) -> Api:
 
 def test_the_counts_are_those_of_the_list(filled: Api) -> None:
     """By period, actor, action and outcome, the highest first; what only began is counted until it has ended."""
-    answer = filled("GET", path({**ALL, "bucket": "6h"}, "/v1/audit/stats")).json
+    answer = filled("GET", make_url({**ALL, "bucket": "6h"}, "/v1/audit/stats")).json
     assert answer is not None
     assert (answer["since"], answer["until"], answer["bucket"]) == (ALL["since"], ALL["until"], "6h")
     assert answer["total"] == len(SHOWN)
@@ -53,14 +53,14 @@ def test_the_counts_are_those_of_the_list(filled: Api) -> None:
 
 def test_filters_and_times(filled: Api) -> None:
     """The list's filters narrow the counts; `since` is the first moment, `until` the first no more."""
-    counted = filled("GET", path({**ALL, "actor": ["ci", "local"], "outcome": "failed"}, "/v1/audit/stats")).json
-    listed = filled("GET", path({**ALL, "actor": ["ci", "local"], "outcome": "failed", "limit": 500})).json
+    counted = filled("GET", make_url({**ALL, "actor": ["ci", "local"], "outcome": "failed"}, "/v1/audit/stats")).json
+    listed = filled("GET", make_url({**ALL, "actor": ["ci", "local"], "outcome": "failed", "limit": 500})).json
     assert counted is not None
     assert listed is not None
     assert counted["total"] == len(listed) > 0
     assert counted["outcomes"] == {"failed": len(listed)}
     hour = {"since": format_time(START + 600 * SECOND), "until": format_time(START + 4200 * SECOND)}
-    counted = filled("GET", path(hour, "/v1/audit/stats")).json
+    counted = filled("GET", make_url(hour, "/v1/audit/stats")).json
     assert counted is not None
     assert (counted["total"], counted["bucket"]) == (6, "1m")
 
@@ -90,5 +90,5 @@ def test_the_command(app: Flask, filled: Api) -> None:
     assert printed.splitlines()[0].split() == ["FROM", "ENTRIES"]
     assert "\nACTOR                        ENTRIES\nci                           34\n" in printed
     shown = json.loads(output(app, "audit", "stats", "--json", *options))
-    assert shown == filled("GET", path({**ALL, "bucket": "1d", "actor": "ci"}, "/v1/audit/stats")).json
+    assert shown == filled("GET", make_url({**ALL, "bucket": "1d", "actor": "ci"}, "/v1/audit/stats")).json
     assert "invalid bucket" in failure(app, "audit", "stats", *options[:4], "--bucket", "1m")

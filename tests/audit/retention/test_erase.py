@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError
 from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
-from tests.support.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint
+from tests.support.outsider import Log, check_proof, hash_leaf, is_consistent, open_checkpoint
 from tests.support.retention import hand_over, key_of, leaf_of, old_event, prune, store, stored
 from tests.support.tampering import fill, seal, verified
 from yoq_audit.retention import eraser
@@ -45,7 +45,7 @@ def test_what_an_entry_said_is_gone_and_its_place_is_not(app: Flask, api: Api, d
     ids, entry = personal_log(app)
     vkey = key_of(api)
     old = open_checkpoint(api("GET", "/v1/audit/log/checkpoint").text, vkey)
-    kept = leaf_hash(leaf_of(entry))
+    kept = hash_leaf(leaf_of(entry))
     said = erase(app, ids[40])
     assert said.startswith(f"erased: {ids[40]}, number 40 of the log\n")
     assert "backups" in said
@@ -73,7 +73,7 @@ def test_what_an_entry_said_is_gone_and_its_place_is_not(app: Flask, api: Api, d
     assert log.hashes(0, new.size)[40] == kept
     assert log.root(new.size) == new.root
     path = api("GET", f"/v1/audit/log/consistency?from={old.size}&to={new.size}").json["hashes"]  # type: ignore[index]
-    assert consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path])
+    assert is_consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path])
     for neighbour in (ids[39], ids[41]):
         document = api("GET", f"/v1/audit/entries/{neighbour}").json
         assert isinstance(document, dict)

@@ -11,7 +11,7 @@ from flask import Flask
 from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
-from tests.support.outsider import check_proof, consistent, open_checkpoint
+from tests.support.outsider import check_proof, is_consistent, open_checkpoint
 from tests.support.retention import hand_over, key_of, leaf_of, minimum, old_event, old_log, prune, store, stored
 from tests.support.tampering import attack, fill, seal, verified
 from yoq_audit.retention import plan, pruner, schedule
@@ -39,7 +39,7 @@ def test_old_bundles_go_and_what_was_signed_holds(app: Flask, api: Api, database
     new = open_checkpoint(api("GET", "/v1/audit/log/checkpoint").text, vkey)
     assert (old.size, new.size) == (600, 604)
     path = api("GET", f"/v1/audit/log/consistency?from={old.size}&to={new.size}").json["hashes"]  # type: ignore[index]
-    assert consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path])
+    assert is_consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path])
     assert [api("GET", f"/v1/audit/log/tile/0/{place}").data for place in ("000", "001", "002.p/88")] == tiles
     for event_id in (ids[512], ids[599], announcement["event_id"]):
         entry = api("GET", f"/v1/audit/entries/{event_id}").json

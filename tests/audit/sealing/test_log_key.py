@@ -14,7 +14,7 @@ from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output
 from tests.support.door import acting, behind
 from tests.support.keys import Injected, failing_at
-from tests.support.outsider import Log, check_proof, consistent, leaf_hash, open_checkpoint, root_of
+from tests.support.outsider import Log, check_proof, compute_root, hash_leaf, is_consistent, open_checkpoint
 from tests.support.tampering import binary, fill, found, log_of, seal, verified
 from yoq_audit.sealing import keys, rotation, sealer
 from yoq_audit.sealing.key_chain import sign_announcement
@@ -99,10 +99,10 @@ def test_what_was_signed_before_still_verifies(app: Flask, api: Api, database_ur
     for leaf in announced:
         key = follow(leaf["details"]["announcement"], key)
     assert key == third
-    assert root_of([leaf_hash(leaf) for leaf in leaves]) == new.root
+    assert compute_root([hash_leaf(leaf) for leaf in leaves]) == new.root
     old = open_checkpoint(checkpoint, first)
     path = api("GET", f"{LOG}/consistency?from={old.size}&to={new.size}").json or {}
-    assert consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path["hashes"]])
+    assert is_consistent(old.size, new.size, old.root, new.root, [decode_base64(node) for node in path["hashes"]])
     check_proof(proof, leaves[0], first)
     assert signer(app).vkey != first
     entry = next(entry for entry in api.entries() if entry["action"] == "audit_key_rotate")
