@@ -51,6 +51,14 @@ def _read(path: Path) -> bytes:
     return path.read_bytes()
 
 
+def is_ours(path: Path) -> bool:
+    """Tell whether a file belongs to this user, to its folder's owner or to root; nobody else can give one of his away.
+
+    Raises OSError.
+    """
+    return path.stat().st_uid in (os.geteuid(), path.parent.stat().st_uid, 0)
+
+
 def create(path: Path, content: bytes) -> None:
     """Write a private file that is not there yet. Raises FileExistsError if it is, and other OSErrors."""
     with open_atomic(path, replace=False) as file:

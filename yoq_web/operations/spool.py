@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,8 @@ from structlog.stdlib import get_logger
 
 from yoq_web import files
 from yoq_web.app_local import AppLocal
-from yoq_web.operations.spool_file import SPARE, SpoolFile
+from yoq_web.operations.spool_chain import Finding
+from yoq_web.operations.spool_file import SPARE
 from yoq_web.operations.spool_format import (
     Resolution,
     SpooledEvent,
@@ -26,15 +28,20 @@ from yoq_web.operations.spool_format import (
     list_pairs,
     read_lines,
 )
+from yoq_web.operations.spool_lines import SpoolLines
 from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
 SET_ASIDE = "spool.torn"
+SUSPECT = "spool.suspect"
 REPLAY_LOCK = "spool.replay.lock"
 
 HELD = 10_000
 """So many lines are held in memory while the disk takes none."""
+
+SHOWN = 1024 * 1024
+"""Bytes of what is suspect that are looked through to count it."""
 
 
 class Spool:
@@ -42,11 +49,12 @@ class Spool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._file = SpoolFile(folder)
+        self._lines = SpoolLines(folder)
         self._lock = threading.Lock()
         self._held: list[dict[str, Any]] = []
         self._held_lock = threading.Lock()
         self._taken: set[tuple[str, str]] = set()
+        self._reported: dict[Finding, bool] = {}
         self.due = False
         """Whether this process spooled something since it last replayed."""
         self.writable = True
@@ -55,8 +63,7 @@ class Spool:
     def open(self) -> None:
         """Take the spool into use: its files are open from now on, and room is set aside. What fails is logged."""
         try:
-            with self._file.lock():
-                self._file.set_room_aside(2 * SPARE)
+            self._lines.open()
         except OSError as error:
             if self.writable:
                 log.error("the spool cannot be written", error=str(error))  # noqa: TRY400 - its text says all
@@ -71,12 +78,20 @@ class Spool:
 
     def close(self) -> None:
         """Let go of the files; whatever is done next opens them again."""
-        self._file.close()
+        self._lines.close()
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing at all to do; costs one look at the file's size."""
-        return not self._held and self._file.size == 0
+        """Whether there is nothing at all to do."""
+        return not self._held and self._lines.empty
+
+    @property
+    def suspect(self) -> int:
+        """How many things a person should look at, because somebody without the key edited the spool."""
+        try:
+            return (self._folder / SUSPECT).read_bytes()[:SHOWN].count(b"\n")
+        except OSError:
+            return 0
 
     @property
     def held(self) -> int:
@@ -115,9 +130,7 @@ class Spool:
         """Read what waits, the oldest first, by the events' ids; that of an intent has ` started` behind it."""
         if self.empty:
             return {}
-        content = b""
-        with suppress(OSError):
-            content = self._file.read()
+        content = b"\n".join(self._lines.peek())
         return read_lines(content + b"\n" + encode_lines(self._held), self._taken).waiting
 
     def replay(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
@@ -138,20 +151,32 @@ class Spool:
             if not mine:
                 return
             self._flush()
-            with self._file.lock():
-                old = self._file.read()
-            found = read_lines(old, self._taken)
-            self.set_aside(found.unreadable)
+            seen = self._lines.examine()
+            self._report(seen.findings)
+            found = read_lines(b"\n".join(link.raw for link in seen.lines), self._taken)
+            self.set_aside([*seen.torn, *found.unreadable])
             waiting = list(found.waiting.values())
             kept = store(waiting)
             lines = [*(line.to_line() for line in kept), *found.prepared]
             # Should the file not be replaced, what was stored is at least not handed over again by this process.
             self._taken |= list_pairs(waiting) - list_pairs(kept)
-            if len(lines) < old.count(b"\n") or found.unreadable or list_pairs(waiting) != list_pairs(kept):
-                with self._file.lock():
-                    self._file.replace(encode_lines(lines) + self._file.read()[len(old) :])
-                self._taken.clear()
+            if not seen.clean or len(lines) < len(seen.lines) or list_pairs(waiting) != list_pairs(kept):
+                if self._lines.rewrite(lines, seen):
+                    self._taken.clear()
+                    self._reported.clear()
                 self.open()  # an emptied file has given up its room
+
+    def _report(self, findings: Iterable[Finding]) -> None:
+        """Say what somebody did to the lines, once, and put it where a person can look at it. Raises OSError."""
+        path = self._folder / SUSPECT
+        for finding in findings:
+            if finding not in self._reported:
+                log.error("the spool was edited", why=finding.why, file=str(path))
+                self._reported[finding] = False
+            if not self._reported[finding]:
+                line = {"found": int(time.time()), "why": finding.why, "line": finding.line.decode(errors="replace")}
+                _append(path, encode_lines([line]))
+                self._reported[finding] = True
 
     def _replay_held(self, store: Callable[[list[SpooledEvent]], list[SpooledEvent]]) -> None:
         """Hand over what the disk does not take."""
@@ -192,14 +217,17 @@ class Spool:
         """Write lines behind those that are held, which come first."""
         with self._lock:
             try:
-                with self._file.lock():
-                    self._file.append(encode_lines([*self._held, *lines]), spare=spare)
+                self._lines.append([*self._held, *lines], spare=spare)
             except OSError:
                 self.writable = False
                 raise
             self._held.clear()
             self.writable = True
         self.due = True
+        if self._lines.findings:
+            with suppress(OSError):  # then the next replay does
+                self._report(self._lines.findings)
+                self._lines.findings.clear()
 
 
 current_spool: AppLocal[Spool] = AppLocal("spool", lambda app: Spool(current_settings(app).data_dir))

@@ -22,6 +22,9 @@ ROOM = 1024 * 1024
 SPARE = 64 * 1024
 """Of these, what is left for settlements: changes that are about to commit can say how they ended on a full disk."""
 
+NOTE_BYTES = 1024
+"""Most that is kept in the lock's file."""
+
 UNSUPPORTED = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV)
 """How a file system says that it sets no room aside."""
 
@@ -88,6 +91,21 @@ class SpoolFile:
             return self._path.read_bytes()
         except FileNotFoundError:
             return b""
+
+    def read_note(self) -> bytes:
+        """Read what the lock's file holds, which is short. Empty if it cannot be read."""
+        handle = self._lock_handle
+        with suppress(OSError):
+            if handle is not None and files.is_open_file(self._lock_path, handle):
+                return os.pread(handle, NOTE_BYTES, 0)
+            return self._lock_path.read_bytes()[:NOTE_BYTES]
+        return b""
+
+    def write_note(self, note: bytes) -> None:
+        """Write over what the lock's file holds, and have it on disk. Raises OSError. For whoever has the lock."""
+        assert self._lock_handle is not None  # noqa: S101 - whoever has the lock has it open
+        os.pwrite(self._lock_handle, note, 0)
+        os.fsync(self._lock_handle)
 
     def append(self, content: bytes, *, spare: int) -> None:
         """Write behind what is there and have it on disk, if `spare` bytes of room are left behind it.

@@ -110,7 +110,8 @@ def _parse_line(raw: bytes) -> dict[str, Any] | None:
         line = json.loads(raw)
         if isinstance(line.get("settles"), str):
             return {"settles": line["settles"], "as": line["as"]}
-        if isinstance(line["event"]["id"], str) and all(isinstance(name, str) for name in line["recorders"]):
+        names = line["recorders"]
+        if isinstance(line["event"]["id"], str) and names and all(isinstance(name, str) for name in names):
             if "prepared" in line:
                 line |= {"prepared": float(line["prepared"]), "pid": int(line["pid"])}
             return dict(line)

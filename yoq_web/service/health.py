@@ -39,8 +39,9 @@ def _ask_plugins() -> dict[str, str]:
 
 
 def _describe_spool() -> dict[str, object]:
-    """Say how many records wait in the spool, and whether it can be written, if there is something to say."""
+    """Say how many records wait in the spool, and what is wrong with it, as far as there is something to say."""
     spool = current_spool()
-    waiting = len(spool.read_waiting())
+    waiting, suspect = len(spool.read_waiting()), spool.suspect
     found: dict[str, object] = {"spool": waiting} if waiting else {}
+    found |= {"spool_suspect": suspect} if suspect else {}
     return found if spool.writable else found | {"spool_writable": False}

@@ -27,6 +27,7 @@ class Health(BaseModel):
     plugins_refused: list[str] = []
     plugins: dict[str, str] = {}
     spool: int = Field(default=0, description="How many records wait in the spool until they can be stored")
+    spool_suspect: int = Field(default=0, description="How many edits of the spool by somebody else were found")
     spool_writable: bool = True
 
 

@@ -25,6 +25,7 @@ from yoq_web.metrics import current_metrics
 from yoq_web.operations.replay import replay
 from yoq_web.operations.spool import current_spool
 from yoq_web.operations.spool_file import FILE
+from yoq_web.operations.spool_lines import SpoolLines
 from yoq_web.settings import SettingsError
 
 SET = {"name": "db", "value": "hunter2"}
@@ -149,7 +150,8 @@ def test_a_process_that_dies_at_its_commit_was_interrupted(
         with probe_act.performed("b") as session:
             session.add(policy())
     (line,) = spooled(tmp_path)
-    (tmp_path / FILE).write_text(json.dumps(line | {"process": "an earlier one"}) + "\n")
+    lines = SpoolLines(tmp_path)
+    lines.rewrite([line | {"process": "an earlier one"}], lines.examine())
     with acting(app), probe_act.performed("c"):
         pass
     stored = [(entry["target"], entry["outcome"]) for entry in entries(database_url)]

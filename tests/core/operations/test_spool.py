@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -14,9 +15,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from yoq_web.jsontext import dumps
-from yoq_web.operations.spool import SET_ASIDE, Spool
+from yoq_web.operations.spool import SET_ASIDE, SUSPECT, Spool
 from yoq_web.operations.spool_file import FILE
 from yoq_web.operations.spool_format import PROCESS, SpooledEvent
+from yoq_web.operations.spool_lines import SpoolLines
 
 
 def event(name: str, outcome: str = "ok") -> dict[str, Any]:
@@ -84,37 +86,49 @@ def test_a_torn_last_line_is_set_aside(spool: Spool, tmp_path: Path) -> None:
     assert [(line["event"], line["lines"]) for line in logs] == [("lines of the spool are set aside", 1)]
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"{",
-        b"null",
-        b"[]",
-        b'"text"',
-        b"\x00\x00\x00\x00",
-        b"\xff\xfe",
-        b"[" * 100_000,
-        b"{}",
-        b'{"event":null}',
-        b'{"event":{},"recorders":[]}',
-        b'{"event":{"id":1},"recorders":["audit"]}',
-        b'{"event":{"id":"x"},"recorders":[1]}',
-        b'{"event":{"id":"x"}}',
-        b'{"event":{"id":"x"},"recorders":["audit"],"prepared":"soon","pid":1}',
-        b'{"event":{"id":"x"},"recorders":["audit"],"prepared":1}',
-        b'{"settles":"x"}',
-    ],
-)
+TORN = [b"{", b"null", b"[]", b'"text"', b"\x00\x00\x00\x00", b"\xff\xfe", b"[" * 100_000]
+UNUSABLE = [
+    b"{}",
+    b'{"event":null}',
+    b'{"event":{},"recorders":[]}',
+    b'{"event":{"id":1},"recorders":["audit"]}',
+    b'{"event":{"id":"x"},"recorders":[1]}',
+    b'{"event":{"id":"x"},"recorders":[]}',
+    b'{"event":{"id":"x"}}',
+    b'{"event":{"id":"x"},"recorders":["audit"],"prepared":"soon","pid":1}',
+    b'{"event":{"id":"x"},"recorders":["audit"],"prepared":1}',
+    b'{"settles":"x"}',
+]
+
+
+@pytest.mark.parametrize("nonsense", TORN + UNUSABLE)
 def test_nonsense_harms_no_other_line(spool: Spool, tmp_path: Path, nonsense: bytes) -> None:
-    """Whatever a line holds, the lines around it are handed over, and it is kept aside as it is."""
+    """Whatever a line holds, those around it are handed over, and it is kept aside: as torn, or as somebody's."""
     spool.keep(event("a"), ["audit"])
     with (tmp_path / FILE).open("ab") as file:
         file.write(nonsense + b"\n")
     spool.keep(event("b"), ["audit"])
     assert ids(spool) == ["a", "b"]
     assert [found[0] for found in drained(spool)] == ["a", "b"]
-    assert (tmp_path / SET_ASIDE).read_bytes() == nonsense + b"\n"
-    assert spool.empty
+    if nonsense in TORN:
+        assert (tmp_path / SET_ASIDE).read_bytes() == nonsense + b"\n"
+    else:
+        assert json.loads((tmp_path / SUSPECT).read_text())["line"] == nonsense.decode()
+    assert (spool.empty, spool.suspect) == (True, nonsense in UNUSABLE)
+
+
+@pytest.mark.parametrize("nonsense", TORN + UNUSABLE)
+def test_nonsense_of_an_earlier_version_harms_no_other_line(tmp_path: Path, nonsense: bytes) -> None:
+    """What was written before lines were signed is taken, but for what nobody can use, which is set aside."""
+    lines = [dumps({"event": event(name), "recorders": ["audit"]}).encode() for name in ("a", "b")]
+    (tmp_path / FILE).write_bytes(b"\n".join([lines[0], nonsense, lines[1], b""]))
+    spool = Spool(tmp_path)
+    assert ids(spool) == ["a", "b"]
+    with capture_logs() as logs:
+        assert [found[0] for found in drained(spool)] == ["a", "b"]
+    assert logs[0]["event"] == "the spool of an earlier version is taken as it is"
+    assert (tmp_path / SET_ASIDE).read_bytes().startswith(nonsense.removesuffix(b"}"))
+    assert (spool.empty, spool.suspect, list(tmp_path.glob(SUSPECT))) == (True, 0, [])
 
 
 def test_a_settled_change_is_what_it_was_settled_as(spool: Spool) -> None:
@@ -145,9 +159,10 @@ def test_a_settlement_after_a_replay_still_counts(spool: Spool) -> None:
 
 
 def lines_of(tmp_path: Path, **changed: object) -> None:
-    """Write one prepared line with some of its members changed."""
+    """Have one prepared line in the spool, with some of its members changed."""
     line = {"event": event("x"), "recorders": ["audit"], "prepared": time.time(), "pid": os.getpid()}
-    (tmp_path / FILE).write_text(dumps(line | {"process": PROCESS} | changed) + "\n")
+    lines = SpoolLines(tmp_path)
+    lines.rewrite([line | {"process": PROCESS} | changed], lines.examine())
 
 
 def test_what_a_dead_process_left_open_was_interrupted(spool: Spool, tmp_path: Path) -> None:
@@ -215,6 +230,7 @@ def test_several_processes_share_it(spool: Spool, tmp_path: Path) -> None:
     seen += drained(spool)
     assert {writer.returncode for writer in writers} == {0}
     assert len(seen) == len(set(seen)) == 300
+    assert spool.suspect == 0
     assert {outcome for _, outcome, _ in seen} == {"ok"}
     for name in ("one", "two", "three"):
         odd = [found for found, _, _ in seen if found.startswith(f"{name}-") and int(found.split("-")[1]) % 2]

@@ -12,9 +12,9 @@ import pytest
 from tests.core.operations.test_spool import drained, event, ids
 from tests.support.limits import break_spool
 from yoq_web.operations import spool as spool_module
-from yoq_web.operations.spool import SET_ASIDE, Spool
+from yoq_web.operations.spool import SET_ASIDE, SUSPECT, Spool
 from yoq_web.operations.spool_file import FILE
-from yoq_web.operations.spool_format import SpooledEvent
+from yoq_web.operations.spool_format import SpooledEvent, encode_lines
 
 
 @pytest.fixture
@@ -67,9 +67,31 @@ def test_a_crash_at_any_step_of_keeping_loses_nothing_acknowledged(
         crashed = crashing(monkeypatch, at, lambda: Spool(folder).keep(event("b"), ["audit"]))  # noqa: B023 - at once
         Spool(folder).keep(event("c"), ["audit"])
         assert [name for name in ids(Spool(folder)) if name != "b"] == ["a", "c"]
+        assert [name for name, _, _ in drained(Spool(folder)) if name != "b"] == ["a", "c"]
+        assert not (folder / SUSPECT).exists()
         if not crashed:
             break
     assert at > 3
+
+
+@pytest.mark.parametrize("lines", [0, 2])
+def test_a_crash_at_any_step_of_the_first_start_is_nobodys_edit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int
+) -> None:
+    """Wherever the key is made, and what an earlier version left is taken over, nothing is lost and nobody accused."""
+    for at in range(1, 50):
+        folder = tmp_path / str(at)
+        folder.mkdir()
+        left = [{"event": event(f"old{number}"), "recorders": ["audit"]} for number in range(lines)]
+        (folder / FILE).write_bytes(encode_lines(left))
+        crashed = crashing(monkeypatch, at, lambda: Spool(folder).open())  # noqa: B023 - at once
+        Spool(folder).keep(event("new"), ["audit"])
+        expected = [*(f"old{number}" for number in range(lines)), "new"]
+        assert [name for name, _, _ in drained(Spool(folder))] == expected
+        assert not (folder / SUSPECT).exists()
+        if not crashed:
+            break
+    assert at > 5
 
 
 @pytest.mark.parametrize("keep", [True, False])
@@ -95,7 +117,9 @@ def test_a_crash_at_any_step_of_a_replay_loses_nothing(
             return waiting[1:]
 
         crashed = crashing(monkeypatch, at, lambda: first.replay(store))  # noqa: B023 - at once
+        first.close()
         later = [name for name, _, _ in drained(Spool(folder))]
+        assert not (folder / SUSPECT).exists()
         assert later in (["a", "b"], ["b"], [])
         assert {"a", "b"} == {*taken, *later}
         assert b"torn" in (folder / SET_ASIDE).read_bytes()
