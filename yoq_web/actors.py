@@ -17,13 +17,21 @@ ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticate
 LABEL_BYTES = 64
 """A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule)."""
 
+MOST_SCOPES = 256
+"""So many scopes an actor may hold: each is looked at for every request."""
+SCOPE_LENGTH = 256
+"""So many characters a scope may have."""
+
 RESERVED_LABELS = ("api-token", "join-token", "local", "system", "unauthenticated")
 """Labels of actors that are not named tokens; no token may pass for one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who is acting: a kind, the label that the trail shows, the scopes held, and facts recorded with each event."""
+    """Who is acting: a kind, the label that the trail shows, the scopes held, and facts recorded with each event.
+
+    Of many or long facts those are recorded that fit (see clean_details() in operations/event.py).
+    """
 
     kind: ActorKind
     label: str
@@ -40,6 +48,10 @@ class Actor:
         scopes: object = self.scopes
         if not isinstance(scopes, tuple | list) or not all(isinstance(scope, str) for scope in scopes):
             raise TypeError("an actor's scopes are a tuple of texts")
+        if len(scopes) > MOST_SCOPES or any(len(scope) > SCOPE_LENGTH for scope in scopes):
+            raise ValueError(f"an actor has at most {MOST_SCOPES} scopes of {SCOPE_LENGTH} characters")
+        if not all(isinstance(name, str) and _is_plain(value) for name, value in self.details.items()):
+            raise TypeError("an actor's details are texts, numbers, or lists of them, by name")
         object.__setattr__(self, "scopes", tuple(scopes))
         # A copy that nobody can write to: an event holds its actor, and events do not change.
         object.__setattr__(self, "details", MappingProxyType(dict(self.details)))
@@ -47,6 +59,13 @@ class Actor:
     def allows(self, scope: str) -> bool:
         """Tell whether the actor holds `scope`."""
         return is_granted(self.scopes, scope)
+
+
+def _is_plain(value: object) -> bool:
+    plain = str | int | float | None
+    return isinstance(value, plain) or (
+        isinstance(value, list | tuple) and all(isinstance(item, plain) for item in value)
+    )
 
 
 def is_storable_label(label: object) -> bool:

@@ -19,6 +19,7 @@ from yoq_web.database import engine, migrations, session
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginHost, current_host, derive_name, summarize_error
 from yoq_web.hooks.periodic import current_tasks
+from yoq_web.hooks.start_watch import StartWatch
 from yoq_web.http import guard
 from yoq_web.http.answer_limits import current_answer_limits
 from yoq_web.http.authentication import current_authenticators
@@ -69,15 +70,16 @@ def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[o
     """Build the application from these settings, as create_app() does, without touching the disk."""
     given = tuple(plugins)
     refused: dict[str, str] = {}
-    while True:
-        app, failed = _build(settings, config, given, refused)
-        failed = failed or _announce_ready(app)
-        if not failed:
-            _warn_of_settings(app)
-            return app
-        with app.app_context():
-            session.db.engine.dispose()
-        refused |= failed
+    with StartWatch() as watch:
+        while True:
+            app, failed = _build(settings, config, given, refused, watch)
+            failed = failed or _announce_ready(app)
+            if not failed:
+                _warn_of_settings(app)
+                return app
+            with app.app_context():
+                session.db.engine.dispose()
+            refused |= failed
 
 
 def _warn_of_settings(app: Flask) -> None:
@@ -89,7 +91,11 @@ def _warn_of_settings(app: Flask) -> None:
 
 
 def _build(
-    settings: Settings, config: Mapping[str, Any], plugins: tuple[object, ...], refused: dict[str, str]
+    settings: Settings,
+    config: Mapping[str, Any],
+    plugins: tuple[object, ...],
+    refused: dict[str, str],
+    watch: StartWatch,
 ) -> tuple[Flask, dict[str, str]]:
     """Build an application; also return the plugins that spoilt it, with the reason: it must be built without them."""
     logs.configure()
@@ -102,6 +108,7 @@ def _build(
         blocked=settings.blocked_plugins,
         refused=refused,
         check_name=registry.check_owner,
+        watch=watch,
     )
     current_settings.put(app, settings)
     current_host.put(app, host)
@@ -147,10 +154,11 @@ def _collect(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]
     for plugin in host.active:
         before = _take_fingerprint(app)
         try:
-            contributions = [
-                ask(app=app) for ask in host.find_implementations("yoq_contribute") if ask.plugin == plugin.name
-            ]
-            registry.add(plugin.name, contributions[0] if contributions else Contribution())
+            with host.take_turn(plugin.name, "yoq_contribute"):
+                contributions = [
+                    ask(app=app) for ask in host.find_implementations("yoq_contribute") if ask.plugin == plugin.name
+                ]
+                registry.add(plugin.name, contributions[0] if contributions else Contribution())
         except HOOK_ERRORS as error:
             host.refuse(plugin.name, error)
         if _take_fingerprint(app) != before:
@@ -163,10 +171,11 @@ def _mount(app: Flask, host: PluginHost, registry: Registry) -> dict[str, str]:
     failed: dict[str, str] = {}
     for owner, contribution in registry.contributions.items():
         try:
-            for blueprint in contribution.blueprints:
-                app.register_blueprint(blueprint)
-            for command in contribution.commands:
-                app.cli.add_command(command)
+            with host.take_turn(owner, "mount"):
+                for blueprint in contribution.blueprints:
+                    app.register_blueprint(blueprint)
+                for command in contribution.commands:
+                    app.cli.add_command(command)
         except HOOK_ERRORS as error:
             if owner not in host.plugins:
                 raise
@@ -195,7 +204,8 @@ def _announce_ready(app: Flask) -> dict[str, str]:
         for tell in host.find_implementations("yoq_ready"):
             before = _take_fingerprint(app)
             try:
-                tell(app=app)
+                with host.take_turn(tell.plugin, "yoq_ready"):
+                    tell(app=app)
             except HOOK_ERRORS as error:
                 failed[tell.plugin] = f"yoq_ready raised {summarize_error(error)}"
             else:

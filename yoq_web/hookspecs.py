@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # pluggy reads only the signature
     """Say, as data, what the plugin adds. Called at start-up.
 
-    A plugin that changes the app itself is refused whole.
+    A plugin that changes the app itself is refused whole. The start waits for it, and says so after five seconds.
 
-    If it raises, `SystemExit` included, the plugin is refused whole; a required one stops start-up.
+    If it raises, the plugin is refused whole; a required one stops start-up.
     """
 
 
@@ -32,9 +32,9 @@ def yoq_contribute(app: Flask) -> Contribution:  # type: ignore[empty-body]  # p
 def yoq_ready(app: Flask) -> None:
     """Start what needs a whole application. Called at the end of start-up, when everything is mounted.
 
-    A plugin that changes the app itself is refused whole.
+    A plugin that changes the app itself is refused whole. The start waits for it, and says so after five seconds.
 
-    If it raises, `SystemExit` included, the plugin is refused whole; a required one stops start-up.
+    If it raises, the plugin is refused whole; a required one stops start-up.
     """
 
 
@@ -42,7 +42,8 @@ def yoq_ready(app: Flask) -> None:
 def yoq_authenticate(request: Request) -> Actor | None:
     """Say whose request this is, or `None` for "not mine". Raise `Rejected` for credentials that are bad.
 
-    The first actor wins; yoq-web's own tokens are looked at last.
+    The first actor wins; yoq-web's own tokens are looked at last. An actor that has too many scopes, or a label too
+    long to be stored, cannot be made; of details that are many or long the entries keep what fits.
 
     If it raises anything else, the request is answered 503: a broken authenticator lets nobody in.
     """

@@ -20,6 +20,7 @@ from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, transl
 from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Mark
 from yoq_web.contributions.registry import list_keepers
+from yoq_web.hooks.errors import isolate
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
 from yoq_web.settings import current_settings
@@ -109,7 +110,7 @@ def take_backup(
             if path is None and chosen.exists():
                 said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
                 raise Problem(409, "no name is left", said, {"Retry-After": "1"})
-            with make_workdir(settings) as folder:
+            with make_workdir(settings) as folder, isolate():  # keepers are plugins' code: to exit is to fail
                 taken = _write(chosen, folder, keys, encrypt, replace=path is not None, steps=steps)
             undertaking.add(bytes=taken.size, sha256=taken.manifest.sha256, marks=format_marks(taken.manifest.marks))
     return taken

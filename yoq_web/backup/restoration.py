@@ -33,6 +33,7 @@ from yoq_web.contributions.registry import list_keepers
 from yoq_web.database import locks
 from yoq_web.database.migrations import find_lineage
 from yoq_web.database.session import db
+from yoq_web.hooks.errors import isolate
 from yoq_web.operations.event import Event
 from yoq_web.operations.recorders import record
 from yoq_web.operations.replay import replay
@@ -97,8 +98,9 @@ class Restore:
             self._check_alone()
             # It may not be as it was: the records that wait belong into the trail that stays.
             replay()
-            for _, keeper in list_keepers():
-                keeper.ready()
+            with isolate():
+                for _, keeper in list_keepers():
+                    keeper.ready()
             result: RestoreReport | None = None
             try:
                 with self._open_candidate(folder) as candidate:
@@ -154,7 +156,8 @@ class Restore:
         db.session.close()
         found: dict[str, Choice] = {}
         for owner, keeper in list_keepers():
-            found[owner] = choice = keeper.choose(db.engine, engine)
+            with isolate():
+                found[owner] = choice = keeper.choose(db.engine, engine)
             if choice.whose == "fork" and not self._accept_fork:
                 said = f"{choice.reason}; --accept-fork begins a new one, which names the old one's head"
                 raise Problem(409, "the backup cannot be restored", said)
@@ -186,14 +189,16 @@ class Restore:
             begins_anew=anew or None,
         ) as undertaking:
             db.session.close()
-            self._fill(candidate, undertaking.event, result)
+            with isolate():
+                self._fill(candidate, undertaking.event, result)
             db.session.close()
             db.engine.dispose()
             result.kept = self._swap(candidate)
             undertaking.add(kept=result.kept)
             db.engine.dispose()
-            for _, keeper in list_keepers():
-                keeper.restored()
+            with isolate():
+                for _, keeper in list_keepers():
+                    keeper.restored()
 
     def _fill(self, candidate: _Candidate, event: Event, result: RestoreReport) -> None:
         """Bring into the new database what is not to be the backup's."""

@@ -10,7 +10,7 @@ from yoq_web.backup.manifest import BackupManifest, count_rows
 from yoq_web.contributions.registry import list_keepers
 from yoq_web.database.migrations import UpgradeFailed, list_lineages, list_standings, upgrade
 from yoq_web.database.session import Model
-from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS, find_raised, isolate
 from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.problems import Problem
 
@@ -40,10 +40,11 @@ def check_backup(engine: Engine, manifest: BackupManifest) -> list[str]:
         raise make_refusal(f"its database cannot be read: {type(error).__name__}") from error
     for owner, keeper in list_keepers():
         try:
-            faults = keeper.faults(engine)
+            with isolate():
+                faults = keeper.faults(engine)
         except HOOK_ERRORS as error:
             report_hook_failure(owner, "Keeper.faults", error)
-            raise make_refusal(f"{owner} cannot check its tables: {type(error).__name__}") from error
+            raise make_refusal(f"{owner} cannot check its tables: {type(find_raised(error)).__name__}") from error
         if faults:
             raise make_refusal("; ".join(faults[:5]))
     return migrated

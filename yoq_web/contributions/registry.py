@@ -18,8 +18,8 @@ from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.database.migrations import Lineage, list_revisions
-from yoq_web.hooks.errors import HOOK_ERRORS
-from yoq_web.hooks.host import PluginError
+from yoq_web.hooks.errors import HOOK_ERRORS, isolate
+from yoq_web.hooks.host import PluginError, summarize_error
 from yoq_web.http.authentication import Authenticator
 from yoq_web.http.endpoints import READING, Declaration, find_declaration
 from yoq_web.http.rules import QuickRule
@@ -113,9 +113,10 @@ class Registry:
         if not folder.is_dir():
             raise PluginError(f"its migrations folder {folder} does not exist")
         try:
-            list_revisions(Lineage(owner, folder))
+            with isolate():
+                list_revisions(Lineage(owner, folder))
         except HOOK_ERRORS as error:
-            raise PluginError(f"its migrations cannot be read: {type(error).__name__}: {error}") from error
+            raise PluginError(f"its migrations cannot be read: {summarize_error(error)}") from error
 
     def _check_operations(self, owner: str, operations: Sequence[object], core: bool) -> None:
         names: set[str] = set()

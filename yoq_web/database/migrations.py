@@ -21,7 +21,7 @@ from structlog.stdlib import get_logger
 from yoq_web import files
 from yoq_web.app_local import AppLocal
 from yoq_web.database.session import Model, db
-from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS, find_raised, isolate
 from yoq_web.logs import render_exception
 from yoq_web.problems import Problem
 from yoq_web.settings import REQUIRED_PLUGINS, current_settings
@@ -178,11 +178,12 @@ def upgrade(tell: Callable[[str], object] = lambda _text: None, engine: Engine |
             raise make_outdated_problem(unknown)
         if standing.known and not standing.up_to_date:
             try:
-                command.upgrade(make_configuration(standing.lineage, engine), "head")
+                with isolate():
+                    command.upgrade(make_configuration(standing.lineage, engine), "head")
             except HOOK_ERRORS as error:
                 if name in NEEDED:
                     raise
-                errors[name] = error
+                errors[name] = find_raised(error)
             else:
                 tell(f"{name}: {standing.current or 'nothing'} -> {standing.head}")
     if errors:

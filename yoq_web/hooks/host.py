@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
@@ -17,8 +18,9 @@ from structlog.stdlib import get_logger
 
 from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal, restore_context, save_context
-from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS, find_raised, isolate, read_text
 from yoq_web.hooks.notifier import Notifier, report_hook_failure
+from yoq_web.hooks.start_watch import StartWatch
 
 log = get_logger("yoq_web")
 
@@ -31,6 +33,9 @@ GROUP = "yoq_web.plugins"
 
 OWN = "yoq-web"
 """The distribution of this project, which brings the built-in plugins."""
+
+DESCRIPTION = 256
+"""So many characters of a description of an actor are shown: a page has one for each of its entries."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -63,10 +68,11 @@ class Implementation:
     arguments: tuple[str, ...]
 
     def __call__(self, **given: object) -> Any:
-        """Call the plugin's function. What the core keeps of a request is as before afterwards."""
+        """Call the plugin's function, isolated. What the core keeps of a request is as before afterwards."""
         kept = save_context()
         try:
-            result = self.function(*[given[name] for name in self.arguments])
+            with isolate():
+                result = self.function(*[given[name] for name in self.arguments])
         finally:
             restore_context(kept)
         if result is not None and inspect.isawaitable(result):
@@ -88,10 +94,12 @@ class PluginHost:
         blocked: Iterable[str],
         refused: Mapping[str, str],
         check_name: Callable[[str], object],
+        watch: StartWatch,
     ) -> None:
         """Take the hooks from `hookspecs`; load no plugin that is `blocked` or that `refused` names, with a reason.
 
         `check_name` raises PluginError for a name that no plugin may bear: it is asked before anything is imported.
+        `watch` is told whose turn it is.
         """
         self.plugins: dict[str, Plugin] = {}
         self.duplicates: list[Plugin] = []
@@ -99,6 +107,7 @@ class PluginHost:
         self._blocked = frozenset(blocked)
         self._refused = refused
         self._check_foreign_name = check_name
+        self._watch = watch
         self._manager = pluggy.PluginManager("yoq_web")
         self._hooks = [name for name in vars(hookspecs) if name.startswith("yoq_")]
         self._manager.add_hookspecs(hookspecs)
@@ -128,12 +137,19 @@ class PluginHost:
         else:
             try:
                 self._check_name(name)
-                plugin.module = source.load() if isinstance(source, EntryPoint) else source
-                self._register(plugin)
+                with self.take_turn(name, "import"):
+                    plugin.module = source.load() if isinstance(source, EntryPoint) else source
+                    self._register(plugin)
             except HOOK_ERRORS as error:
                 self.refuse(name, error)
         if name in self.required and plugin.state != "active":
             raise RequiredPluginMissing(f"the plugin {name!r} is required and is {plugin.state}")
+
+    @contextmanager
+    def take_turn(self, plugin: str, doing: str) -> Iterator[None]:
+        """Run a plugin's code at the start, isolated; it is told if that takes long."""
+        with self._watch.take_turn(plugin, doing), isolate():
+            yield
 
     def refuse(self, name: str, error: BaseException) -> None:
         """Take the plugin out: unregister it, keep the reason, log it. A required one stops start-up."""
@@ -234,10 +250,8 @@ def _check_implementation(hook: str, found: pluggy.HookImpl) -> None:
 
 def summarize_error(error: BaseException) -> str:
     """Write an error as one line, whatever its text is like."""
-    try:
-        text = " ".join(str(error).encode(errors="replace").decode().split())
-    except HOOK_ERRORS:
-        text = "an error that cannot say what it is"
+    error = find_raised(error)
+    text = " ".join(read_text(error).split())
     return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
 
 
@@ -264,5 +278,5 @@ def describe_actor(actor: Actor) -> str | None:
             report_hook_failure(ask.plugin, "yoq_describe_actor", error)
             continue
         if isinstance(description, str):
-            return description.encode(errors="replace").decode()
+            return description[:DESCRIPTION].encode(errors="replace").decode()
     return None

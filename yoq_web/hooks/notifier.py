@@ -10,6 +10,7 @@ from collections.abc import Callable
 from flask import Flask
 from structlog.stdlib import get_logger
 
+from yoq_web.hooks.errors import find_raised
 from yoq_web.logs import render_exception
 from yoq_web.metrics import current_metrics
 
@@ -89,6 +90,7 @@ class _Listener:
 
 def report_hook_failure(plugin: str, hook: str, error: BaseException) -> None:
     """Log and count that a plugin's implementation of a hook raised."""
+    error = find_raised(error)
     current_metrics().hook_failures.labels(plugin, hook).inc()
     log.error(
         "a plugin failed", plugin=plugin, hook=hook, error=type(error).__name__, exception=render_exception(error)

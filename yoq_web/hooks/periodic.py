@@ -8,7 +8,7 @@ from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.app_local import AppLocal
-from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS, find_raised, isolate
 from yoq_web.hooks.host import current_host
 from yoq_web.logs import render_exception
 from yoq_web.metrics import current_metrics
@@ -48,8 +48,10 @@ def notify_pulse(app: Flask) -> None:
 def _run(owner: str, task: Task) -> None:
     failing = current_failing()
     try:
-        task()
-    except HOOK_ERRORS as error:
+        with isolate():
+            task()
+    except HOOK_ERRORS as raised:
+        error = find_raised(raised)
         current_metrics().hook_failures.labels(owner, "pulse").inc()
         if owner not in failing:
             failing.add(owner)

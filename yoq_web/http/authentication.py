@@ -10,7 +10,7 @@ from flask import Request, request
 
 from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal
-from yoq_web.hooks.errors import HOOK_ERRORS, Rejected
+from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, isolate
 from yoq_web.hooks.host import Implementation, current_host
 from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.problems import Problem
@@ -41,7 +41,8 @@ def authenticate(scope: str | None = None) -> Actor | None:
     """
     for owner, ask in _list_authenticators(scope):
         try:
-            actor = ask(request)
+            with isolate():
+                actor = ask(request)
             if actor is not None and not isinstance(actor, Actor):
                 raise TypeError(f"{HOOK} returned {type(actor).__name__}, not an Actor")
         except Rejected:

@@ -12,6 +12,7 @@ from flask import Response, current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from yoq_web.hooks.errors import isolate
 from yoq_web.http.validation import explain_invalid
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
@@ -117,7 +118,8 @@ def endpoint(
                 arguments["query"] = read_query(query)
             if body is not None:
                 arguments["body"] = receive_body() if raw else read_body(body)
-            response = make_response(view(*positional, **arguments), declaration)
+            with isolate():  # it may be a plugin's
+                response = make_response(view(*positional, **arguments), declaration)
             if (
                 (operation is not None or request.method not in READING)
                 and response.status_code < 300

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from yoq_web.app_local import ContextLocal
 from yoq_web.database.session import unit_of_work
-from yoq_web.hooks.errors import Veto
+from yoq_web.hooks.errors import Veto, find_raised, read_text
 from yoq_web.hooks.host import current_host
 from yoq_web.metrics import current_metrics
 from yoq_web.operations import recording
@@ -116,9 +116,9 @@ def conclude(event: Event) -> None:
 
 def translate_veto(event: Event, veto: Veto) -> Denied:
     """Translate a plugin's veto to what it is to the caller."""
-    return Denied(clean_text(str(veto), DETAIL_BYTES) or f"{event.operation.name} was vetoed")
+    return Denied(clean_text(read_text(veto), DETAIL_BYTES) or f"{event.operation.name} was vetoed")
 
 
 def make_reason(error: BaseException) -> str:
     """Return what the trail says of an error: a problem's own text, else its type, as messages may hold secrets."""
-    return clean_text(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(error).__name__
+    return clean_text(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(find_raised(error)).__name__

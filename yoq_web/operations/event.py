@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -27,6 +28,14 @@ DETAIL_BYTES = 1024
 """Longer texts among the details are cut, so that an entry stays small whatever a caller sends."""
 NAME_BYTES = 64
 """Longer names of details are cut; only an authenticator's can be."""
+MOST_DETAILS = 32
+"""Of an actor's details no more are kept."""
+DETAILS_BYTES = 8 * 1024
+"""And no more than fit into so many bytes, names and values together."""
+MOST_ITEMS = 64
+"""Of a list among the details no more items are kept."""
+LARGEST = 2**63
+"""Integers that are not smaller, and may have thousands of digits, are kept as their number of bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +116,7 @@ def make_event(
 ) -> Event:
     """Make an Event that begins now, by the current actor, with the declared details and nothing else."""
     actor = actor or current_actor()
-    kept = {clean_text(name, NAME_BYTES): clean_detail(value) for name, value in actor.details.items()}
+    kept = clean_details(actor.details) if actor.details else {}
     kept.update({name: clean_detail(details[name]) for name in operation.details if name in details})
     now = time.time_ns()
     asked = has_request_context()
@@ -126,17 +135,40 @@ def make_event(
 
 def clean_text(text: str, limit: int) -> str:
     """Make `text` one that both databases can store: valid UTF-8 without NUL, at most `limit` bytes."""
-    encoded = text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
+    encoded = text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
     return encoded[:limit].decode(errors="ignore")
+
+
+def clean_details(given: Mapping[str, Any]) -> dict[str, Detail]:
+    """Cut an actor's details to what an entry keeps of them; `left_out` says how many it does not."""
+    kept: dict[str, Detail] = {}
+    room = DETAILS_BYTES
+    for given_name, value in islice(given.items(), MOST_DETAILS):
+        name, detail = clean_text(given_name, NAME_BYTES), clean_detail(value)
+        texts = (name, *detail) if isinstance(detail, tuple) else (name, str(detail))
+        size = sum(len(text.encode()) + 1 for text in texts)
+        if size <= room:
+            room -= size
+            kept[name] = detail
+    if len(kept) < len(given):
+        kept["left_out"] = len(given) - len(kept)
+    return kept
 
 
 def clean_detail(value: Any) -> Detail:
     """Cut a detail to what the trail keeps: short, and of a type that JSON has."""
-    if value is None or isinstance(value, int):
+    if isinstance(value, int):
+        return value if -LARGEST <= value < LARGEST else f"a number of {value.bit_length()} bits"
+    if value is None:
         return value
     if isinstance(value, list | tuple):
-        return tuple(clean_text(str(item), DETAIL_BYTES) for item in value[:64])
+        return tuple(_clean_item(item) for item in value[:MOST_ITEMS])
     return clean_text(str(value), DETAIL_BYTES)
+
+
+def _clean_item(item: Any) -> str:
+    # A number may have more digits than Python will write.
+    return str(clean_detail(item)) if isinstance(item, int) else clean_text(str(item), DETAIL_BYTES)
 
 
 def make_uuid7(time_ns: int) -> str:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_web.database.session import db, unit_of_work
-from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.hooks.errors import HOOK_ERRORS, find_raised
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.event import Event
 from yoq_web.operations.recorders import Failures, current_outages, list_recorders, record
@@ -174,7 +174,7 @@ def _count_failures(event: Event, failed: Failures) -> None:
                 action=event.operation.name,
                 outcome=event.outcome,
                 plugin=recorder.plugin,
-                error=type(error).__name__,
+                error=type(find_raised(error)).__name__,
             )
 
 

@@ -81,7 +81,7 @@ def test_a_crash_between_two_steps_loses_nothing(shop: Shop, monkeypatch: pytest
         with monkeypatch.context() as patched:
             patched.setattr("yoq_web.apps.operations.continue_rollout", die)
             patched.setattr("yoq_web.apps.agent_api.continue_rollout", die)
-            with pytest.raises(SystemExit):
+            with pytest.raises(AssertionError, match="internal error"):
                 shop.report("a", "img:2", *agents) if word == "report" else shop.post("/shop/cancel")
         shop.run_due_work()
         assert shop.app_status()["completed_targets"] == done

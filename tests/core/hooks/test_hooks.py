@@ -22,7 +22,13 @@ from yoq_web.settings import current_settings
 
 SPECS = [node for node in ast.parse(Path(hookspecs.__file__).read_text()).body if isinstance(node, ast.FunctionDef)]
 HOOKS = [spec.name for spec in SPECS]
-WRONG = [RuntimeError("wrong"), SystemExit(3)]
+
+
+class Own(BaseException):
+    """What nobody expects to be raised."""
+
+
+WRONG = [RuntimeError("hunter2"), SystemExit("hunter2"), KeyboardInterrupt("hunter2"), GeneratorExit(), Own("hunter2")]
 SECRET = {"name": "db", "value": "hunter2"}
 
 wrong = pytest.mark.parametrize("error", WRONG, ids=lambda error: type(error).__name__)
@@ -149,7 +155,9 @@ def test_yoq_authenticate_that_raises(make_app: MakeApp, error: BaseException) -
     """It lets nobody in, with or without a token."""
     api = Api(make_app(Made("who", yoq_authenticate=raising(error))))
     assert set_secret(api) == 503
-    assert api.with_token(None)("GET", "/v1/secrets").status_code == 503
+    answer = api.with_token(None)("GET", "/v1/secrets")
+    assert answer.status_code == 503
+    assert "hunter2" not in answer.text
 
 
 def test_yoq_before_operation_vetoes(make_app: MakeApp) -> None:
