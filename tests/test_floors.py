@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -97,3 +98,15 @@ def test_plugins_import_what_is_published() -> None:
 def test_the_top_is_a_table_of_contents() -> None:
     """At the top of the core lie few modules, each of which a newcomer would look for there."""
     assert len(list((ROOT / "yoq_web").glob("*.py"))) <= 17
+
+
+def test_the_transparency_log_is_pure() -> None:
+    """It imports the standard library, `cryptography` and itself, and nothing else."""
+    allowed = {*sys.stdlib_module_names, "cryptography"}
+    for file in (ROOT / "plugins" / "yoq_audit" / "tlog").glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for name in names:
+                own = name.startswith("yoq_audit.tlog")
+                assert own or name.partition(".")[0] in allowed, f"{file.name} imports {name}"

@@ -14,13 +14,13 @@ from threading import Thread
 import pytest
 from flask import Flask
 
-from tests.audit.sealing.test_log_key import rotate
 from tests.conftest import ADMIN, Api
 from tests.support.commandline import output
 from tests.support.door import acting
-from tests.support.retention import key_of, old_log, prune
+from tests.support.log_keys import rotate
+from tests.support.retention import make_old_log, prune, read_vkey
 from tests.support.served import Served
-from tests.support.tampering import attack, entry_at, fill
+from tests.support.tampering import add_entries, attack, find_entry
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer, sign
 from yoq_web.policies.operations import add_policy
@@ -117,16 +117,16 @@ def test_the_program_is_in_order(program: Path) -> None:
 @sqlite
 def test_the_log_verifies_as_it_grows(auditor: Auditor, app: Flask, api: Api, served: Served, tmp_path: Path) -> None:
     """At each size about a full tile, under a new key and with entries gone: with what was known and kept before."""
-    old_log(app, 254)
-    arguments = ("-log", f"{served.url}/v1/audit/log", "-key", key_of(api), "-kept", tmp_path / "kept", "-every", 50)
+    make_old_log(app, 254)
+    arguments = ("-log", f"{served.url}/v1/audit/log", "-key", read_vkey(api), "-kept", tmp_path / "kept", "-every", 50)
     assert auditor(*arguments).startswith("all 254 entries are in the signed tree; 0 of them are not served any more")
     for size in (255, 256, 257):
-        old_log(app, 1)
+        make_old_log(app, 1)
         said = auditor(*arguments)
         assert f"all {size} entries are in the signed tree; 0 of them" in said
         assert f"the {size - 1} entries of the checkpoint that was kept are its beginning" in said
-    fill(app, 1)  # young, so that its bundle stays
-    ids = old_log(app, 300)
+    add_entries(app, 1)  # young, so that its bundle stays
+    ids = make_old_log(app, 300)
     keys = [rotate(app), rotate(app)]
     said = auditor(*arguments)
     assert [line.rpartition(" ")[2] for line in said.splitlines()[:2]] == keys
@@ -143,20 +143,20 @@ def test_the_log_verifies_as_it_grows(auditor: Auditor, app: Flask, api: Api, se
 @sqlite
 def test_a_proof_is_checked_offline(auditor: Auditor, app: Flask, api: Api, tmp_path: Path) -> None:
     """The proof of an entry holds with the log's key and the entry's JSON, and not if anything of them is changed."""
-    fill(app, 2)
+    add_entries(app, 2)
     with acting(app):
         add_policy('wé"b', "d\u2028b", "deny")
     event = api.entries(1)[0]["event_id"]
     proof, entry = tmp_path / "entry.tlog-proof", tmp_path / "entry.json"
     output(app, "audit", "prove", event, "-o", str(proof), "--entry", str(entry))
     offline = ("-proof", proof, "-entry", entry, "-key")
-    assert auditor(*offline, key_of(api)).startswith(f'entry 2 of 3 is: {{"version":1,"event_id":"{event}",')
+    assert auditor(*offline, read_vkey(api)).startswith(f'entry 2 of 3 is: {{"version":1,"event_id":"{event}",')
     assert auditor(*offline, Signer.generate("yoq-web/node-1").vkey).startswith("NOT verified")
     for file, was, now in ((entry, "deny", "allow"), (proof, "index 2", "index 1"), (proof, "\n3\n", "\n4\n")):
         whole = file.read_text()
         file.write_text(whole.replace(was, now))
         assert file.read_text() != whole
-        assert auditor(*offline, key_of(api)).startswith("NOT verified"), now
+        assert auditor(*offline, read_vkey(api)).startswith("NOT verified"), now
         file.write_text(whole)
 
 
@@ -164,13 +164,13 @@ def test_a_proof_is_checked_offline(auditor: Auditor, app: Flask, api: Api, tmp_
 @sqlite
 def test_what_was_changed_is_noticed(auditor: Auditor, app: Flask, api: Api, served: Served, tmp_path: Path) -> None:
     """One bit of any answer, an entry changed in the database, or a log cut back: each time it says NOT verified."""
-    old_log(app, 300)
+    make_old_log(app, 300)
     kept, database = tmp_path / "kept", f"sqlite:///{tmp_path / 'yoq.db'}"
-    arguments = ("-key", key_of(api), "-kept", kept, "-every", 100)
+    arguments = ("-key", read_vkey(api), "-kept", kept, "-every", 100)
     honest = ("-log", f"{served.url}/v1/audit/log", *arguments)
     auditor(*honest)
     old = kept.read_bytes()
-    fill(app, 1)
+    add_entries(app, 1)
     for path in (
         "checkpoint",
         "tile/0/000",
@@ -185,7 +185,7 @@ def test_what_was_changed_is_noticed(auditor: Auditor, app: Flask, api: Api, ser
             assert auditor("-log", address, *arguments).startswith("NOT verified: "), path
             assert kept.read_bytes() == old
     assert auditor(*honest).startswith("all 301 entries")
-    attack(database, f"UPDATE audit_log SET target = 'x' WHERE id = {entry_at(database, 7)}")
+    attack(database, f"UPDATE audit_log SET target = 'x' WHERE id = {find_entry(database, 7)}")
     assert auditor(*honest) == "NOT verified: entry 7 is not the one in the signed tree\n"
     key = Signer.decode((tmp_path / "log.key").read_text().strip())
     kept.write_text(sign(Checkpoint(key.name, 400, b"x" * 32).text, key))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from flask import Flask
 from sqlalchemy import insert
@@ -14,7 +13,6 @@ from tests.conftest import Api
 from tests.support.commandline import output
 from tests.support.door import acting, behind
 from tests.support.tampering import seal
-from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.storage.log import STORED, append, make_row
 from yoq_audit.storage.models import ENTRIES
 from yoq_web import Actor, Event, Operation
@@ -27,7 +25,7 @@ WEEK_OLD = 7 * DAY
 act = Operation("retention_test", "Leave an old entry", "*", ("word",))
 
 
-def old_event(age: int, number: int = 0, word: str = "plain") -> Event:
+def make_old_event(age: int, number: int = 0, word: str = "plain") -> Event:
     """An event that ended well so many seconds ago."""
     now = time.time_ns() - age * 1_000_000_000 + number * 1_000_000
     actor = Actor("token", "tester")
@@ -61,17 +59,17 @@ def hand_over(app: Flask, *events: Event) -> None:
     seal(app)
 
 
-def old_log(app: Flask, count: int, age: int = WEEK_OLD) -> list[str]:
+def make_old_log(app: Flask, count: int, age: int = WEEK_OLD) -> list[str]:
     """A log of so many old entries, sealed."""
-    return store(app, [old_event(age, number) for number in range(count)])
+    return store(app, [make_old_event(age, number) for number in range(count)])
 
 
-def stored(url: str) -> int:
+def count_entries(url: str) -> int:
     """How many entries the table has."""
     return int(behind(url, "SELECT count(*) AS n FROM audit_log")[0]["n"])
 
 
-def minimum(api: Api) -> int:
+def read_minimum(api: Api) -> int:
     """The published minimum index."""
     answer = api("GET", "/v1/audit/log/retention")
     assert answer.status_code == 200, answer.text
@@ -87,11 +85,6 @@ def prune(app: Flask, *arguments: str) -> int:
     return entries
 
 
-def key_of(api: Api) -> str:
+def read_vkey(api: Api) -> str:
     """The log's public key."""
     return api("GET", "/v1/audit/log/key").text.strip()
-
-
-def leaf_of(entry: dict[str, Any]) -> bytes:
-    """The leaf of an entry as the API showed it."""
-    return make_leaf(entry)

@@ -33,23 +33,23 @@ RECORDED = (
 """The columns of an entry."""
 
 
-def fill(app: Flask, count: int) -> None:
+def add_entries(app: Flask, count: int) -> None:
     """Leave so many entries."""
     with acting(app):
         for number in range(count):
             delete_policy("a", str(number % 5))
 
 
-def seal(app: Flask) -> None:
-    """Seal what there is."""
+def seal(app: Flask) -> int:
+    """Seal what there is; returns how many entries that was."""
     with app.app_context():
-        sealer.seal()
+        return sealer.seal()
 
 
-def log_of(app: Flask, *counts: int) -> None:
+def make_log(app: Flask, *counts: int) -> None:
     """A log of these many entries, sealed after each."""
     for count in counts:
-        fill(app, count)
+        add_entries(app, count)
         seal(app)
 
 
@@ -64,12 +64,12 @@ def attack(url: str, *statements: str) -> None:
     behind(url, *drop, *statements)
 
 
-def binary(url: str, data: bytes) -> str:
+def format_bytes(url: str, data: bytes) -> str:
     """These bytes as a literal of this database's SQL."""
     return f"x'{data.hex()}'" if url.startswith("sqlite") else f"'\\x{data.hex()}'::bytea"
 
 
-def verified(app: Flask) -> dict[str, Any]:
+def verify_log(app: Flask) -> dict[str, Any]:
     """What `audit verify --json` prints; its exit code says the same."""
     done = run(app, "audit", "verify", "--json")
     assert done.stderr == "", done.output
@@ -79,12 +79,12 @@ def verified(app: Flask) -> dict[str, Any]:
     return report
 
 
-def found(app: Flask, *members: str) -> list[tuple[Any, ...]]:
+def list_findings(app: Flask, *members: str) -> list[tuple[Any, ...]]:
     """These members of each finding."""
-    return [tuple(finding.get(name) for name in members) for finding in verified(app)["findings"]]
+    return [tuple(finding.get(name) for name in members) for finding in verify_log(app)["findings"]]
 
 
-def entry_at(url: str, index: int) -> int:
+def find_entry(url: str, index: int) -> int:
     """The id of the entry at a place of the log."""
     entry: int = behind(url, f"SELECT entry_id FROM audit_leaf WHERE leaf_index = {index}")[0]["entry_id"]
     return entry

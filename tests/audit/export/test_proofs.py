@@ -16,7 +16,7 @@ from tests.conftest import ADMIN, Api
 from tests.support.export import export, fill_log, make_nasty_entries, read_key, verify
 from tests.support.outsider import hash_leaf, hash_node, open_checkpoint
 from tests.support.served import command
-from tests.support.tampering import attack, entry_at, seal
+from tests.support.tampering import attack, find_entry, seal
 from tests.support.trail import store
 from yoq_audit.export.verify import ExportError
 from yoq_audit.proofs.entry_leaf import make_leaf
@@ -183,10 +183,10 @@ def test_an_entry_that_was_altered_in_the_database_is_told(api: Api, database_ur
         assert api("GET", "/v1/secrets").status_code == 200
     seal(api.app)
     key = read_key(api)
-    attack(database_url, f"UPDATE audit_log SET actor = 'x' WHERE id = {entry_at(database_url, 2)}")
+    attack(database_url, f"UPDATE audit_log SET actor = 'x' WHERE id = {find_entry(database_url, 2)}")
     with pytest.raises(ExportError, match=r"^line 5: not entry 2 as it was sealed"):
         verify(export(api, "with_proofs=true"), key)
-    attack(database_url, f"DELETE FROM audit_log WHERE id = {entry_at(database_url, 2)}")
+    attack(database_url, f"DELETE FROM audit_log WHERE id = {find_entry(database_url, 2)}")
     assert verify(export(api, "with_proofs=true"), key).gaps == [(2, 2)]
 
 

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.conftest import Api
 from tests.support.commandline import output
-from tests.support.tampering import attack, entry_at, log_of
+from tests.support.tampering import attack, find_entry, make_log
 
 
 @pytest.mark.parametrize(
@@ -17,9 +17,9 @@ from tests.support.tampering import attack, entry_at, log_of
 )
 def test_what_nobody_recorded_is_shown_as_it_is(app: Flask, database_url: str, member: str, value: str | int) -> None:
     """One entry that cannot be is no reason to show none: over HTTP, by its id, and at the command line."""
-    log_of(app, 3)
+    make_log(app, 3)
     literal = value if isinstance(value, int) else f"'{value}'"
-    attack(database_url, f"UPDATE audit_log SET {member} = {literal} WHERE id = {entry_at(database_url, 1)}")
+    attack(database_url, f"UPDATE audit_log SET {member} = {literal} WHERE id = {find_entry(database_url, 1)}")
     found = Api(app)("GET", "/v1/audit")
     assert found.status_code == 200
     assert [entry[member] == value for entry in found.json or []] == [False, True, False]

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from tests.conftest import Api
 from tests.support.commandline import failure, output
-from tests.support.retention import key_of, minimum, old_event, old_log, prune, store, stored
+from tests.support.retention import count_entries, make_old_event, make_old_log, prune, read_minimum, read_vkey, store
 from tests.support.served import PROGRAM
-from tests.support.tampering import verified
+from tests.support.tampering import verify_log
 from yoq_audit.retention.archive_reader import Archive, ArchiveError, read_archive
 from yoq_audit.retention.commands import archives
 from yoq_audit.tlog.errors import LogError
@@ -74,8 +74,8 @@ def no_room_beyond(size: int) -> Iterator[None]:
 def test_what_was_archived_is_read_back(app: Flask, api: Api, database_url: str, tmp_path: Path) -> None:
     """An archive holds every pruned entry as it was sealed, is private, and has the hash that the trail names."""
     # The first has details too long for a leaf; the second will be erased.
-    ids = store(app, [old_event(3 * DAY, 0, "é" * 40_000), old_event(3 * DAY, 1, "personal")])
-    ids += old_log(app, 700)
+    ids = store(app, [make_old_event(3 * DAY, 0, "é" * 40_000), make_old_event(3 * DAY, 1, "personal")])
+    ids += make_old_log(app, 700)
     before = {entry["event_id"]: entry for entry in api.entries(500)}
     output(app, "audit", "erase", ids[1], "--reason", "asked", "--yes")
     first, second = tmp_path / "first.tar", tmp_path / "second.tar.gz"
@@ -86,7 +86,7 @@ def test_what_was_archived_is_read_back(app: Flask, api: Api, database_url: str,
     assert details["archive"] == "first.tar"
     assert details["archive_sha256"] == said["archive_sha256"] == sha256(first.read_bytes()).hexdigest()
     assert details["archive_bytes"] == said["archive_bytes"] == first.stat().st_size
-    found, entries = opened(first, key_of(api))
+    found, entries = opened(first, read_vkey(api))
     assert (found.first, found.end, found.entries, found.erased) == (0, 512, 511, [1])
     assert found.sha256 == said["archive_sha256"]
     assert [entries[index]["event_id"] for index in sorted(entries)] == [ids[0], *ids[2:512]]
@@ -97,7 +97,7 @@ def test_what_was_archived_is_read_back(app: Flask, api: Api, database_url: str,
                 name: shown[name] for name in entry if name != "time"
             }
     assert b"personal" not in first.read_bytes()
-    assert verified(app)["ok"]
+    assert verify_log(app)["ok"]
     assert "nothing to prune" in output(app, "audit", "prune", "--older-than", "1d", "--archive", str(second))
     assert not second.exists()
 
@@ -105,15 +105,15 @@ def test_what_was_archived_is_read_back(app: Flask, api: Api, database_url: str,
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_offline(app: Flask, api: Api, tmp_path: Path) -> None:
     """Without settings, data or database the program checks an archive and prints its entries; compressed, too."""
-    ids = old_log(app, 300)
+    ids = make_old_log(app, 300)
     file = tmp_path / "old.tar.gz"
     assert prune(app, "--archive", str(file)) == 256
-    done = offline("list", str(file), "--key", key_of(api))
+    done = offline("list", str(file), "--key", read_vkey(api))
     assert (done.returncode, done.stderr) == (0, "")
     printed = [json.loads(line) for line in done.stdout.splitlines()]
     assert [entry["event_id"] for entry in printed] == ids[:256]
     assert printed[7]["details"] == {"word": "plain"}
-    said = CliRunner().invoke(archives, ["verify", str(file), "--key", key_of(api)]).output.splitlines()
+    said = CliRunner().invoke(archives, ["verify", str(file), "--key", read_vkey(api)]).output.splitlines()
     assert said == [
         "the archive holds: 256 entries, numbers 0 to 255 of the 300 that yoq-web/node-1 signed; 0 erased",
         f"SHA-256 {sha256(file.read_bytes()).hexdigest()}",
@@ -126,10 +126,10 @@ def test_offline(app: Flask, api: Api, tmp_path: Path) -> None:
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_a_tampered_archive(app: Flask, api: Api, tmp_path: Path) -> None:
     """An archive that lacks something, has something else, or any byte of which matters and was changed, is refused."""
-    old_log(app, 600)
+    make_old_log(app, 600)
     file, other = tmp_path / "old.tar", tmp_path / "other.tar"
     prune(app, "--archive", str(file))
-    vkey, content = key_of(api), file.read_bytes()
+    vkey, content = read_vkey(api), file.read_bytes()
     with tarfile.open(file) as tar:
         names = tar.getnames()
         parts = {name: tar.extractfile(name).read() for name in names}  # type: ignore[union-attr]  # all are files
@@ -188,7 +188,7 @@ def test_a_tampered_archive(app: Flask, api: Api, tmp_path: Path) -> None:
 
 def test_a_full_disk_prunes_nothing(app: Flask, api: Api, database_url: str, tmp_path: Path) -> None:
     """Where the archive cannot be written, no half of it is left, nothing is announced and nothing goes."""
-    old_log(app, 300)
+    make_old_log(app, 300)
     folder = tmp_path / "archives"
     folder.mkdir()
     with no_room_beyond(20_000):
@@ -197,7 +197,7 @@ def test_a_full_disk_prunes_nothing(app: Flask, api: Api, database_url: str, tmp
     assert "File too large; nothing was pruned" in said
     assert list(folder.iterdir()) == []
     output(app, "audit", "key")  # with which the spool is handed over, where there was no room for the record either
-    assert (stored(database_url), minimum(api)) == (300 + 1, 0)
+    assert (count_entries(database_url), read_minimum(api)) == (300 + 1, 0)
     attempt = api.entries(1)[0]
     shown = (attempt["action"], attempt["target"], attempt["outcome"], attempt["reason"])
     assert shown == ("audit_prune", "0-255", "failed", "the archive cannot be written")
@@ -209,5 +209,5 @@ def test_a_full_disk_prunes_nothing(app: Flask, api: Api, database_url: str, tmp
     assert "No such file" in failure(
         app, "audit", "prune", "--older-than", "1d", "--archive", str(folder / "none" / "old.tar")
     )
-    assert stored(database_url) == 300 + 3
+    assert count_entries(database_url) == 300 + 3
     assert [path.name for path in folder.iterdir()] == ["old.tar"]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tests.core.operations.test_faults import faulty
 from tests.support.door import acting, behind
-from tests.support.retention import old_event, store
+from tests.support.retention import make_old_event, store
 from tests.support.tampering import seal
 from yoq_audit.retention import announcements, eraser, pruner
 from yoq_audit.storage.tombstones import find_minimum
@@ -56,7 +56,7 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
             number += step
             assert number < 100, "it never ended"
             if (there := len(behind(database_url, LEFT))) < (wanted if what == "prune" else 1):
-                store(app, [old_event(3 * 86400, number) for number in range(wanted)])
+                store(app, [make_old_event(3 * 86400, number) for number in range(wanted)])
                 there += wanted
             with acting(app):
                 act = prepared()

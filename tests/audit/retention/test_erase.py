@@ -17,8 +17,9 @@ from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
 from tests.support.outsider import Log, check_proof, hash_leaf, is_consistent, open_checkpoint
-from tests.support.retention import hand_over, key_of, leaf_of, old_event, prune, store, stored
-from tests.support.tampering import fill, seal, verified
+from tests.support.retention import count_entries, hand_over, make_old_event, prune, read_vkey, store
+from tests.support.tampering import add_entries, seal, verify_log
+from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.retention import eraser
 from yoq_audit.tlog.encoding import decode_base64
 from yoq_web import NotFound, db
@@ -34,7 +35,7 @@ def erase(app: Flask, event_id: str, *arguments: str) -> str:
 
 def personal_log(app: Flask) -> tuple[list[str], dict[str, object]]:
     """A log of 300 entries, the 41st with something personal."""
-    ids = store(app, [old_event(OLD, number, SECRET if number == 40 else "plain") for number in range(300)])
+    ids = store(app, [make_old_event(OLD, number, SECRET if number == 40 else "plain") for number in range(300)])
     entry = Api(app)("GET", f"/v1/audit/entries/{ids[40]}").json
     assert isinstance(entry, dict)
     return ids, entry
@@ -43,13 +44,13 @@ def personal_log(app: Flask) -> tuple[list[str], dict[str, object]]:
 def test_what_an_entry_said_is_gone_and_its_place_is_not(app: Flask, api: Api, database_url: str) -> None:
     """Nothing shows the entry any more; its leaf hash stays under the old and the new root; the others are proved."""
     ids, entry = personal_log(app)
-    vkey = key_of(api)
+    vkey = read_vkey(api)
     old = open_checkpoint(api("GET", "/v1/audit/log/checkpoint").text, vkey)
-    kept = hash_leaf(leaf_of(entry))
+    kept = hash_leaf(make_leaf(entry))
     said = erase(app, ids[40])
     assert said.startswith(f"erased: {ids[40]}, number 40 of the log\n")
     assert "backups" in said
-    assert stored(database_url) == 300
+    assert count_entries(database_url) == 300
     everything = [str(behind(database_url, f"SELECT * FROM {table}")) for table in ("audit_log", "audit_erased")]
     assert SECRET not in "".join(everything)
     newest = api.entries(1)[0]
@@ -78,42 +79,42 @@ def test_what_an_entry_said_is_gone_and_its_place_is_not(app: Flask, api: Api, d
         document = api("GET", f"/v1/audit/entries/{neighbour}").json
         assert isinstance(document, dict)
         proof = api("GET", f"/v1/audit/entries/{neighbour}/proof").text
-        assert check_proof(proof, leaf_of(document), vkey) == new
-    report = verified(app)
+        assert check_proof(proof, make_leaf(document), vkey) == new
+    report = verify_log(app)
     assert (report["ok"], report["erased"], report["pruned"]) == (True, 1, 0)
     assert "0 pruned and 1 erased, as sealed entries announce" in output(app, "audit", "verify")
 
     assert "it was erased: number 40" in failure(app, "audit", "erase", ids[40], "--reason", "again", "--yes")
-    store(app, [old_event(OLD, 40, SECRET)])  # an event of its own: only that one is gone
-    assert stored(database_url) == 301
+    store(app, [make_old_event(OLD, 40, SECRET)])  # an event of its own: only that one is gone
+    assert count_entries(database_url) == 301
     assert prune(app) == 255
-    assert (verified(app)["ok"], verified(app)["pruned"], verified(app)["erased"]) == (True, 256, 0)
+    assert (verify_log(app)["ok"], verify_log(app)["pruned"], verify_log(app)["erased"]) == (True, 256, 0)
     assert "it was erased: number 40" in api("GET", f"/v1/audit/entries/{ids[40]}").text
 
 
 def test_a_spool_does_not_bring_it_back(app: Flask, database_url: str) -> None:
     """An event that is handed over once more after its erasure is not stored, before its bundle is pruned and after."""
-    events = [old_event(OLD, number, SECRET) for number in range(256)]
+    events = [make_old_event(OLD, number, SECRET) for number in range(256)]
     store(app, events)
     erase(app, events[40].id)
     hand_over(app, events[40])
-    assert stored(database_url) == 256
+    assert count_entries(database_url) == 256
     assert prune(app) == 255
     hand_over(app, events[40], events[41])
-    assert stored(database_url) == 2
+    assert count_entries(database_url) == 2
 
 
 def test_both_entries_of_an_event_go(app: Flask, api: Api, database_url: str) -> None:
     """Of an event that acts outside the database its intent is erased, too; one that has not ended is not erased."""
-    event, other = old_event(OLD, 1, SECRET), old_event(OLD, 2, SECRET)
+    event, other = make_old_event(OLD, 1, SECRET), make_old_event(OLD, 2, SECRET)
     intents = [dataclasses.replace(one, outcome="started") for one in (event, other)]
     store(app, [*intents, event])
     assert "has not ended yet" in failure(app, "audit", "erase", other.id, "--reason", "x", "--yes")
     erase(app, event.id)
     assert api("GET", "/v1/audit/log/retention").json["erased"] == [0, 2]  # type: ignore[index]
     hand_over(app, event, intents[0])
-    assert stored(database_url) == 2
-    assert (verified(app)["ok"], verified(app)["erased"]) == (True, 2)
+    assert count_entries(database_url) == 2
+    assert (verify_log(app)["ok"], verify_log(app)["erased"]) == (True, 2)
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -127,7 +128,7 @@ def test_the_files_do_not_hold_it(app: Flask, api: Api, tmp_path: Path) -> None:
     assert files_with(SECRET)
     erase(app, ids[40], "--rewrite")
     assert files_with(SECRET) == []
-    assert verified(app)["ok"]
+    assert verify_log(app)["ok"]
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -168,14 +169,14 @@ def test_a_fault_in_the_middle_is_told_and_changes_no_connection(app: Flask, dat
             with suppress(sqlite3.ProgrammingError):  # it was closed
                 driver.set_progress_handler(None, 1)
         assert settings() == {default}
-        assert stored(database_url) == 301
+        assert count_entries(database_url) == 301
         with pytest.raises(NotFound) as gone:  # it was announced, and this ends what was announced
             eraser.find_erasable(ids[40])
         assert "it was erased: number 40" in str(gone.value.detail)
         db.session.rollback()
         assert settings() == {default}
-    assert stored(database_url) == 300
-    assert (verified(app)["ok"], verified(app)["erased"]) == (True, 1)
+    assert count_entries(database_url) == 300
+    assert (verify_log(app)["ok"], verify_log(app)["erased"]) == (True, 1)
 
 
 @pytest.mark.parametrize("backend", ["postgresql"])
@@ -183,18 +184,18 @@ def test_rewriting_on_postgresql(app: Flask, database_url: str) -> None:
     """There the table is rewritten, and everything is as before."""
     ids, _ = personal_log(app)
     erase(app, ids[40], "--rewrite")
-    assert stored(database_url) == 300
-    assert verified(app)["ok"]
+    assert count_entries(database_url) == 300
+    assert verify_log(app)["ok"]
 
 
 def test_what_is_not_erased(app: Flask, api: Api, make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """Announcements, young entries and what is not there are refused in words; so is a machine without the key."""
     ids, _ = personal_log(app)
     erase(app, ids[40])
-    fill(app, 1)
+    add_entries(app, 1)
     seal(app)
     announcement, young = api.entries(2)[1]["event_id"], api.entries(1)[0]["event_id"]
-    before = stored(database_url)
+    before = count_entries(database_url)
     for event_id, told in (
         (announcement, "this entry cannot be erased"),
         (young, "the entry is too young"),
@@ -206,7 +207,7 @@ def test_what_is_not_erased(app: Flask, api: Api, make_app: MakeApp, database_ur
     asked = run(app, "audit", "erase", ids[1], "--reason", "x", stdin="no\n")
     assert (asked.exit_code, "nothing was erased" in asked.stderr) == (1, True)
     assert "retention_test of t1 by tester" in asked.stderr
-    assert stored(database_url) == before
+    assert count_entries(database_url) == before
     typed = run(app, "audit", "erase", ids[1], "--reason", "x", stdin="erase\n")
-    assert (typed.exit_code, stored(database_url)) == (0, before)  # one less, and the one that says so
-    assert verified(app)["ok"]
+    assert (typed.exit_code, count_entries(database_url)) == (0, before)  # one less, and the one that says so
+    assert verify_log(app)["ok"]

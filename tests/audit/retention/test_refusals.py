@@ -11,8 +11,8 @@ from sqlalchemy.exc import DBAPIError
 from tests.conftest import Api
 from tests.support.commandline import output
 from tests.support.door import behind, entries
-from tests.support.retention import minimum, old_event, old_log, prune, store, stored
-from tests.support.tampering import attack, fill, found, seal, verified
+from tests.support.retention import count_entries, make_old_event, make_old_log, prune, read_minimum, store
+from tests.support.tampering import add_entries, attack, list_findings, seal, verify_log
 
 PLACE = "INSERT INTO audit_leaf (leaf_index, entry_id) VALUES"
 FORGED = {
@@ -39,7 +39,7 @@ def insertion(action: str, details: dict[str, object], target: str = "256-511", 
 
 def test_the_database_refuses_what_is_not_announced(app: Flask, api: Api, database_url: str) -> None:
     """After a pruning as before it: no entry is changed, none that remains is deleted, no minimum rises by itself."""
-    old_log(app, 600)
+    make_old_log(app, 600)
     assert prune(app) == 512
     before = entries(database_url)
     first, last = before[0]["id"], before[-1]["id"]
@@ -67,15 +67,15 @@ def test_the_database_refuses_what_is_not_announced(app: Flask, api: Api, databa
         with pytest.raises(DBAPIError):
             behind(database_url, statement)
     assert entries(database_url) == before
-    assert minimum(api) == 512
-    assert verified(app)["ok"]
+    assert read_minimum(api) == 512
+    assert verify_log(app)["ok"]
 
 
 def test_a_place_under_the_minimum_does_not_excuse_a_young_entry(app: Flask, database_url: str) -> None:
     """An entry that is not sealed yet cannot be put at a pruned place and be deleted as if it were old."""
-    old_log(app, 256)
+    make_old_log(app, 256)
     assert prune(app) == 256
-    fill(app, 1)
+    add_entries(app, 1)
     entry = entries(database_url)[-1]["id"]
     behind(database_url, f"{PLACE} (7, {entry})")
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
@@ -84,21 +84,21 @@ def test_a_place_under_the_minimum_does_not_excuse_a_young_entry(app: Flask, dat
 
 def test_a_forged_announcement_excuses_nothing(app: Flask, api: Api, database_url: str) -> None:
     """An entry `audit_prune` that the log's key did not sign is told, and what is missing with it is missing."""
-    old_log(app, 600)
+    make_old_log(app, 600)
     assert prune(app) == 256 * 2
-    fill(app, 300)
+    add_entries(app, 300)
     seal(app)
     statement = insertion("audit_prune", {**FORGED, "minimum_before": 512, "minimum_after": 768})
     behind(database_url, statement)
     seal(app)
     output(app, "audit", "prune", "--older-than", "400d")  # which acts upon no announcement that is not signed
-    assert (minimum(api), stored(database_url)) == (512, 600 - 512 + 1 + 300 + 1)
+    assert (read_minimum(api), count_entries(database_url)) == (512, 600 - 512 + 1 + 300 + 1)
     behind(
         database_url,
         "INSERT INTO audit_minimum (minimum, event_id, cutoff) SELECT 768, 'forged', " + str(2**61),
         "DELETE FROM audit_log WHERE id IN (SELECT entry_id FROM audit_leaf WHERE leaf_index < 600)",
     )
-    report = verified(app)
+    report = verify_log(app)
     kinds = [finding["kind"] for finding in report["findings"]]
     assert kinds.count("retention") == 2
     assert "the log's key did not sign" in report["findings"][0]["message"]
@@ -108,7 +108,7 @@ def test_a_forged_announcement_excuses_nothing(app: Flask, api: Api, database_ur
 
 def test_a_raised_minimum_without_any_entry(app: Flask, database_url: str) -> None:
     """Who takes the triggers away, raises the minimum and deletes is found out, entry by entry."""
-    old_log(app, 300)
+    make_old_log(app, 300)
     attack(
         database_url,
         "INSERT INTO audit_minimum (minimum, event_id, cutoff) VALUES (256, 'nothing', 9)",
@@ -116,18 +116,18 @@ def test_a_raised_minimum_without_any_entry(app: Flask, database_url: str) -> No
         "INSERT INTO audit_erased (leaf_index, event_id, announced_by) VALUES (290, 'x', 'y')",
         "DELETE FROM audit_log WHERE id = 291",
     )
-    report = verified(app)
+    report = verify_log(app)
     assert [finding["message"] for finding in report["findings"][:2]] == [
         "the minimum index is 256, but entries announce none",
         "number 290 of the log is marked as erased, but no entry announces it",
     ]
-    places = [index for kind, index in found(app, "kind", "index") if kind == "removed"]
+    places = [index for kind, index in list_findings(app, "kind", "index") if kind == "removed"]
     assert places == [*range(40), 290]
 
 
 def test_beside_what_is_announced_everything_is_told(app: Flask, database_url: str) -> None:
     """In a pruned log an altered, a removed and an inserted entry are named as ever, and so is a lowered minimum."""
-    ids = old_log(app, 600)
+    ids = make_old_log(app, 600)
     assert prune(app) == 512
     gone = entries(database_url)[40]["id"]
     attack(
@@ -136,46 +136,46 @@ def test_beside_what_is_announced_everything_is_told(app: Flask, database_url: s
         f"DELETE FROM audit_log WHERE id = {gone}",
         "DELETE FROM audit_minimum",
     )
-    assert found(app, "kind", "index") == [("altered", 520), ("removed", 552)]
+    assert list_findings(app, "kind", "index") == [("altered", 520), ("removed", 552)]
 
 
 def test_a_pruned_entry_that_comes_back_is_told(app: Flask, database_url: str) -> None:
     """Nobody can put an entry back to where it was pruned: it stands as inserted."""
-    old_log(app, 300)
+    make_old_log(app, 300)
     row = entries(database_url)[7]
     assert prune(app) == 256
     columns = [name for name, value in row.items() if value is not None]
     values = ", ".join(str(row[name]) if isinstance(row[name], int) else f"'{row[name]}'" for name in columns)
     behind(database_url, f"INSERT INTO audit_log ({', '.join(columns)}) VALUES ({values})".replace(":", r"\:"))
     if database_url.startswith("sqlite"):
-        assert found(app, "kind", "entry") == [("inserted", row["id"])]
+        assert list_findings(app, "kind", "entry") == [("inserted", row["id"])]
     else:
-        assert verified(app)["pending"] == 1  # it may be a late commit
+        assert verify_log(app)["pending"] == 1  # it may be a late commit
 
 
 def test_tiles_of_pruned_places_are_held_against_the_tree(app: Flask, database_url: str) -> None:
     """Where only hashes are left, they must still lead to the signed root."""
-    old_log(app, 300)
+    make_old_log(app, 300)
     assert prune(app) == 256
     data = bytes(behind(database_url, "SELECT hashes FROM audit_tile WHERE level = 0 AND number = 0")[0]["hashes"])
     value = bytes([data[0] ^ 1]).hex() + data[1:].hex()
     literal = f"x'{value}'" if database_url.startswith("sqlite") else f"decode('{value}', 'hex')"
     attack(database_url, f"UPDATE audit_tile SET hashes = {literal} WHERE level = 0 AND number = 0")
-    assert "tile 0/0" in verified(app)["findings"][0]["message"]
+    assert "tile 0/0" in verify_log(app)["findings"][0]["message"]
 
 
 def test_the_revision_down_and_up_again(app: Flask, api: Api, database_url: str) -> None:
     """Taking the tables of retention away and making them anew keeps what the log announces."""
-    ids = old_log(app, 300)
+    ids = make_old_log(app, 300)
     assert prune(app) == 256
-    store(app, [old_event(120, 1)])
+    store(app, [make_old_event(120, 1)])
     output(app, "audit", "erase", ids[270], "--reason", "asked", "--yes")
     before = api("GET", "/v1/audit/log/retention").json
     output(app, "db", "-x", "plugin=audit", "downgrade", "--yes", "audit003")
     output(app, "db", "-x", "plugin=audit", "upgrade")
     assert api("GET", "/v1/audit/log/retention").json == before
     assert before == {"minimum_index": 256, "retention": None, "erased": [270]}
-    assert verified(app)["ok"]
+    assert verify_log(app)["ok"]
     assert output(app, "audit", "prune", "--older-than", "1d").startswith("nothing to prune")
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
         behind(database_url, "DELETE FROM audit_log")

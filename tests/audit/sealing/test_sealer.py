@@ -5,44 +5,24 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import Connection, event
-from sqlalchemy.engine.interfaces import DBAPICursor
+from sqlalchemy import event
 
 from tests.conftest import MakeApp
-from tests.support.door import acting, behind
+from tests.support.door import behind
+from tests.support.faults import Injected, failing_at
 from tests.support.served import Served, command
-from tests.support.tampering import attack
+from tests.support.tampering import add_entries, attack, seal
 from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
-from yoq_web.policies.operations import delete_policy
 
 PLACES = "SELECT leaf_index, entry_id FROM audit_leaf ORDER BY leaf_index"
 CHECKPOINTS = "SELECT size, root, note FROM audit_checkpoint ORDER BY size"
-
-
-class Injected(Exception):
-    """A fault of the test's making."""
-
-
-def fill(app: Flask, count: int) -> None:
-    """Leave so many entries."""
-    with acting(app):
-        for number in range(count):
-            delete_policy("a", str(number))
-
-
-def seal(app: Flask) -> int:
-    """Seal what there is."""
-    with app.app_context():
-        return sealer.seal()
 
 
 def naive_root(leaves: list[bytes]) -> bytes:
@@ -72,25 +52,6 @@ def assert_sealed(url: str, count: int) -> None:
         assert bytes(row["root"]) == naive_root(leaves[: row["size"]])
 
 
-@contextmanager
-def failing_at(app: Flask, number: int) -> Iterator[list[int]]:
-    """Make the numbered statement of the block fail; yields how many were executed."""
-    executed: list[int] = []
-
-    def count(_c: Connection, _cursor: DBAPICursor, statement: str, *_rest: object) -> None:
-        executed.append(len(executed))
-        if len(executed) == number:
-            raise Injected(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", count)
-    try:
-        yield executed
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
-
-
 @pytest.fixture
 def signed(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[bytes]]:
     """Every root that is signed, by size."""
@@ -108,7 +69,7 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> dict[int, set[bytes]]:
 @pytest.mark.parametrize("count", [0, 1, 255, 256, 257, 600])
 def test_every_committed_entry_gets_its_place(app: Flask, database_url: str, count: int) -> None:
     """Indexes are consecutive, the root is that of the leaves, and sealing again adds nothing."""
-    fill(app, count)
+    add_entries(app, count)
     assert seal(app) == count
     assert seal(app) == 0
     assert_sealed(database_url, count)
@@ -117,7 +78,7 @@ def test_every_committed_entry_gets_its_place(app: Flask, database_url: str, cou
 def test_a_backlog_is_sealed_in_bounded_batches(app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction seals more than a batch, so that none holds the write lock for long."""
     monkeypatch.setattr(sealer, "BATCH", 10)
-    fill(app, 35)
+    add_entries(app, 35)
     assert seal(app) == 35
     assert [row["size"] for row in behind(database_url, CHECKPOINTS)] == [10, 20, 30, 35]
     assert_sealed(database_url, 35)
@@ -127,7 +88,7 @@ def test_a_fault_at_any_statement_costs_nothing(app: Flask, database_url: str, s
     """Whatever statement fails, the next sealing goes on from there, and no size was signed with two roots."""
     count = 0
     for number in range(1, 100):
-        fill(app, 3)
+        add_entries(app, 3)
         count += 3
         with failing_at(app, number) as executed:
             try:
@@ -152,7 +113,7 @@ def test_a_crash_around_the_commit_costs_nothing(
     def fail(*_arguments: object) -> None:
         raise Injected(step)
 
-    fill(app, 5)
+    add_entries(app, 5)
     with monkeypatch.context() as patch:
         if step == "keep_head":
             patch.setattr(keys, "keep_head", fail)
@@ -164,7 +125,7 @@ def test_a_crash_around_the_commit_costs_nothing(
         if step == "commit":
             with app.app_context():
                 event.remove(db.engine, "commit", fail)
-    fill(app, 4)
+    add_entries(app, 4)
     seal(app)
     assert_sealed(database_url, 9)
     assert all(len(roots) == 1 for roots in signed.values())
@@ -188,7 +149,7 @@ def test_many_sealers_take_turns(make_app: MakeApp, database_url: str) -> None:
     for thread in threads:
         thread.start()
     for app in apps:
-        fill(app, 40)
+        add_entries(app, 40)
     stop.set()
     for thread in threads:
         thread.join()
@@ -200,7 +161,7 @@ def test_many_sealers_take_turns(make_app: MakeApp, database_url: str) -> None:
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> None:
     """On PostgreSQL an entry may commit after others with higher ids are sealed already; it is not overlooked."""
-    fill(app, 2)
+    add_entries(app, 2)
     with app.app_context():
         late = db.engine.raw_connection()
         columns = ", ".join(name for name in FIELDS if name != "event_id")
@@ -208,11 +169,11 @@ def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> 
             f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
             f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
         )
-    fill(app, 2)
+    add_entries(app, 2)
     assert seal(app) == 4
     late.commit()
     late.close()
-    fill(app, 1)
+    add_entries(app, 1)
     assert seal(app) == 2
     assert_sealed(database_url, 6)
 
@@ -221,10 +182,10 @@ def test_a_database_that_was_cut_back_is_not_signed(
     app: Flask, database_url: str, signed: dict[int, set[bytes]]
 ) -> None:
     """Where the database is no extension of the head kept outside, nothing is signed."""
-    fill(app, 5)
+    add_entries(app, 5)
     seal(app)
     attack(database_url, "DELETE FROM audit_checkpoint", "DELETE FROM audit_leaf", "DELETE FROM audit_tile")
-    fill(app, 5)
+    add_entries(app, 5)
     with pytest.raises(signer.Rewound, match="5 were sealed"):
         seal(app)
     assert signed.keys() == {0, 5}
@@ -232,7 +193,7 @@ def test_a_database_that_was_cut_back_is_not_signed(
 
 def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> None:
     """A rewound database is noticed at the first beat, though nothing is due, told in /health, and mended in time."""
-    fill(app, 5)
+    add_entries(app, 5)
     seal(app)
     kept = behind(database_url, CHECKPOINTS)
     behind(database_url, "UPDATE audit_checkpoint SET size = 4")
@@ -250,11 +211,11 @@ def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> Non
 
 def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: str) -> None:
     """A tree that is as long but another one is no extension either."""
-    fill(app, 5)
+    add_entries(app, 5)
     seal(app)
     zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
     behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
-    fill(app, 1)
+    add_entries(app, 1)
     with pytest.raises(signer.Rewound, match="not those"):
         seal(app)
 
@@ -262,29 +223,15 @@ def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: st
 def test_a_machine_without_the_key_does_not_seal(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """Of several machines only those that hold the log's key sign it; the others leave it alone and make none."""
     here = make_app()
-    fill(here, 2)
+    add_entries(here, 2)
     seal(here)
     (tmp_path / "elsewhere").mkdir()
     elsewhere = make_app(YOQ_DATA_DIR=str(tmp_path / "elsewhere"))
-    fill(elsewhere, 3)
+    add_entries(elsewhere, 3)
     assert seal(elsewhere) == 0
     assert not (tmp_path / "elsewhere" / keys.KEY_FILE).exists()
     assert seal(here) == 3
     assert_sealed(database_url, 5)
-
-
-def test_the_head_never_moves_back(app: Flask, tmp_path: Path) -> None:
-    """An older checkpoint does not take a newer one's place, and the files are private."""
-    fill(app, 3)
-    seal(app)
-    head = (tmp_path / keys.HEAD_FILE).read_text()
-    with app.app_context():
-        key = keys.read_signer()
-        assert key is not None
-        keys.keep_head(keys.sign_checkpoint(1, b"x" * 32, key), 1, [key.verifier])
-    assert (tmp_path / keys.HEAD_FILE).read_text() == head
-    for name in (keys.HEAD_FILE, keys.KEY_FILE):
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.program

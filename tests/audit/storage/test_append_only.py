@@ -8,14 +8,14 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from tests.support.door import behind, entries
-from tests.support.tampering import RECORDED, log_of
+from tests.support.tampering import RECORDED, make_log
 from yoq_web.database.session import unit_of_work
 
 
 @pytest.mark.parametrize("column", RECORDED)
 def test_no_column_can_be_updated(app: Flask, database_url: str, column: str) -> None:
     """Not one recorded column of one entry, not even to what it is."""
-    log_of(app, 3)
+    make_log(app, 3)
     before = entries(database_url)
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
         behind(database_url, f"UPDATE audit_log SET {column} = {column}")
@@ -25,7 +25,7 @@ def test_no_column_can_be_updated(app: Flask, database_url: str, column: str) ->
 @pytest.mark.parametrize("where", ["", " WHERE id = (SELECT max(id) FROM audit_log)"])
 def test_no_entry_can_be_deleted(app: Flask, database_url: str, where: str) -> None:
     """Neither all nor one, sealed or not."""
-    log_of(app, 3)
+    make_log(app, 3)
     before = entries(database_url)
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
         behind(database_url, f"DELETE FROM audit_log{where}")
@@ -36,7 +36,7 @@ def test_no_entry_can_be_deleted(app: Flask, database_url: str, where: str) -> N
 @pytest.mark.parametrize("key", ["id, ", ""], ids=["by id", "by event"])
 def test_no_entry_can_be_replaced(app: Flask, database_url: str, key: str) -> None:
     """Through a connection of ours, a plugin's say, SQLite's REPLACE is refused like what it does: a deletion."""
-    log_of(app, 3)
+    make_log(app, 3)
     before = entries(database_url)
     others = ", ".join(name for name in RECORDED if name not in ("id", "actor"))
     replacing = f"INSERT OR REPLACE INTO audit_log ({key}actor, {others}) SELECT {key}'x', {others} FROM audit_log"
@@ -48,7 +48,7 @@ def test_no_entry_can_be_replaced(app: Flask, database_url: str, key: str) -> No
 @pytest.mark.parametrize("backend", ["postgresql"])
 def test_the_table_cannot_be_emptied(app: Flask, database_url: str) -> None:
     """PostgreSQL's TRUNCATE is refused, too."""
-    log_of(app, 3)
+    make_log(app, 3)
     with pytest.raises(DBAPIError, match="audit_log is append-only"):
         behind(database_url, "TRUNCATE audit_log")
     assert len(entries(database_url)) == 3
@@ -56,5 +56,5 @@ def test_the_table_cannot_be_emptied(app: Flask, database_url: str) -> None:
 
 def test_every_column_is_named_here(app: Flask, database_url: str) -> None:
     """A column that is added to an entry must be protected like the others."""
-    log_of(app, 1)
+    make_log(app, 1)
     assert set(entries(database_url)[0]) == set(RECORDED)

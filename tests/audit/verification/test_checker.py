@@ -11,14 +11,14 @@ from flask import Flask
 from tests.support.commandline import output, run
 from tests.support.door import behind
 from tests.support.served import command
-from tests.support.tampering import attack, fill, log_of, seal, verified
+from tests.support.tampering import add_entries, attack, make_log, seal, verify_log
 from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 
 
 def test_an_empty_log_holds(app: Flask) -> None:
     """Before the first entry there is nothing wrong."""
-    assert verified(app) == {
+    assert verify_log(app) == {
         "ok": True,
         "entries": 0,
         "size": 0,
@@ -35,8 +35,8 @@ def test_an_empty_log_holds(app: Flask) -> None:
 @pytest.mark.parametrize("counts", [(1,), (255,), (256,), (257,), (3, 250, 2, 1, 1, 255, 88)])
 def test_a_log_of_any_length_holds(app: Flask, database_url: str, counts: tuple[int, ...]) -> None:
     """A log that nobody touched verifies, and its root is the newest checkpoint's."""
-    log_of(app, *counts)
-    report = verified(app)
+    make_log(app, *counts)
+    report = verify_log(app)
     newest = behind(database_url, "SELECT root FROM audit_checkpoint ORDER BY size DESC LIMIT 1")[0]
     assert (report["ok"], report["entries"], report["size"]) == (True, sum(counts), sum(counts))
     assert report["root"] == encode_base64(bytes(newest["root"]))
@@ -44,20 +44,20 @@ def test_a_log_of_any_length_holds(app: Flask, database_url: str, counts: tuple[
 
 def test_what_is_not_sealed_yet_is_told(app: Flask) -> None:
     """Entries that wait to be sealed are a number, not a finding; verifying does not seal them."""
-    log_of(app, 5)
-    fill(app, 3)
+    make_log(app, 5)
+    add_entries(app, 3)
     for _ in range(2):
-        report = verified(app)
+        report = verify_log(app)
         assert (report["ok"], report["entries"], report["size"], report["pending"]) == (True, 8, 5, 3)
 
 
 def test_it_writes_nothing(app: Flask, database_url: str) -> None:
     """Every table is the same afterwards."""
-    log_of(app, 5)
-    fill(app, 2)
+    make_log(app, 5)
+    add_entries(app, 2)
     tables = ("audit_log", "audit_leaf", "audit_tile", "audit_checkpoint", "audit_key")
     before = [behind(database_url, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables]
-    verified(app)
+    verify_log(app)
     assert [behind(database_url, f"SELECT * FROM {table} ORDER BY 1, 2") for table in tables] == before
 
 
@@ -66,13 +66,13 @@ def test_texts_of_every_kind_hold(app: Flask) -> None:
     for name in ('a"b', "back\\slash", "new\nline", "tab\t\x01\x7f", "é😀\u2028", '","actor":"x'):
         output(app, "secret", "set", name, "--value", "v")
     seal(app)
-    report = verified(app)
+    report = verify_log(app)
     assert (report["ok"], report["size"]) == (True, 6)
 
 
 def test_a_person_reads_that_it_holds(app: Flask) -> None:
     """Without --json it says so in words."""
-    log_of(app, 2)
+    make_log(app, 2)
     first, second = output(app, "audit", "verify").splitlines()
     assert first == "the log holds; 2 entries, 2 sealed, 0 pending, 0 spooled"
     assert second.startswith("root ")
@@ -80,7 +80,7 @@ def test_a_person_reads_that_it_holds(app: Flask) -> None:
 
 def test_a_person_reads_what_is_wrong(app: Flask, database_url: str) -> None:
     """Each finding is a line, and the exit code is 1."""
-    log_of(app, 2)
+    make_log(app, 2)
     behind(database_url, "DELETE FROM audit_tile")
     done = run(app, "audit", "verify")
     assert done.exit_code == 1
@@ -92,7 +92,7 @@ def test_a_person_reads_what_is_wrong(app: Flask, database_url: str) -> None:
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_the_program_itself(app: Flask, tmp_path: Path, database_url: str) -> None:
     """The real program: JSON on standard output, nothing else; exit code 1 when it does not hold."""
-    log_of(app, 3)
+    make_log(app, 3)
     done = command(tmp_path, "audit", "verify", "--json", YOQ_DATABASE_URL=database_url)
     assert (done.returncode, done.stderr, json.loads(done.stdout)["ok"]) == (0, "", True)
     attack(database_url, "DELETE FROM audit_leaf WHERE leaf_index = 1")

@@ -15,7 +15,8 @@ from sqlalchemy import text
 from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output
 from tests.support.door import acting, behind
-from tests.support.keys import Injected, fill, keys_of, stored
+from tests.support.faults import Injected
+from tests.support.secret_keys import fill_secrets, read_keys, read_secrets
 from yoq_web import db, files, hookimpl
 from yoq_web.database.migrations import find_lineage, make_configuration, upgrade
 from yoq_web.secrets.keys import masters, rotation
@@ -55,17 +56,17 @@ class Kms:
 
 def test_a_key_of_the_environment(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """With YOQ_MASTER_KEY no key file is made; without it, or with another, nothing opens and nothing is changed."""
-    values = fill(make_app(YOQ_MASTER_KEY=MASTER), 2)
+    values = fill_secrets(make_app(YOQ_MASTER_KEY=MASTER), 2)
     assert not (tmp_path / "secrets.key").exists()
-    before = keys_of(database_url)
+    before = read_keys(database_url)
     for settings in ({}, {"YOQ_MASTER_KEY": OTHER}):
         for arguments in (("secret", "get", "s00001"), ("secret", "set", "n", "--value", "v"), ("keys", "rotate")):
             said = failure(make_app(**settings), *arguments)
             assert before[0]["master"] in said
             assert "nothing was changed" in said
-    assert keys_of(database_url) == before
+    assert read_keys(database_url) == before
     assert not (tmp_path / "secrets.key").exists()
-    assert stored(make_app(YOQ_MASTER_KEY=MASTER)) == values
+    assert read_secrets(make_app(YOQ_MASTER_KEY=MASTER)) == values
 
 
 def test_the_key_of_the_environment_is_shown_nowhere(make_app: MakeApp, caplog: pytest.LogCaptureFixture) -> None:
@@ -84,15 +85,15 @@ def test_the_key_of_the_environment_is_shown_nowhere(make_app: MakeApp, caplog: 
 
 def test_from_the_file_to_the_environment_and_back(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """With both keys present `keys rewrap` moves the data keys to the other, and then the old one is not needed."""
-    values = fill(make_app(), 2)
+    values = fill_secrets(make_app(), 2)
     file = tmp_path / "secrets.key"
     output(make_app(YOQ_MASTER_KEY=MASTER), "keys", "rewrap")
     file.unlink()
-    assert keys_of(database_url)[0]["master"] == compute_key_id(bytes.fromhex(MASTER))
-    assert stored(make_app(YOQ_MASTER_KEY=MASTER)) == values
+    assert read_keys(database_url)[0]["master"] == compute_key_id(bytes.fromhex(MASTER))
+    assert read_secrets(make_app(YOQ_MASTER_KEY=MASTER)) == values
     output(make_app(YOQ_MASTER_KEY=MASTER), "keys", "rewrap", "--to", "file")
-    assert stored(make_app()) == values
-    assert keys_of(database_url)[0]["master"] == compute_key_id(file.read_bytes())
+    assert read_secrets(make_app()) == values
+    assert read_keys(database_url)[0]["master"] == compute_key_id(file.read_bytes())
     entry = Api(make_app()).entries(1)[0]
     assert (entry["action"], entry["outcome"], entry["details"]["after"]) == (
         "key_rewrap",
@@ -103,7 +104,7 @@ def test_from_the_file_to_the_environment_and_back(make_app: MakeApp, database_u
 
 def test_to_a_new_file(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """A new file takes the place of the old one, which is kept under its id; both are private."""
-    values = fill(make_app(), 2)
+    values = fill_secrets(make_app(), 2)
     old = (tmp_path / "secrets.key").read_bytes()
     output(make_app(), "keys", "rewrap", "--to", "new-file")
     new = (tmp_path / "secrets.key").read_bytes()
@@ -111,7 +112,7 @@ def test_to_a_new_file(make_app: MakeApp, database_url: str, tmp_path: Path) -> 
     assert new != old == kept.read_bytes()
     assert {path.stat().st_mode & 0o777 for path in (kept, tmp_path / "secrets.key")} == {0o600}
     kept.unlink()
-    assert stored(make_app()) == values
+    assert read_secrets(make_app()) == values
     assert sorted(path.name for path in tmp_path.glob("secrets.key*")) == ["secrets.key"]
 
 
@@ -120,7 +121,7 @@ def test_a_new_file_after_a_crash(
     make_app: MakeApp, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     """Wherever wrapping with a new file is cut off, everything opens afterwards, and the next change puts it right."""
-    values = fill(make_app(), 2)
+    values = fill_secrets(make_app(), 2)
     app = make_app()
 
     def fail(*_arguments: object) -> None:
@@ -133,23 +134,23 @@ def test_a_new_file_after_a_crash(
             patch.setattr(*{"replace": (files, "replace"), "promote": (masters, "promote")}[step], fail)
         with acting(app), pytest.raises(Injected):
             rotation.rewrap_keys("new-file")
-    assert stored(make_app()) == values
+    assert read_secrets(make_app()) == values
     with acting(make_app()):
         rotation.rotate_keys()
-    assert stored(make_app()) == values
-    master = keys_of(database_url)[0]["master"]
+    assert read_secrets(make_app()) == values
+    master = read_keys(database_url)[0]["master"]
     assert compute_key_id((tmp_path / "secrets.key").read_bytes()) == master
 
 
 def test_a_kms(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """A plugin's master key: adopted by `keys rewrap`, asked seldom, and nothing takes its place while it is broken."""
     kms = Kms()
-    values = fill(make_app(), 3)
+    values = fill_secrets(make_app(), 3)
     app = make_app(kms)
     output(app, "keys", "rewrap", "--to", "plugin")
     (tmp_path / "secrets.key").unlink()
-    assert keys_of(database_url)[0]["master"] == "plugin:kms"
-    assert stored(app) == values
+    assert read_keys(database_url)[0]["master"] == "plugin:kms"
+    assert read_secrets(app) == values
     kms.asked = 0
     with acting(app):
         for _ in range(5):
@@ -157,22 +158,22 @@ def test_a_kms(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
             assert get_secret("s00001") == "again"
     assert kms.asked <= 1
     output(app, "keys", "rotate")
-    assert stored(app) == values | {"s00001": "again"}
-    before = keys_of(database_url)
+    assert read_secrets(app) == values | {"s00001": "again"}
+    before = read_keys(database_url)
     kms.broken = True
     for arguments in (("keys", "rotate"), ("keys", "rewrap"), ("secret", "get", "s00002")):
         assert "the master key cannot be used" in failure(make_app(kms), *arguments)
     assert failure(make_app(), "secret", "get", "s00002").startswith("the secrets key is missing\nthe plugin kms ")
-    assert keys_of(database_url) == before
+    assert read_keys(database_url) == before
     assert not (tmp_path / "secrets.key").exists()
     kms.broken = False
     output(make_app(kms), "keys", "rewrap", "--to", "file")
-    assert stored(make_app()) == values | {"s00001": "again"}
+    assert read_secrets(make_app()) == values | {"s00001": "again"}
 
 
 def test_a_place_that_is_not_there(app: Flask) -> None:
     """To wrap with what is not there fails in words."""
-    fill(app, 1)
+    fill_secrets(app, 1)
     assert failure(app, "keys", "rewrap", "--to", "plugin").startswith("no plugin wraps keys")
     assert failure(app, "keys", "rewrap", "--to", "environment").startswith("there is no master key in the environment")
 
@@ -209,14 +210,14 @@ def test_an_older_database_is_adopted(make_app: MakeApp, database_url: str, tmp_
     assert failure(make_app(), "secret", "set", "old1", "--value", "v").startswith("wrong key")
     (tmp_path / "secrets.key").write_bytes(key)
     assert output(make_app(), "secret", "get", "old1") == "value 1\n"
-    assert keys_of(database_url)[0]["wrapped"] is not None
+    assert read_keys(database_url)[0]["wrapped"] is not None
     # What was only adopted can go back to the older version and up again.
     with app.app_context():
         alembic.downgrade(make_configuration(find_lineage("core")), "core001")
         upgrade()
-    assert stored(make_app()) == values
+    assert read_secrets(make_app()) == values
     output(make_app(), "keys", "rotate")
-    assert stored(make_app()) == values
+    assert read_secrets(make_app()) == values
     with app.app_context(), pytest.raises(CommandError, match="the older version cannot read 3 of the secrets"):
         alembic.downgrade(make_configuration(find_lineage("core")), "core001")
     assert behind(database_url, "SELECT count(*) AS n FROM secrets")[0]["n"] == 3
@@ -224,6 +225,6 @@ def test_an_older_database_is_adopted(make_app: MakeApp, database_url: str, tmp_
 
 def test_a_key_in_use_cannot_be_removed(app: Flask, database_url: str) -> None:
     """The database itself refuses to lose a data key that a secret needs."""
-    fill(app, 1)
+    fill_secrets(app, 1)
     with app.app_context(), db.engine.connect() as connection, pytest.raises(Exception, match=r"(?i)foreign key"):
         connection.execute(text("DELETE FROM secret_keys"))

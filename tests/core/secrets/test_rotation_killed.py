@@ -12,9 +12,9 @@ import pytest
 
 from tests.conftest import ADMIN, MakeApp
 from tests.support.door import behind
-from tests.support.keys import fill, keys_of, stored
+from tests.support.secret_keys import fill_secrets, read_keys, read_secrets
 from tests.support.served import PROGRAM, command, environment, serve
-from tests.support.tampering import log_of, verified
+from tests.support.tampering import make_log, verify_log
 
 pytestmark = pytest.mark.program
 
@@ -37,7 +37,7 @@ def moved(url: str) -> int:
 def test_a_rotation_that_is_killed_loses_nothing(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """Killed with kill -9 at random moments, every secret opens; what the server was told meanwhile is there."""
     app = make_app()
-    values = fill(app, SECRETS)
+    values = fill_secrets(app, SECRETS)
     settings = {"YOQ_DATABASE_URL": database_url, "YOQ_API_TOKEN": ADMIN}
     interrupted = 0
     with serve(tmp_path, **settings) as program:
@@ -54,11 +54,11 @@ def test_a_rotation_that_is_killed_loses_nothing(make_app: MakeApp, database_url
             name = f"s{SECRETS - 1 - number:05}"
             values[name] = f"set while killed {number}"
             assert program("POST", "/v1/secrets", json={"name": name, "value": values[name]}).status_code == 200
-            assert stored(app) == values
+            assert read_secrets(app) == values
         done = command(tmp_path, "keys", "rotate", **settings)
         assert (done.returncode, done.stderr) == (0, "")
-        assert len(keys_of(database_url)) == 1
-        assert stored(app) == values
+        assert len(read_keys(database_url)) == 1
+        assert read_secrets(app) == values
         assert program("GET", "/v1/secrets").status_code == 200
         outcomes = [
             row["outcome"]
@@ -74,7 +74,7 @@ def test_a_rotation_that_is_killed_loses_nothing(make_app: MakeApp, database_url
 def test_a_rotation_of_the_log_key_that_is_killed(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
     """Killed whenever, the log goes on and verifies, with the old key or the new one."""
     app = make_app()
-    fill(app, 1)
+    fill_secrets(app, 1)
     settings = {"YOQ_DATABASE_URL": database_url, "YOQ_API_TOKEN": ADMIN}
     for _ in range(ROUNDS):
         process = subprocess.Popen(
@@ -89,8 +89,8 @@ def test_a_rotation_of_the_log_key_that_is_killed(make_app: MakeApp, database_ur
             assert time.monotonic() < deadline
         process.kill()
         process.wait()
-        log_of(app, 1)
-        assert verified(app)["ok"]
+        make_log(app, 1)
+        assert verify_log(app)["ok"]
 
 
 def _log_keys(url: str) -> list[str]:

@@ -1,13 +1,11 @@
-"""What the tests of keys share: many secrets, what is stored of them, and faults at a numbered statement."""
+"""What the tests of secrets' keys share: many secrets, and what is stored of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import Connection, event, insert, select
+from sqlalchemy import insert, select
 
 from tests.support.door import acting, behind
 from yoq_web import db
@@ -17,11 +15,7 @@ from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import set_secret
 
 
-class Injected(Exception):
-    """A fault of the test's making."""
-
-
-def fill(app: Flask, count: int) -> dict[str, str]:
+def fill_secrets(app: Flask, count: int) -> dict[str, str]:
     """Store so many secrets, all but the first behind the door; returns their values."""
     values = {f"s{number:05}": f"value {number}" for number in range(count)}
     with acting(app):
@@ -38,7 +32,7 @@ def fill(app: Flask, count: int) -> dict[str, str]:
     return values
 
 
-def stored(app: Flask) -> dict[str, str]:
+def read_secrets(app: Flask) -> dict[str, str]:
     """The values of all secrets, as a process that has just started decrypts them."""
     current_keyring.put(app, Keyring())
     found = {}
@@ -51,25 +45,6 @@ def stored(app: Flask) -> dict[str, str]:
     return found
 
 
-def keys_of(url: str) -> list[dict[str, Any]]:
+def read_keys(url: str) -> list[dict[str, Any]]:
     """The data keys as stored, the newest last."""
     return behind(url, "SELECT * FROM secret_keys ORDER BY number")
-
-
-@contextmanager
-def failing_at(app: Flask, number: int) -> Iterator[list[int]]:
-    """Make the numbered statement of the block fail; yields how many were executed."""
-    executed: list[int] = []
-
-    def count(_c: Connection, _cursor: object, statement: str, *_rest: object) -> None:
-        executed.append(len(executed))
-        if len(executed) == number:
-            raise Injected(statement)
-
-    with app.app_context():
-        engine = db.engine
-    event.listen(engine, "before_cursor_execute", count)
-    try:
-        yield executed
-    finally:
-        event.remove(engine, "before_cursor_execute", count)

@@ -6,7 +6,7 @@ import pytest
 from flask import Flask
 
 from tests.support.door import behind
-from tests.support.retention import old_log
+from tests.support.retention import make_old_log
 from yoq_audit.retention import announcements
 from yoq_audit.verification.removed_places import ANNOUNCED
 
@@ -21,7 +21,7 @@ QUERIES = {
 @pytest.mark.parametrize("query", QUERIES)
 def test_announcements_are_found_by_an_index(app: Flask, database_url: str, query: str) -> None:
     """The index over announcing entries leads; the log itself is not gone through."""
-    old_log(app, 600)
+    make_old_log(app, 600)
     if database_url.startswith("sqlite"):
         rows = behind(database_url, "ANALYZE", f"EXPLAIN QUERY PLAN {QUERIES[query]}")
         plan = "\n".join(row["detail"] for row in rows)
