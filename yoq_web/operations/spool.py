@@ -99,7 +99,7 @@ class Spool:
         return len({find_subject(line) for line in self._held}) if self._held else 0
 
     def holds(self, event_id: str) -> bool:
-        """Whether something about this event is only in memory. When that is full, it may be."""
+        """Tell whether something about this event is only in memory. When that is full, it may be."""
         return len(self._held) >= HELD or any(_find_id(line) == event_id for line in self._held)
 
     def keep(self, event: dict[str, Any], recorders: Iterable[str]) -> None:
