@@ -15,11 +15,13 @@ from flask import Flask
 from tests.conftest import Api, migrate
 from tests.support.audit_copy import add_row, copy_audit, run_with_copy
 from tests.support.commandline import output
-from tests.support.trail import make_entry, make_url, store
+from tests.support.trail import START, make_entry, make_url, store
 from yoq_audit.commands import group
+from yoq_audit.query.cursor import Cursor, decode_cursor
 from yoq_audit.query.filters import PARAMETERS, FilterQuery, Selection
 from yoq_audit.query.search import Finder
-from yoq_web import create_app, db, metadata
+from yoq_audit.query.snapshot import Snapshot
+from yoq_web import Problem, create_app, db, metadata
 
 ROUTES = ("/v1/audit", "/v1/audit/stats", "/v1/audit/export", "/v1/audit/stream")
 COMMANDS = ("list", "stats", "export", "follow")
@@ -79,6 +81,19 @@ GIVEN_OUT: list[tuple[dict[str, Any], str]] = [
 def test_cursors_that_were_given_out_stay_good(parameters: dict[str, Any], digest: str) -> None:
     """The digest of filters in a cursor is what it was, whatever filters there are by now."""
     assert FilterQuery(**parameters).resolve().digest() == digest
+
+
+def test_a_cursor_that_was_given_out_leads_where_it_led() -> None:
+    """Texts of cursors from before there was a table of filters are read, with their filters and no others."""
+    by_actor = FilterQuery(actor=["a", "b"]).resolve()
+    text = "ITyFNSDgc3ZbWzEsImRlc2MiLCI2MmYwNzg1OGMzZmM0N2EwIixudWxsLG51bGwsNV0sMiw5LFsyLDIsMiwwXV0"
+    assert decode_cursor(text, by_actor, "desc") == Cursor((5,), Snapshot(2, 9, ((4, 6), (8, 8))))
+    by_time = FilterQuery(target=["t*"], since="2h").resolve()
+    text = "A-oPzaFECcFbWzEsImFzYyIsIjY0NGNhOTY4NTZiN2RkNDMiLDE3OTAwMDAwMDAwMDAwMDAs"
+    text += "bnVsbCwxNzkwMDAwMDAwMDAwMDAwLDVdLDksMCxbXV0"
+    assert decode_cursor(text, by_time, "asc") == Cursor((START, 5), Snapshot(9), since=START)
+    with pytest.raises(Problem, match="invalid cursor"):
+        decode_cursor(text, by_actor, "asc")
 
 
 @pytest.mark.program

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from tests.support.trail import START, make_entry, store
 from yoq_audit.query import pages, snapshot
-from yoq_audit.query.filters import FilterQuery
+from yoq_audit.query.filters import PARAMETERS, FilterQuery
 from yoq_audit.query.search import Finder
 from yoq_audit.query.statistics import StatsQuery, count_entries
 from yoq_web import db
@@ -82,6 +82,7 @@ def plans(session: Session, run: Callable[[], object]) -> list[str]:
 @pytest.mark.parametrize("order", ["desc", "asc"])
 def test_every_query_has_an_index(app: Flask, database_url: str, order: pages.Order) -> None:
     """Each filter in each order, on the first page and a later one: the table is never read whole, nor sorted."""
+    assert {name for parameters in SINGLE for name in parameters} == {one.name for one in PARAMETERS}
     store(database_url, [make_entry(number) for number in range(3000)])
     with reading(app) as session:
         for parameters in [*SINGLE, *COMBINED]:
