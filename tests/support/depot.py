@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from flask import Blueprint
 
-from yoq_web import Contribution, Event, Operation, Status, create_app, endpoint, hookimpl
+from yoq_web import Contribution, Event, Operation, Status, create_app, dumps, endpoint, hookimpl
 from yoq_web.actors import make_local_actor, set_actor
+from yoq_web.operations.mac import INTENT, INTENTS, MacKey
 
 depot_push = Operation("depot_push", "Push to a depot", "depot:write", details=("note", "size"), external=True)
 depot_strict = Operation("depot_strict", "Push or refuse", "depot:write", audit_failure="refuse", external=True)
@@ -67,6 +70,14 @@ class Depot:
     def yoq_operation_failed(self, event: Event) -> None:
         """Keep the event."""
         self.failed.append(event)
+
+
+def leave_intent(data_dir: Path, document: dict[str, Any]) -> None:
+    """Leave the intent of this event as a process does that is killed."""
+    key = MacKey.read(data_dir)
+    assert key
+    plain = {name: value for name, value in document.items() if name != "mac"}
+    (data_dir / INTENTS / f"{document['id']}.json").write_text(key.sign(INTENT, dumps(plain)))
 
 
 def main(target: str) -> None:

@@ -140,7 +140,6 @@ def sweep() -> None:
         try:
             event = Event.from_document(document, current_operations())
         except (ValueError, TypeError, KeyError, AttributeError):
-            log.error("an intent cannot be read", audit_id=document["id"])  # noqa: TRY400 - it would show the document
             intent.set_aside()
             continue
         log.warning("an operation was interrupted", audit_id=event.id, action=event.operation.name)

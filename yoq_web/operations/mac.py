@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hmac
+import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from yoq_web import files
@@ -12,6 +14,9 @@ from yoq_web.settings import SettingsError
 
 KEY_FILE = "spool.key"
 KEY_BYTES = 32
+
+INTENTS, INTENT = "intents", "intent"
+"""The folder of documents that are signed each for itself, and what for."""
 
 CODE = re.compile(rb'(\{.+),"mac":"([0-9a-f]{32})"\}', re.DOTALL)
 """An object with its code as its last member: 128 bits of HMAC-SHA256 over the object without it."""
@@ -43,6 +48,17 @@ class MacKey:
     def store(self, folder: Path) -> None:
         """Make this the key of a data directory that has none. Raises OSError."""
         files.create(folder / KEY_FILE, self._secret)
+
+    def sign_earlier(self, folder: Path) -> None:
+        """Sign the intents that an earlier version left. Where they are: whoever is at work on one has it locked."""
+        for path in (folder / INTENTS).glob("*.json"):
+            with suppress(OSError, ValueError):
+                document = path.read_text()
+                if isinstance(json.loads(document), dict) and files.is_ours(path):
+                    with path.open("r+") as file:
+                        file.write(self.sign(INTENT, document))
+                        file.flush()
+                        os.fsync(file.fileno())
 
     def sign(self, purpose: str, document: str) -> str:
         """Return a JSON object with its code added, as the member `mac`."""

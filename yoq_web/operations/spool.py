@@ -18,6 +18,7 @@ from structlog.stdlib import get_logger
 
 from yoq_web import files
 from yoq_web.app_local import AppLocal
+from yoq_web.operations.mac import MacKey
 from yoq_web.operations.spool_chain import Finding
 from yoq_web.operations.spool_file import SPARE
 from yoq_web.operations.spool_format import (
@@ -70,6 +71,15 @@ class Spool:
             self.writable = False
         else:
             self.writable = not self._held
+
+    def load_key(self) -> MacKey:
+        """Return the key that the spool is signed with. Raises OSError."""
+        return self._lines.load_key()
+
+    def report(self, finding: Finding) -> None:
+        """Say that somebody edited what is signed with the key, and set it aside. Raises OSError."""
+        self._report([finding])
+        del self._reported[finding]
 
     def recover(self) -> None:
         """Look whether what could not be written can be by now."""

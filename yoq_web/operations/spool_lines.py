@@ -47,6 +47,14 @@ class SpoolLines:
         with self._lock():
             self._file.set_room_aside(2 * SPARE)
 
+    def load_key(self) -> MacKey:
+        """Return the key of the directory, which is made if there is none. Raises OSError."""
+        self._key = self._key or self._read_key()
+        if self._key is not None:
+            return self._key
+        with self._lock() as key:
+            return key
+
     def close(self) -> None:
         """Let go of the files; whatever is done next opens them again."""
         self._file.close()
@@ -58,8 +66,8 @@ class SpoolLines:
             return False
         note = self._file.read_note()
         try:
-            key = self._key or MacKey.read(self._folder)
-        except SettingsError:
+            key = self._key or self._read_key()
+        except OSError:
             return False
         if key is None:
             return not note
@@ -68,8 +76,8 @@ class SpoolLines:
 
     def peek(self) -> list[bytes]:
         """Read the lines that are genuine and not spent, without the lock, and without changing anything."""
-        with suppress(OSError, SettingsError):
-            key = self._key or MacKey.read(self._folder)
+        with suppress(OSError):
+            key = self._key or self._read_key()
             content = self._file.read()
             if key is None:
                 return content.split(b"\n")
@@ -119,14 +127,17 @@ class SpoolLines:
     def _lock(self) -> Iterator[MacKey]:
         with self._file.lock():
             if self._key is None:
-                try:
-                    self._key = MacKey.read(self._folder) or self._make_key()
-                except SettingsError as error:
-                    raise OSError(str(error)) from error
+                self._key = self._read_key() or self._make_key()
             elif not (self._folder / KEY_FILE).exists():
                 self.findings.append(Finding(f"{KEY_FILE} was removed"))
                 self._key.store(self._folder)
             yield self._key
+
+    def _read_key(self) -> MacKey | None:
+        try:
+            return MacKey.read(self._folder)
+        except SettingsError as error:
+            raise OSError(str(error)) from error
 
     def _make_key(self) -> MacKey:
         """Make the key of a directory that has none, and take what an earlier version left.
@@ -153,6 +164,7 @@ class SpoolLines:
         if pieces:
             log.warning("the spool of an earlier version is taken as it is", lines=taken.ends)
             self._file.replace(b"".join(piece + b"\n" for piece in pieces))
+        key.sign_earlier(self._folder)
         key.store(self._folder)
         return key
 

@@ -15,7 +15,7 @@ from tests.support.depot import Depot, depot_push
 from tests.support.door import acting, behind, entries, policies
 from yoq_web import Contribution, Denied, NotFound, Problem, Resource, Veto, db, hookimpl
 from yoq_web.hooks.host import current_host
-from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.mac import INTENTS
 from yoq_web.policies.operations import policy_delete
 
 POLICY = "INSERT INTO policies (source, target, action, created_at) VALUES ('a', 'b', 'deny', 1)"
@@ -29,7 +29,7 @@ def rows(url: str) -> list[tuple[str, str]]:
 
 def intents(tmp_path: Path) -> list[str]:
     """What this machine takes for under way."""
-    folder = tmp_path / FOLDER
+    folder = tmp_path / INTENTS
     return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 

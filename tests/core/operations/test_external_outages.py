@@ -20,7 +20,7 @@ from tests.conftest import ADMIN, Api, MakeApp
 from tests.core.operations.test_external import POLICY, intents, rows
 from tests.core.operations.test_failure_policy import no_audit_log, spooled
 from tests.support.commandline import failure, output, run
-from tests.support.depot import Depot, depot_push, depot_strict
+from tests.support.depot import Depot, depot_push, depot_strict, leave_intent
 from tests.support.door import acting, behind, entries, policies
 from tests.support.limits import break_spool
 from tests.support.plugins import Made
@@ -28,11 +28,11 @@ from tests.support.served import environment
 from yoq_web import Denied, Event
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import external
-from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.mac import INTENTS, KEY_FILE
 from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.replay import replay
-from yoq_web.operations.spool import current_spool
-from yoq_web.operations.spool_file import FILE
+from yoq_web.operations.spool import SUSPECT, current_spool
+from yoq_web.operations.spool_file import FILE, LOCK
 
 TRAIL_AWAY, TRAIL_BACK = (
     "ALTER TABLE audit_log RENAME TO audit_log_away",
@@ -91,8 +91,8 @@ def test_with_refuse_nothing_happens_unrecorded(make_app: MakeApp, database_url:
     effects: list[str] = []
     with no_audit_log(database_url), acting(app), pytest.raises(NotRecorded), depot_strict.undertaken("north"):
         effects.append("pushed")
-    (tmp_path / FOLDER).rmdir()
-    (tmp_path / FOLDER).write_text("in the way of what a crash would need")
+    (tmp_path / INTENTS).rmdir()
+    (tmp_path / INTENTS).write_text("in the way of what a crash would need")
     with acting(app), pytest.raises(NotRecorded), depot_strict.undertaken("south"):
         effects.append("pushed")
     recover(app)
@@ -172,29 +172,69 @@ def test_a_crash_at_any_other_moment(make_app: MakeApp, database_url: str, tmp_p
     """After the outcome it changes nothing; before the intent was stored, or in the spool, one entry is left."""
     app = make_app(Depot())
     with acting(app), depot_push.undertaken("north") as undertaking:
-        file = tmp_path / FOLDER / f"{undertaking.event.id}.json"
+        file = tmp_path / INTENTS / f"{undertaking.event.id}.json"
         left = file.read_bytes()
         undertaking.add(size=5)
     file.write_bytes(left)
     earlier = json.loads(left) | {"id": undertaking.event.id[:-4] + "beef", "target": "before the intent"}
-    (tmp_path / FOLDER / f"{earlier['id']}.json").write_text(json.dumps(earlier))
-    (tmp_path / FOLDER / "torn.json").write_bytes(left[:40])
-    (tmp_path / FOLDER / "strange.json").write_text('{"id":"strange"}')
+    leave_intent(tmp_path, earlier)
+    (tmp_path / INTENTS / "torn.json").write_bytes(left[:40])
+    (tmp_path / INTENTS / "empty.json").touch()
+    leave_intent(tmp_path, {"id": "strange"})
     with app.app_context():
         external.sweep()
-    assert intents(tmp_path) == ["strange.unreadable"]
+    set_aside = ["strange.unreadable", "torn.unreadable"]
+    assert intents(tmp_path) == set_aside
     found = [(entry["target"], entry["outcome"]) for entry in Api(app).entries()]
     assert found == [("before the intent", "interrupted"), ("north", "ok")]
     with acting(app), no_audit_log(database_url):
-        (tmp_path / FOLDER / f"{earlier['id']}.json").write_text(
-            json.dumps(earlier | {"id": earlier["id"][:-4] + "cafe"})
-        )
+        leave_intent(tmp_path, earlier | {"id": earlier["id"][:-4] + "cafe"})
         external.sweep()
     assert [line["event"]["outcome"] for line in spooled(tmp_path)] == ["interrupted"]
-    assert intents(tmp_path) == ["strange.unreadable"]
+    assert intents(tmp_path) == set_aside
     recover(app)
     assert [entry["outcome"] for entry in Api(app).entries()] == ["interrupted", "interrupted", "ok"]
     assert Api(app)("GET", "/health").json == {"status": "ok"}
+
+
+def test_an_intent_that_somebody_wrote_is_not_believed(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """What was altered, forged or put under another name leaves no entry: it is set aside, and `/health` says so."""
+    app = make_app(Depot())
+    with acting(app), depot_push.undertaken("north") as undertaking:
+        left = (tmp_path / INTENTS / f"{undertaking.event.id}.json").read_text()
+    other = undertaking.event.id[:-4] + "beef"
+    edits = {
+        other: left.replace(undertaking.event.id, other),
+        undertaking.event.id: left.replace("north", "south"),
+        "forged": '{"id":"forged"}',
+        "moved": left,
+    }
+    for number, (name, content) in enumerate([*edits.items(), *edits.items()], 1):
+        (tmp_path / INTENTS / f"{name}.json").write_text(content)
+        with capture_logs() as logs, app.app_context():
+            external.sweep()
+        assert [line["why"] for line in logs] == ["an intent was altered or added"]
+        assert intents(tmp_path) == []
+        assert Api(app)("GET", "/health").json == {"status": "degraded", "spool_suspect": number}
+        assert json.loads((tmp_path / SUSPECT).read_text().splitlines()[-1])["line"] == content
+    assert [outcome for _, outcome in rows(database_url)] == ["started", "ok"]
+
+
+def test_an_intent_of_an_earlier_version_is_taken_once(make_app: MakeApp, tmp_path: Path) -> None:
+    """What was left before intents were signed is settled; afterwards an unsigned one is somebody's."""
+    app = make_app(Depot())
+    with acting(app), depot_push.undertaken("north") as undertaking:
+        left = json.loads((tmp_path / INTENTS / f"{undertaking.event.id}.json").read_text())
+    del left["mac"]
+    for name in (KEY_FILE, LOCK):
+        (tmp_path / name).unlink()
+    for number, settled in ((1, True), (2, False)):
+        event_id = undertaking.event.id[:-4] + f"000{number}"
+        (tmp_path / INTENTS / f"{event_id}.json").write_text(json.dumps(left | {"id": event_id}))
+        with (later := make_app(Depot())).app_context():
+            external.sweep()
+        assert (event_id in [entry["event_id"] for entry in Api(later).entries()]) == settled
+        assert current_spool(later).suspect == (not settled)
 
 
 def test_an_outcome_that_is_nowhere_is_not_forgotten(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:

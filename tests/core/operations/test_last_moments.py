@@ -14,12 +14,12 @@ from structlog.testing import capture_logs
 from tests.conftest import ADMIN, Api, MakeApp
 from tests.core.operations.test_failure_policy import SET, no_audit_log
 from tests.support.commandline import output, run
-from tests.support.depot import Depot
+from tests.support.depot import Depot, leave_intent
 from tests.support.door import behind, entries
 from tests.support.limits import break_spool
 from tests.support.served import serve
 from yoq_web import create_app, wsgi
-from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.mac import INTENTS
 from yoq_web.operations.spool import current_spool
 
 
@@ -57,14 +57,14 @@ def test_a_server_that_is_told_twice_to_end_loses_nothing(make_app: MakeApp, dat
     left = tmp_path / "left.json"
 
     def effect() -> None:
-        [path] = (tmp_path / FOLDER).iterdir()
+        [path] = (tmp_path / INTENTS).iterdir()
         shutil.copy(path, left)
 
     app = make_app(Depot(effect))
     assert Api(app)("POST", "/v1/depot/north").status_code == 200
     document = json.loads(left.read_text())
     event_id = document["id"] = document["id"][:-4] + "beef"
-    (tmp_path / FOLDER / f"{event_id}.json").write_text(json.dumps(document))
+    leave_intent(tmp_path, document)
     settings = {"YOQ_DATABASE_URL": database_url, "YOQ_API_TOKEN": ADMIN, "YOQ_AUDIT_FAILURE": "continue"}
     with serve(tmp_path, **settings) as served:
         break_spool(tmp_path)
@@ -86,13 +86,13 @@ def test_verify_writes_nothing(make_app: MakeApp, database_url: str, tmp_path: P
     assert Api(app)("GET", "/v1/audit/log/checkpoint").status_code == 200
     with no_audit_log(database_url):
         assert Api(app)("POST", "/v1/secrets", json=SET).status_code == 200
-    (tmp_path / FOLDER).mkdir()
-    (tmp_path / FOLDER / "torn.json").write_text("")
+    (tmp_path / INTENTS).mkdir()
+    (tmp_path / INTENTS / "torn.json").write_text("")
     tables = ("audit_log", "audit_leaf", "audit_checkpoint", "secrets")
 
     def found() -> list[object]:
         contents = [behind(database_url, f"SELECT * FROM {table} ORDER BY 1") for table in tables]
-        files = ["spool.jsonl", "yoq.db", f"{FOLDER}/torn.json"]
+        files = ["spool.jsonl", "yoq.db", f"{INTENTS}/torn.json"]
         return [*contents, *[(tmp_path / name).read_bytes() for name in files if (tmp_path / name).exists()]]
 
     if (tmp_path / "yoq.db").exists():  # what is in SQLite's log goes into its file
@@ -103,7 +103,7 @@ def test_verify_writes_nothing(make_app: MakeApp, database_url: str, tmp_path: P
     assert json.loads(done.stdout)["spool"] == 1
     output(app, "audit", "list")
     assert len(entries(database_url)) == 2
-    assert not (tmp_path / FOLDER / "torn.json").exists()
+    assert not (tmp_path / INTENTS / "torn.json").exists()
 
 
 def test_a_read_only_command_makes_no_database_ready(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.support.plugins import Made
 from yoq_web import Denied, Event, Veto, current_actor, db, set_deadline, unit_of_work
 from yoq_web.actors import UNAUTHENTICATED, set_actor
 from yoq_web.metrics import current_metrics
-from yoq_web.operations.intents import FOLDER
+from yoq_web.operations.mac import INTENTS
 from yoq_web.policies.models import Policy
 
 SOON = 60.0
@@ -164,14 +164,14 @@ def test_an_external_operation_is_asked_before_its_intent(
         slow = thread.submit(api, "POST", "/v1/depot/slow")
         assert hanging.asked.acquire(timeout=SOON)
         assert set_secret(api, "other") == 200
-        assert list((tmp_path / FOLDER).glob("*")) == []
+        assert list((tmp_path / INTENTS).glob("*")) == []
         hanging.released.set()
         assert slow.result(SOON).status_code == 200
     hanging.released.clear()
     monkeypatch.setattr("yoq_web.operations.veto.PATIENCE", 0.05)
     assert api("POST", "/v1/depot/slower").status_code == 403
     assert [found[1] for found in trail(database_url)] == ["ok", "started", "ok", "denied"]
-    assert list((tmp_path / FOLDER).glob("*")) == []
+    assert list((tmp_path / INTENTS).glob("*")) == []
 
 
 def test_a_veto_knows_the_request_and_cannot_change_it(make_app: MakeApp) -> None:
