@@ -2,6 +2,6 @@
 
 An announcement comes first: an entry `audit_prune` or `audit_erase`, signed with the log's key and sealed like any
 other. Only then do rows vanish, and only those that it names. So no crash leaves a row missing that no entry speaks of,
-and what was begun is finished later: by the next pulse, or by the next of these commands. The leaf hashes and the tree
-over them stay, so that every checkpoint and proof still verifies.
+and what was begun is finished later: within a minute while serving, or by the next of these commands. The leaf hashes
+and the tree over them stay, so that every checkpoint and proof still verifies.
 """

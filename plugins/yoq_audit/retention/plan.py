@@ -49,7 +49,6 @@ class Plan:
     cutoff: int
     """Microseconds since 1970: every entry of the range is older."""
     size: int
-    root: bytes
     note: str
     tiles: VerifiedTiles
     reached: int = 0
@@ -91,7 +90,7 @@ def make_plan(before: int, older_than: int) -> Plan:
     newest = prover.seal_now()
     tiles = verify_tiles(newest.size, newest.root)
     cutoff = time.time_ns() // 1000 - older_than * 1_000_000
-    return Plan(before, cutoff, newest.size, newest.root, newest.note, tiles, reached=before)
+    return Plan(before, cutoff, newest.size, newest.note, tiles, reached=before)
 
 
 def verify_tiles(size: int, root: bytes) -> VerifiedTiles:
