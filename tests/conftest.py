@@ -73,10 +73,10 @@ def pytest_collection_finish() -> None:
     gc.set_threshold(10_000, 50, 50)
 
 
-@pytest.fixture(autouse=True)
-def may_start_the_program(request: pytest.FixtureRequest) -> None:
-    """Hold the tests to their marker: `-m "not program"` runs the quick ones."""
-    served_program.allowed = request.node.get_closest_marker("program") is not None
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Hold the tests to their marker, before the first fixture: `-m "not program"` runs the quick ones."""
+    served_program.allowed = item.get_closest_marker("program") is not None
 
 
 @pytest.fixture(scope="session")
