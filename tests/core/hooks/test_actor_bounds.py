@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import Api, MakeApp
-from tests.core.hooks.test_hooks import set_secret
 from tests.support.door import entries
+from tests.support.hooks import set_secret
 from tests.support.plugins import Made
 from yoq_web import Actor
 from yoq_web.actors import MOST_SCOPES, SCOPE_LENGTH

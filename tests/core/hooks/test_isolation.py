@@ -16,9 +16,10 @@ from sqlalchemy.orm import Session
 from structlog.testing import capture_logs
 
 from tests.conftest import Api, MakeApp
-from tests.core.hooks.test_hooks import HOOKS, WRONG, Own, set_secret, unwrap_key, wrap_key
+from tests.core.hooks.test_hooks import HOOKS, unwrap_key, wrap_key
 from tests.support.commandline import run
 from tests.support.door import probe_act
+from tests.support.hooks import WRONG, Own, set_secret
 from tests.support.plugins import Made, contributing
 from yoq_web import Event, Keeper, Veto, endpoint
 from yoq_web.hooks.errors import Aborted, isolate

@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.conftest import Api, MakeApp
-from tests.core.hooks.test_hooks import set_secret
+from tests.support.hooks import set_secret
 from tests.support.plugins import Made, distribution
 from tests.support.served import PROGRAM, environment
 from yoq_web import Contribution
