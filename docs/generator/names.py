@@ -1,4 +1,4 @@
-"""The reference of the public names: what a plugin may import from yoq_web."""
+"""The reference of the public names: what a plugin may import from yoq_web, and from the audit plugin."""
 
 from __future__ import annotations
 
@@ -7,15 +7,20 @@ import importlib
 import inspect
 import pkgutil
 import typing
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import yoq_web
 from docs.generator.blocks import code, make_table
 
 
-def write_names() -> str:
-    """Write a row a public name: what it is, and what for. Raises LookupError if its source does not say."""
-    rows = [(code(name), _kind(getattr(yoq_web, name)), _say(name)) for name in sorted(yoq_web.__all__, key=str.lower)]
+def write_names(package: str) -> str:
+    """Write a row a public name of a package: what it is, and what for. Raises LookupError if nothing says that."""
+    found = importlib.import_module(package)
+    rows = [
+        (code(name), _kind(getattr(found, name)), _say(found, name)) for name in sorted(found.__all__, key=str.lower)
+    ]
     return make_table(("name", "what", "what for"), rows)
 
 
@@ -31,13 +36,14 @@ def write_modules() -> str:
     return make_table(("domain", "module", "what for"), rows)
 
 
-def write_fields(name: str) -> str:
-    """Write a public class's docstring, and its construction."""
-    found = getattr(yoq_web, name)
+def write_fields(words: str) -> str:
+    """Write what a public class or function says of itself, and how it is called; the package may follow its name."""
+    name, _, package = words.partition(" ")
+    found = getattr(importlib.import_module(package or "yoq_web"), name)
     return f"```\n{name}{_signature(found)}\n```\n\n{inspect.getdoc(found) or ''}"
 
 
-def _signature(found: type) -> str:
+def _signature(found: Callable[..., object]) -> str:
     parameters = inspect.signature(found).parameters.values()
     return "(" + ", ".join(parameter.name for parameter in parameters) + ")"
 
@@ -54,24 +60,25 @@ def _kind(found: object) -> str:
     return "value, by application" if type(found).__name__ == "AppLocal" else "value"
 
 
-def _say(name: str) -> str:
+def _say(package: ModuleType, name: str) -> str:
     """Return the first sentence of what the source says of a name."""
-    found = getattr(yoq_web, name)
+    found = getattr(package, name)
     text = (
         inspect.getdoc(found) if inspect.isclass(found) or inspect.isroutine(found) or inspect.ismodule(found) else ""
     )
-    text = text or _comment(name)
+    text = text or _comment(package, name)
     if not text:
-        raise LookupError(f"say what yoq_web.{name} is, in a text below its assignment")
+        raise LookupError(f"say what {package.__name__}.{name} is, in a text below its assignment")
     return text.partition("\n\n")[0].replace("\n", " ").partition(". ")[0].rstrip(".:")
 
 
-def _comment(name: str) -> str:
-    """Return the text that follows a value's assignment, in the module where `yoq_web` imports it from."""
-    here = ast.parse(Path(yoq_web.__file__).read_text())
+def _comment(package: ModuleType, name: str) -> str:
+    """Return the text that follows a value's assignment, in the module where the package imports it from."""
+    file = Path(package.__file__ or "")
+    here = ast.parse(file.read_text())
     for node in here.body:
         if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
-            module = Path(yoq_web.__file__).parents[1] / (node.module.replace(".", "/") + ".py")
+            module = file.parents[1] / (node.module.replace(".", "/") + ".py")
             return _documented(ast.parse(module.read_text()).body, name) if module.is_file() else ""
     return ""
 

@@ -41,7 +41,7 @@ def list_writers(app: Flask) -> Mapping[str, Writer]:
         "hooks": lambda _words: write_hook_list(),
         "metrics": lambda _words: write_metrics(app),
         "modules": lambda _words: write_modules(),
-        "names": lambda _words: write_names(),
+        "names": write_names,
         "settings": lambda _words: write_settings(app),
     }
 

@@ -1,4 +1,7 @@
-"""The audit plugin: stores every event in the table `audit_log` and shows the trail. Loaded like anybody's plugin."""
+"""The audit plugin: stores every event in the table `audit_log` and shows the trail. Loaded like anybody's plugin.
+
+It is always there, and other plugins may import what `__all__` names.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from yoq_audit import commands, in_doubt
 from yoq_audit.backup import TrailKeeper
 from yoq_audit.export import follow_routes
 from yoq_audit.export import routes as export_routes
+from yoq_audit.export.log_reader import LogPage, SealedEntry, read_log
 from yoq_audit.export.operations import audit_export, audit_follow
 from yoq_audit.proofs import routes as proof_routes
 from yoq_audit.query import routes as query_routes
@@ -21,6 +25,8 @@ from yoq_audit.sealing import rotation, sealer
 from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
 from yoq_web import Contribution, Event, hookimpl
+
+__all__ = ["LogPage", "SealedEntry", "read_log"]
 
 
 @hookimpl

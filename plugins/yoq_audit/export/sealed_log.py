@@ -14,6 +14,7 @@ from typing import Any
 
 from flask import Flask
 from sqlalchemy import bindparam, func, select
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from yoq_audit.query.filters import Selection
@@ -77,8 +78,9 @@ current_sealed_log: AppLocal[SealedLog] = AppLocal("audit_sealed_log", SealedLog
 class Scan:
     """The selected entries at a range of places, in order; a page is read when it is asked for."""
 
-    def __init__(self, log: SealedLog, selection: Selection) -> None:
+    def __init__(self, log: SealedLog, selection: Selection, limit: int | None = None) -> None:
         self._app = log.app
+        self._limit = limit or PAGE
         with self._app.app_context():
             dialect = db.engine.dialect
         query = (
@@ -87,7 +89,7 @@ class Scan:
             .where(LEAVES.c.leaf_index >= bindparam("first", 0), LEAVES.c.leaf_index < bindparam("end", 0))
             .where(*selection.match(dialect.name))
             .order_by(LEAVES.c.leaf_index)
-            .limit(PAGE)
+            .limit(self._limit)
         )
         compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
         # Places first, then their entries: by an index for the filter SQLite would sort all matches for each page.
@@ -95,20 +97,30 @@ class Scan:
         self._bind = _make_binder(compiled)
 
     def read(self, first: int, end: int) -> list[Row]:
-        """Read the first selected entries, PAGE at most, of the places from `first` on and before `end`."""
+        """Read the first selected entries, a page at most, of the places from `first` on and before `end`."""
+        with self._app.app_context():
+            return self.read_in(db.session(), first, end)
+
+    def read_in(self, session: Session, first: int, end: int) -> list[Row]:
+        """Read the same in a session's transaction."""
         # Through the driver: rows of SQLAlchemy cost as much again as reading them.
-        with self._app.app_context(), closing(db.session().connection().connection.cursor()) as cursor:
+        with closing(session.connection().connection.cursor()) as cursor:
             cursor.execute(self._statement, self._bind(first, end))
             return list(cursor.fetchall())
 
+    def find_next(self, rows: list[Row], end: int) -> int:
+        """Return the place at which to go on behind these rows, which read() found before `end`."""
+        # A full page ends with its last entry, since there may be more behind it.
+        return int(rows[-1][0]) + 1 if len(rows) == self._limit else end
+
     def read_pages(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
         """Read page by page; some are empty. Each comes with the place up to which everything was looked at."""
-        reach = PAGE
+        reach = self._limit
         while first < end:
-            rows = self.read(first, min(first + reach, end))
-            # A full page ends with its last entry, since there may be more behind it.
-            first = rows[-1][0] + 1 if len(rows) == PAGE else min(first + reach, end)
-            reach = min(2 * reach, MOST_PLACES) if len(rows) < PAGE // 2 else PAGE
+            until = min(first + reach, end)
+            rows = self.read(first, until)
+            first = self.find_next(rows, until)
+            reach = min(2 * reach, MOST_PLACES) if len(rows) < self._limit // 2 else self._limit
             yield rows, first
 
 

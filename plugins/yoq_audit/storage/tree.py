@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 
-from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey, StoredTile
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import Tile, make_subtree
 from yoq_audit.tlog.tree import compute_root
@@ -29,6 +29,9 @@ UNSEALED = (
     .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == ENTRIES.c.id).exists())
     .order_by(ENTRIES.c.id)
 )
+
+
+_FIRST_KEY = select(LogKey.vkey).where(LogKey.announcement.is_(None)).order_by(LogKey.added_at, LogKey.vkey).limit(1)
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,15 @@ def find_signed_tree(session: Session) -> SignedTree | None:
     signed = select(CHECKPOINTS).where(CHECKPOINTS.c.note.is_not(None))
     row = session.execute(signed.order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
     return None if row is None else SignedTree(row.size, bytes(row.root), row.note)
+
+
+def find_log_id(session: Session) -> str:
+    """Return what tells this log from others that came before it here: its first key's id, empty before there is one.
+
+    It tells mistakes apart, not forgeries: those a checkpoint's signature shows.
+    """
+    vkey = session.scalar(_FIRST_KEY) or ""
+    return vkey.split("+")[1] if vkey.count("+") >= 2 else ""
 
 
 def read_tile(session: Session, tile: Tile) -> bytes:

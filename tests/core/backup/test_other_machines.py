@@ -11,9 +11,8 @@ from flask import Flask
 
 from tests.audit.proofs.test_proofs import check
 from tests.conftest import ADMIN, Api, MakeApp
-from tests.support.backup import alone, backup, holds, names, restore, trail, url_of
+from tests.support.backup import alone, backup, holds, lose, names, restore, trail
 from tests.support.commandline import failure, output
-from tests.support.door import behind
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
 
@@ -82,13 +81,13 @@ def test_a_lost_database(app: Flask, tmp_path: Path, backend: str) -> None:
     assert holds(app)
     old = output(app, "audit", "key").strip()
     head = (tmp_path / "log.head").read_text().splitlines()
-    emptied(app, backend, tmp_path)
+    lose(app, backend, tmp_path)
     alone(app)
     said = failure(app, "restore", str(path), "--yes")
     assert "two logs would come of it: the present log is lost" in said
     assert "--accept-fork" in said
     assert failure(app, "restore", str(path), "--yes", "--accept-fork", "--no-keep")
-    emptied(app, backend, tmp_path)
+    lose(app, backend, tmp_path)
     restore(app, path, "--accept-fork")
     new = output(app, "audit", "key").strip()
     assert new != old
@@ -103,20 +102,6 @@ def test_a_lost_database(app: Flask, tmp_path: Path, backend: str) -> None:
     # The next restore of a backup of the new log is none of a fork.
     restore(app, backup(app, tmp_path / "next"))
     assert holds(app)
-
-
-def emptied(app: Flask, backend: str, folder: Path) -> None:
-    """Lose the database: an empty one takes its place."""
-    alone(app)
-    if backend == "sqlite":
-        for path in folder.glob("yoq.db*"):
-            path.unlink()
-        (folder / "yoq.db").touch()
-    else:
-        behind(url_of(app), "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
-    with app.app_context():
-        upgrade()
-    alone(app)
 
 
 def test_a_fork(app: Flask, tmp_path: Path, elsewhere: Elsewhere) -> None:
