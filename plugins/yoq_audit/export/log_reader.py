@@ -34,8 +34,8 @@ class LogPage:
     """A piece of the sealed log as it was at one moment: some entries, and how the log stood.
 
     `log` is the log's id: it is another one when the log began anew, as after `restore --accept-fork`, and empty before
-    the log begins. Places under `minimum` were pruned, and others may be erased: those have no entry. `size` is how many
-    places the log has, and `next_place` the one to go on at: whatever is before it was looked at.
+    the log begins. Places under `minimum` were pruned, and others may be erased: those have no entry. `size` is how
+    many places the log has, and `next_place` the one to go on at: whatever is before it was looked at.
     """
 
     log: str
