@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
+import os
+import pwd
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -22,6 +24,16 @@ MOST_SCOPES = 256
 SCOPE_LENGTH = 256
 """So many characters a scope may have."""
 
+LOGIN_UID = Path("/proc/self/loginuid")
+NOBODY = 2**32 - 1
+"""What the kernel says there of a process to which no login led, a service's for instance."""
+
+CLAIMS = {"SUDO_USER": "claimed_sudo_user", "DOAS_USER": "claimed_doas_user"}
+"""Variables that say who became another user, and the details as which their word is recorded."""
+
+LOCAL_DETAILS = ("os_user", "os_uid", "login_user", "login_uid", *CLAIMS.values())
+"""The details of the actor at the command line."""
+
 RESERVED_LABELS = ("api-token", "join-token", "local", "system", "unauthenticated")
 """Labels of actors that are not named tokens; no token may pass for one of them."""
 
@@ -30,13 +42,13 @@ RESERVED_LABELS = ("api-token", "join-token", "local", "system", "unauthenticate
 class Actor:
     """Who is acting: a kind, the label that the trail shows, the scopes held, and facts recorded with each event.
 
-    Of many or long facts those are recorded that fit (see clean_details() in operations/event.py).
+    Of many or long facts those are recorded that fit (see clean_details() in operations/cleaning.py).
     """
 
     kind: ActorKind
     label: str
     scopes: tuple[str, ...] = ()
-    details: Mapping[str, str] = field(default_factory=dict)
+    details: Mapping[str, str | int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(ActorKind):
@@ -90,12 +102,33 @@ _actor: ContextLocal[Actor | None] = ContextLocal("actor", None)
 
 
 def make_local_actor() -> Actor:
-    """Make the person at the command line: may do anything; the operating system's user goes into the details."""
+    """Make whoever is at the command line: may do anything; the details say who that is.
+
+    They are what the kernel knows: `os_uid` is the effective user of the process, `login_uid` who logged in, whoever
+    that has become since, where the kernel keeps it; `os_user` and `login_user` are their names. What stands in the
+    environment is anybody's word, and recorded as claimed.
+    """
+    found: dict[str, str | int] = {"os_user": _name_user(os.geteuid()), "os_uid": os.geteuid()}
+    login = _read_login_uid()
+    if login is not None:
+        found |= {"login_user": _name_user(login), "login_uid": login}
+    found |= {detail: claimed for variable, detail in CLAIMS.items() if (claimed := os.environ.get(variable))}
+    return Actor("local", "local", (ANYTHING,), found)
+
+
+def _name_user(uid: int) -> str:
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # no passwd entry for this uid, as in many containers
-        user = "unknown"
-    return Actor("local", "local", (ANYTHING,), {"os_user": user})
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:  # no entry for this uid, as in many containers
+        return f"#{uid}"
+
+
+def _read_login_uid() -> int | None:
+    try:
+        uid = int(LOGIN_UID.read_text())
+    except (OSError, ValueError):  # not Linux, or no /proc
+        return None
+    return None if uid == NOBODY else uid
 
 
 def make_label(token_name: str) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import Any
 
 from click.testing import Result
 from flask import Flask
 
 from tests.conftest import Api
+from yoq_web.actors import make_local_actor
 
-OS_USER = getpass.getuser()
+LOCAL = dict(make_local_actor().details)
+"""What every entry of a command says of who it was."""
 
 
 def run(app: Flask, *arguments: str, stdin: str | bytes | None = None) -> Result:
@@ -38,6 +39,6 @@ def local_entries(app: Flask) -> list[tuple[Any, ...]]:
     entries = Api(app).entries()
     for entry in entries:
         assert (entry["actor"], entry["actor_kind"], entry["peer"]) == ("local", "local", None)
-        assert entry["details"]["os_user"] == OS_USER
+        assert entry["details"].items() >= LOCAL.items()
         assert entry["request_id"] is None
     return [(entry["action"], entry["target"], entry["outcome"]) for entry in entries]

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import Api
-from tests.support.commandline import OS_USER, local_entries, output, run
+from tests.support.commandline import LOCAL, local_entries, output, run
 from tests.support.served import command
 from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.policies.operations import delete_policy
@@ -48,7 +48,7 @@ def test_the_json_is_the_answer_over_http(app: Flask) -> None:
     expected = Api(app)("GET", "/v1/audit").text + "\n"
     assert output(app, "audit", "list", "--json") == expected
     assert output(app, "audit", "list", "--json") == expected
-    assert json.loads(expected)[1]["details"] == {"os_user": OS_USER}
+    assert json.loads(expected)[1]["details"] == LOCAL
 
 
 def test_how_many(app: Flask) -> None:
@@ -75,8 +75,8 @@ def test_every_local_act_names_the_user(app: Flask) -> None:
     output(app, "token", "create", "ci", "--scope", "*")
     assert local_entries(app) == [("token_create", "ci", "ok"), ("policy_add", "a->b", "ok")]
     assert [entry["details"] for entry in Api(app).entries()] == [
-        {"scopes": ["*"], "expires_at": None, "os_user": OS_USER},
-        {"action": "deny", "os_user": OS_USER},
+        {"scopes": ["*"], "expires_at": None, **LOCAL},
+        {"action": "deny", **LOCAL},
     ]
 
 
