@@ -111,11 +111,14 @@ def find_target(declaration: Declaration) -> str | None:
     arguments: dict[str, Any] = dict(request.view_args or {})
     if declaration.target is None:
         return str(next(iter(arguments.values()))) if len(arguments) == 1 else None
-    try:
-        if declaration.body is not None:
+    if declaration.body is not None:
+        try:
             arguments["body"] = receive_body() if declaration.raw else read_body(declaration.body)
+        except HOOK_ERRORS:  # whatever is wrong with it, or with a plugin's model of it; the path may tell still
+            arguments["body"] = None
+    try:
         target = declaration.target(**arguments)
-    except HOOK_ERRORS:  # whatever is wrong with the body, or with a plugin's function: the denial is recorded
+    except HOOK_ERRORS:  # it asks the body, or is a plugin's and wrong: the denial is recorded
         return None
     return None if target is None else str(target)
 

@@ -149,6 +149,15 @@ def test_a_body_that_says_nothing(api: Api, path: str, body: bytes) -> None:
     assert (entry["action"], entry["target"], entry["outcome"]) == ("secret_set", None, "denied")
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("body", [b"", b"{", b'{"note":7}'])
+def test_the_path_tells_where_the_body_does_not(make_app: MakeApp, body: bytes) -> None:
+    """Of an operation whose target is in its path the target is known whatever came with it."""
+    api = Api(make_app(Things()))
+    assert api.token("status:read")("PUT", "/v1/things/upper/cup", data=body).status_code == 403
+    assert (api.entries(1)[0]["action"], api.entries(1)[0]["target"]) == ("things_put", "cup")
+
+
 def audited(app: Flask) -> dict[tuple[str, str], str | None]:
     """The scope of every route that performs an operation, by method and rule."""
     found: dict[tuple[str, str], str | None] = {}
