@@ -26,6 +26,7 @@ from yoq_web.names import Name, check_storable, is_plain_text
 from yoq_web.operations.event import Event, Outcome
 from yoq_web.operations.intents import current_intents
 from yoq_web.operations.operation import Operation, current_operations
+from yoq_web.operations.performance import add_details
 from yoq_web.operations.replay import find_spooled as spooled
 from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Denied, NotFound, Problem, translate_database_error
@@ -67,6 +68,7 @@ __all__ = [
     "Veto",
     "act_as_system",
     "act_ready",
+    "add_details",
     "advisory_lock",
     "as_json",
     "authenticate",

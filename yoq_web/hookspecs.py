@@ -102,6 +102,8 @@ def yoq_record_operation(event: Event, session: Session) -> None:
 def yoq_operation_committed(event: Event) -> None:
     """Take note of a commit, on a thread of the plugin's own. The response waits a second for it at the most.
 
+    The event's outcome is `ok`, or `failed` where what was committed is a failure: a release that failed at once.
+
     This is no delivery: of a plugin that is slow at most a thousand notices wait, further ones are dropped, counted and
     logged; those that wait are lost with the process. Whoever must miss nothing follows the trail by its places.
 

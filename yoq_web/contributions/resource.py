@@ -55,31 +55,34 @@ class Resource:
         *,
         scope: str | None = None,
         details: tuple[str, ...] = (),
+        added: tuple[str, ...] = (),
         external: bool = False,
         activity: Activity | None = None,
     ) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Declare the function below as the operation `label`, the route `METHOD /path` and a command.
 
         Its docstring is the summary, its first argument the target of the entry, and `details` names the arguments that
-        the entry shows. Arguments come from the path, else from the JSON body; on the command line those with a default
-        are options. It runs inside the door, wherever it is called from: what it changes is committed with the record.
-        One that is `external` acts outside the database instead, and changes nothing in it. Its `activity` is by the
-        method, if none is given: POST creates, PUT and PATCH update, DELETE deletes.
+        the entry shows; `added` names what the function gives to add_details() itself. Arguments come from the path,
+        else from the JSON body; on the command line those with a default are options. It runs inside the door, wherever
+        it is called from: what it changes is committed with the record. One that is `external` acts outside the
+        database instead, and changes nothing in it. Its `activity` is by the method, if none is given: POST creates,
+        PUT and PATCH update, DELETE deletes. Raises TypeError for a detail that the function does not have.
         """
 
         def declare(function: Callable[P, R]) -> Callable[P, R]:
+            signature = inspect.signature(function)
+            _check_details(label, function, details, added)
             summary = (inspect.getdoc(function) or label).partition("\n")[0].rstrip(".")
             operation = Operation(
                 label,
                 summary,
                 scope or f"{self.name}:write",
-                details,
+                (*details, *added),
                 external=external,
                 activity=activity or ACTIVITIES.get(route.partition(" ")[0]),
             )
             door: Callable[..., AbstractContextManager[object]]
             door = operation.undertaken if external else operation.performed
-            signature = inspect.signature(function)
 
             @functools.wraps(function)
             def perform(*positional: P.args, **named: P.kwargs) -> R:
@@ -154,6 +157,18 @@ class Resource:
             for argument, field in fields.items()
         ]
         self.group.add_command(Command(name, callback=run, params=arguments, help=inspect.getdoc(function)))
+
+
+def _check_details(label: str, function: Callable[..., Any], details: Collection[str], added: Collection[str]) -> None:
+    """Raise TypeError if the details are not what the function has, which otherwise every call would show."""
+    arguments = inspect.signature(function).parameters
+    for name in details:
+        if name not in arguments:
+            said = f"{label} declares the detail {name!r}, which is no argument of {function.__name__}()"
+            raise TypeError(f"{said}: what the function gives to add_details() is named in `added`")
+    for name in added:
+        if name in arguments:
+            raise TypeError(f"{label} adds the detail {name!r}, which is an argument of {function.__name__}()")
 
 
 def _make_model(function: Callable[..., Any], leave_out: Collection[str] = ()) -> type[BaseModel] | None:

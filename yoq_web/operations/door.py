@@ -12,19 +12,17 @@ from contextlib import contextmanager
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from yoq_web.app_local import ContextLocal
 from yoq_web.database.session import unit_of_work
 from yoq_web.hooks.errors import Veto, find_raised, read_text
 from yoq_web.hooks.host import current_host
 from yoq_web.metrics import current_metrics
 from yoq_web.operations import recording
-from yoq_web.operations.event import DETAIL_BYTES, Detail, Event, clean_text, current_events, make_event
+from yoq_web.operations.cleaning import DETAIL_BYTES, Detail, clean_text
+from yoq_web.operations.event import Event, current_events, make_event
 from yoq_web.operations.operation import Operation, current_operations
+from yoq_web.operations.performance import Performance, current_performance
 from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied, NotFound, Problem
-
-operation_under_way: ContextLocal[str | None] = ContextLocal("operation_under_way", None)
-"""The name of the operation that the request or command performs right now: operations do not nest."""
 
 
 @contextmanager
@@ -32,47 +30,51 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
     """Do what Operation.performed() promises."""
     if operation.external:
         raise RuntimeError(f"{operation.name} is external: it is undertaken(), not performed()")
-    event = begin_operation(operation, target, details)
-    operation_under_way.put(operation.name)
-    reached = recorded = spooled = False
+    performance = Performance(begin_operation(operation, target, details))
+    current_performance.put(performance)
+    reached = recorded = False
+    spooled: list[Event] = []
     try:
-        ask_before(event)
+        ask_before(performance.event)
         with unit_of_work() as session:
             reached = True
-            ask_inside(event, session)
+            ask_inside(performance.event, session)
             yield session
             session.flush()
-            event = event.end("ok")
-            spooled = recording.record_change(event, session)
+            ended = (performance.end(), *performance.sequels)
+            for event in ended:
+                if recording.record_change(event, session):
+                    spooled.append(event)  # noqa: PERF401 - those before one that raises count, too
             recorded = True
     except NotFound:
         raise
     except Veto as veto:
-        error = translate_veto(event, veto)
-        record_failure(event.end("denied", make_reason(error)), error)
+        error = translate_veto(performance.event, veto)
+        record_failure(performance.event.end("denied", make_reason(error)), error)
         raise error from veto
     except Denied as error:
-        record_failure(event.end("denied", make_reason(error)), error)
+        record_failure(performance.event.end("denied", make_reason(error)), error)
         raise
     except BaseException as error:
         # With the record of a change that was about to commit went the knowledge whether it did.
-        unknown = spooled and (isinstance(error, OperationalError) or not isinstance(error, Exception))
+        unknown = bool(spooled) and (isinstance(error, OperationalError) or not isinstance(error, Exception))
         record_failure(
-            event.end("interrupted" if unknown else "failed", make_reason(error), doubtful=recorded),
+            performance.event.end("interrupted" if unknown else "failed", make_reason(error), doubtful=recorded),
             error,
             reachable=reached or not isinstance(error, SQLAlchemyError),
         )
-        if spooled:
+        for event in spooled:
             recording.resolve(event, "rolled back")
         raise
     finally:
-        operation_under_way.put(None)
-    if spooled:
-        recording.resolve(event, "committed")
-    else:
-        recording.note_success()
-    conclude(event)
-    current_host().notify("yoq_operation_committed", event=event)
+        current_performance.put(None)
+    for event in ended:
+        if event in spooled:
+            recording.resolve(event, "committed")
+        else:
+            recording.note_success()
+        conclude(event)
+        current_host().notify("yoq_operation_committed", event=event)
 
 
 def begin_operation(operation: Operation, target: str | None, details: Mapping[str, Detail]) -> Event:
@@ -82,8 +84,8 @@ def begin_operation(operation: Operation, target: str | None, details: Mapping[s
     if known is not operation and known != operation:
         raise RuntimeError(f"the operation {operation.name} is not contributed by anything in use")
     # Before anything is recorded: a denial's own transaction would wait for the outer one for ever.
-    if outer := operation_under_way():
-        raise RuntimeError(f"{operation.name} begins inside {outer}: operations do not nest")
+    if outer := current_performance():
+        raise RuntimeError(f"{operation.name} begins inside {outer.event.operation.name}: operations do not nest")
     event = make_event(operation, target, details)
     if not event.actor.allows(operation.scope):
         raise deny(event)
@@ -116,9 +118,9 @@ def conclude(event: Event) -> None:
 
 def translate_veto(event: Event, veto: Veto) -> Denied:
     """Translate a plugin's veto to what it is to the caller."""
-    return Denied(clean_text(read_text(veto), DETAIL_BYTES) or f"{event.operation.name} was vetoed")
+    return Denied(clean_text(read_text(veto), DETAIL_BYTES, "", []) or f"{event.operation.name} was vetoed")
 
 
 def make_reason(error: BaseException) -> str:
     """Return what the trail says of an error: a problem's own text, else its type, as messages may hold secrets."""
-    return clean_text(error.error, DETAIL_BYTES) if isinstance(error, Problem) else type(find_raised(error)).__name__
+    return error.error if isinstance(error, Problem) else type(find_raised(error)).__name__

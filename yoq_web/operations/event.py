@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -15,27 +14,21 @@ from flask import has_request_context
 from yoq_web.actors import Actor, current_actor
 from yoq_web.app_local import ContextLocal
 from yoq_web.logs import current_request_id
+from yoq_web.operations.cleaning import (
+    CUT,
+    DETAIL_BYTES,
+    TARGET_BYTES,
+    Detail,
+    clean_detail,
+    clean_details,
+    clean_text,
+    note_cut,
+)
 from yoq_web.operations.operation import Operation
 from yoq_web.settings import current_settings
 
 Outcome = Literal["ok", "failed", "denied", "interrupted", "started"]
 """`started` is an external operation's intent; one of the others follows."""
-Detail = str | int | bool | Sequence[str] | None
-
-TARGET_BYTES = 256
-"""Longer targets are cut in the trail (yoq's limit)."""
-DETAIL_BYTES = 1024
-"""Longer texts among the details are cut, so that an entry stays small whatever a caller sends."""
-NAME_BYTES = 64
-"""Longer names of details are cut; only an authenticator's can be."""
-MOST_DETAILS = 32
-"""Of an actor's details no more are kept."""
-DETAILS_BYTES = 8 * 1024
-"""And no more than fit into so many bytes, names and values together."""
-MOST_ITEMS = 64
-"""Of a list among the details no more items are kept."""
-LARGEST = 2**63
-"""Integers that are not smaller, and may have thousands of digits, are kept as their number of bits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,14 +52,19 @@ class Event:
     doubtful: bool = False
 
     def end(self, outcome: Outcome, reason: str | None = None, *, doubtful: bool = False) -> Event:
-        """Return this event with its outcome."""
+        """Return this event with its outcome, and why it ended so."""
+        details = self.details
+        if reason is not None:
+            cut: list[str] = []
+            reason = clean_text(reason, DETAIL_BYTES, "reason", cut)
+            details = MappingProxyType(note_cut(details, cut)) if cut else details
         # Spelt out: dataclasses.replace() takes three times as long, on the path of every operation.
         return Event(
             id=self.id,
             operation=self.operation,
             actor=self.actor,
             target=self.target,
-            details=self.details,
+            details=details,
             time=self.time,
             request_id=self.request_id,
             node=self.node,
@@ -75,6 +73,14 @@ class Event:
             reason=reason,
             doubtful=doubtful,
         )
+
+    def add(self, details: Mapping[str, Detail]) -> Event:
+        """Return this event with further details, which its operation declares. Raises TypeError for others."""
+        if unknown := details.keys() - set(self.operation.details):
+            raise TypeError(f"{self.operation.name} does not declare {', '.join(sorted(unknown))}")
+        cut: list[str] = []
+        kept = {name: clean_detail(value, name, cut) for name, value in details.items()}
+        return replace(self, details=MappingProxyType(note_cut({**self.details, **kept}, cut, kept)))
 
     def to_document(self) -> dict[str, Any]:
         """Return this event as JSON knows it. Of the actor only kind and label stay; its details are the event's."""
@@ -116,59 +122,25 @@ def make_event(
 ) -> Event:
     """Make an Event that begins now, by the current actor, with the declared details and nothing else."""
     actor = actor or current_actor()
-    kept = clean_details(actor.details) if actor.details else {}
-    kept.update({name: clean_detail(details[name]) for name in operation.details if name in details})
+    cut: list[str] = []
+    kept = clean_details(actor.details, cut) if actor.details else {}
+    kept.update({name: clean_detail(details[name], name, cut) for name in operation.details if name in details})
+    cleaned = None if target is None else clean_text(target, TARGET_BYTES, "target", cut)
+    if cut:
+        kept[CUT] = tuple(cut)
     now = time.time_ns()
     asked = has_request_context()
     return Event(
         id=make_uuid7(now),
         operation=operation,
         actor=actor,
-        target=None if target is None else clean_text(target, TARGET_BYTES),
+        target=cleaned,
         details=MappingProxyType(kept),
         time=now // 1000,
         request_id=(current_request_id() or None) if asked else None,
         node=current_settings().node,
         peer=current_peer() if asked else None,
     )
-
-
-def clean_text(text: str, limit: int) -> str:
-    """Make `text` one that both databases can store: valid UTF-8 without NUL, at most `limit` bytes."""
-    encoded = text[:limit].replace("\0", "\N{REPLACEMENT CHARACTER}").encode(errors="replace")
-    return encoded[:limit].decode(errors="ignore")
-
-
-def clean_details(given: Mapping[str, Any]) -> dict[str, Detail]:
-    """Cut an actor's details to what an entry keeps of them; `left_out` says how many it does not."""
-    kept: dict[str, Detail] = {}
-    room = DETAILS_BYTES
-    for given_name, value in islice(given.items(), MOST_DETAILS):
-        name, detail = clean_text(given_name, NAME_BYTES), clean_detail(value)
-        texts = (name, *detail) if isinstance(detail, tuple) else (name, str(detail))
-        size = sum(len(text.encode()) + 1 for text in texts)
-        if size <= room:
-            room -= size
-            kept[name] = detail
-    if len(kept) < len(given):
-        kept["left_out"] = len(given) - len(kept)
-    return kept
-
-
-def clean_detail(value: Any) -> Detail:
-    """Cut a detail to what the trail keeps: short, and of a type that JSON has."""
-    if isinstance(value, int):
-        return value if -LARGEST <= value < LARGEST else f"a number of {value.bit_length()} bits"
-    if value is None:
-        return value
-    if isinstance(value, list | tuple):
-        return tuple(_clean_item(item) for item in value[:MOST_ITEMS])
-    return clean_text(str(value), DETAIL_BYTES)
-
-
-def _clean_item(item: Any) -> str:
-    # A number may have more digits than Python will write.
-    return str(clean_detail(item)) if isinstance(item, int) else clean_text(str(item), DETAIL_BYTES)
 
 
 def make_uuid7(time_ns: int) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
-from types import MappingProxyType
 
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
@@ -19,17 +17,18 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
 from yoq_web.operations import recording
+from yoq_web.operations.cleaning import Detail
 from yoq_web.operations.door import (
     begin_operation,
     conclude,
     make_reason,
-    operation_under_way,
     record_failure,
     translate_veto,
 )
-from yoq_web.operations.event import Detail, Event, Outcome, clean_detail
+from yoq_web.operations.event import Event, Outcome
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
+from yoq_web.operations.performance import Performance, current_performance
 from yoq_web.operations.recorders import list_recorders
 from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.spool import current_spool
@@ -45,23 +44,13 @@ class Interrupted(Exception):
     """What plugins are told of an external operation that a crash left open."""
 
 
-class Undertaking:
+class Undertaking(Performance):
     """What the block of an external operation is given. `event` is its event, without an outcome yet."""
 
     def __init__(self, event: Event) -> None:
-        self.event = event
+        super().__init__(event)
         self._changes: list[Callable[[Session], object]] = []
         self._recorded = self._spooled = False
-
-    def add(self, **details: Detail) -> None:
-        """Add what is known only now to the details of the outcome, whichever it will be.
-
-        Raises TypeError for a detail that the operation does not declare.
-        """
-        if unknown := details.keys() - set(self.event.operation.details):
-            raise TypeError(f"{self.event.operation.name} does not declare {', '.join(sorted(unknown))}")
-        kept = {name: clean_detail(value) for name, value in details.items()}
-        self.event = replace(self.event, details=MappingProxyType({**self.event.details, **kept}))
 
     def at_the_end(self, change: Callable[[Session], object]) -> None:
         """Have `change` called with the session in the transaction that records the outcome, if the block succeeds.
@@ -72,7 +61,7 @@ class Undertaking:
 
     def succeed(self) -> tuple[Event, bool]:
         """Record that the block succeeded, with the changes that it left; returns the event and whether it is kept."""
-        event = self.event.end("ok")
+        event = self.end()
         if not self._changes:
             self._recorded = True
             return event, recording.record_alone(event)
@@ -108,7 +97,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     if not operation.external:
         raise RuntimeError(f"{operation.name} is not external: it is performed(), not undertaken()")
     undertaking = Undertaking(begin_operation(operation, target, details))
-    operation_under_way.put(operation.name)
+    current_performance.put(undertaking)
     intent: Intent | None = None
     begun = False
     try:
@@ -126,7 +115,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
         _close_intent(intent, settled=undertaking.fail(error) or not begun)
         raise
     finally:
-        operation_under_way.put(None)
+        current_performance.put(None)
     _close_intent(intent, settled=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)

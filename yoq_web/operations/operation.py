@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Literal
 
 from sqlalchemy.orm import Session
 
+from yoq_web.actors import LOCAL_DETAILS
 from yoq_web.app_local import AppLocal
+from yoq_web.operations.cleaning import MARKS
 from yoq_web.scopes import is_scope
 
 if TYPE_CHECKING:
-    from yoq_web.operations.event import Detail
+    from yoq_web.operations.cleaning import Detail
     from yoq_web.operations.external import Undertaking
+
+RESERVED = MARKS | {*LOCAL_DETAILS}
+"""Details that no operation declares: what they say is found out, and not what a caller says."""
 
 Activity = Literal["create", "read", "update", "delete"]
 
@@ -24,7 +29,8 @@ class Operation:
     """A named sensitive action, declared once.
 
     `name` is the trail's action label and is never reused; `scope` is what an actor must hold. `details` names what
-    may be recorded beyond the target: whatever performed() is given under another name stays out of the trail. With
+    may be recorded beyond the target: whatever performed() is given under another name stays out of the trail, and
+    add_details(), for what is known only inside the block, refuses it. With
     `audit_failure="refuse"` the operation must not go through unrecorded, whatever YOQ_AUDIT_FAILURE says. An
     `external` one has its effect outside the database: it is undertaken(), not performed(). `activity` is what it does
     to what it acts on, for programs that know no labels: None if it is none of these.
@@ -43,8 +49,13 @@ class Operation:
             raise ValueError(f"{self.name!r} is no action label: use lower-case words joined by underscores")
         if not is_scope(self.scope):
             raise ValueError(f"{self.scope!r} is no scope: use <resource>:<verb>, or * for the administrator's")
+        details: object = self.details
+        if not isinstance(details, tuple | list) or not all(isinstance(name, str) for name in details):
+            raise TypeError(f"the details of {self.name} are a tuple of names")
         if "target" in self.details:
             raise ValueError("the target is performed()'s own argument, not one of the details")
+        if taken := sorted(RESERVED & set(self.details)):
+            raise ValueError(f"{self.name} cannot have a detail {', '.join(taken)}: the trail says so by itself")
 
     def performed(self, target: str | None = None, **details: Detail) -> AbstractContextManager[Session]:
         """Perform the operation: the block's changes and its record are committed together, or nothing is.

@@ -7,7 +7,7 @@ import time
 from sqlalchemy import delete, select
 
 from yoq_web.database.session import db, upsert
-from yoq_web.operations.event import TARGET_BYTES
+from yoq_web.operations.cleaning import TARGET_BYTES
 from yoq_web.operations.operation import Operation
 from yoq_web.policies.models import Policy
 

@@ -61,6 +61,17 @@ def test_some_are_refused_and_some_blocked(tmp_path: Path, site: Path) -> None:
     assert (set_.returncode, set_.stdout) == (0, command(tmp_path, "secret", "set", "db", stdin="hunter2").stdout)
 
 
+def test_a_detail_that_no_function_has_is_told(tmp_path: Path, site: Path) -> None:
+    """A plugin whose operation would fail at every call is refused, with what is wrong."""
+    source = "import yoq_web\nthings = yoq_web.Resource('things', __name__)\n"
+    source += "@things.operation('things_put', 'PUT /v1/things/<name>', details=('vlaue',))\n"
+    source += "def put(name: str, value: str) -> None:\n    'Put a thing.'\n"
+    distribution(site, "things", source)
+    checked = command(tmp_path, "plugins", "check", PYTHONPATH=str(site))
+    assert checked.returncode == 1
+    assert "things: TypeError: things_put declares the detail 'vlaue', which is no argument of put()" in checked.stderr
+
+
 def test_no_command_comes_in_by_another_door(tmp_path: Path, site: Path) -> None:
     """A distribution that adds commands to every Flask program takes the place of none of ours, and breaks none."""
     distribution(site, "sly", "import click\n@click.command()\ndef steal():\n    print('stolen')\n")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask import Flask
-from sqlalchemy import Column, MetaData, String, Table, delete, insert, select
+from sqlalchemy import Column, MetaData, String, Table, delete, insert, select, update
 
 from tests.conftest import Api, MakeApp
-from yoq_web import Contribution, Name, NotFound, Resource, db, hookimpl
+from yoq_web import Contribution, Name, NotFound, Resource, add_details, db, hookimpl
 from yoq_web.database.engine import allow_commits
 
 flags = Resource("flags", __name__)
@@ -27,6 +29,21 @@ def remove_flag(name: Name) -> None:
     if name == "none":
         raise NotFound
     db.session.execute(delete(rows).where(rows.c.name == name))
+
+
+@flags.operation("flags_change", "PATCH /v1/flags/<name>", details=("value",), added=("before",))
+def change_flag(name: Name, value: Name) -> None:
+    """Change a flag."""
+    add_details(before=db.session.scalar(select(rows.c.value).where(rows.c.name == name)))
+    db.session.execute(update(rows).where(rows.c.name == name).values(value=value))
+
+
+@flags.operation("flags_copy", "POST /v1/flags/copy", added=("copied",), external=True)
+def copy_flags(place: Name) -> None:
+    """Copy the flags to another system."""
+    add_details(copied=3)
+    if place == "nowhere":
+        raise OSError
 
 
 @flags.operation("flags_add", "POST /v1/flags")
@@ -76,7 +93,14 @@ def run(app: Flask, *arguments: str) -> tuple[int, str]:
 def test_an_operation_is_of_its_methods_activity(app: Flask) -> None:
     """PUT updates, DELETE deletes and POST creates, unless the declaration says that it does something else."""
     found = {operation.name: operation.activity for operation in flags.contribution().operations}
-    assert found == {"flags_set": "update", "flags_remove": "delete", "flags_reset": "delete", "flags_add": "create"}
+    assert found == {
+        "flags_set": "update",
+        "flags_remove": "delete",
+        "flags_change": "update",
+        "flags_copy": "create",
+        "flags_reset": "delete",
+        "flags_add": "create",
+    }
 
 
 def test_arguments_come_from_the_path_and_the_body(app: Flask, api: Api) -> None:
@@ -131,3 +155,46 @@ def test_commands_take_arguments_and_options(app: Flask, api: Api) -> None:
     assert (code, output.splitlines()[0]) == (1, "invalid share")
     assert [entry["actor"] for entry in api.entries()] == ["local"] * 3
     assert api.entries()[2]["details"]["share"] == 5
+
+
+def test_old_and_new_are_recorded(app: Flask, api: Api) -> None:
+    """What a function finds out on its way it adds to the entry, over HTTP and on the command line, or if it fails."""
+    api("PUT", "/v1/flags/dark", json={"value": "off"})
+    assert api("PATCH", "/v1/flags/dark", json={"value": "on"}).status_code == 200
+    assert run(app, "change", "dark", "dim") == (0, "ok\n")
+    assert api("POST", "/v1/flags/copy", json={"place": "there"}).status_code == 200
+    assert api("POST", "/v1/flags/copy", json={"place": "nowhere"}).status_code == 500
+    changes = [entry for entry in api.entries() if entry["action"] == "flags_change"]
+    assert [(entry["details"]["before"], entry["details"]["value"]) for entry in changes] == [
+        ("on", "dim"),
+        ("off", "on"),
+    ]
+    copies = [entry for entry in api.entries() if entry["action"] == "flags_copy"]
+    assert [(entry["outcome"], entry["details"]) for entry in copies] == [
+        ("failed", {"copied": 3}),
+        ("ok", {"copied": 3}),
+    ]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize(
+    ("details", "added", "wrong"),
+    [
+        (("vlaue",), (), "things_put declares the detail 'vlaue', which is no argument of put()"),
+        (("value", "before"), (), "'before', which is no argument"),
+        (("value",), ("value",), "things_put adds the detail 'value', which is an argument of put()"),
+        (("value",), ("os_user",), "things_put cannot have a detail os_user"),
+    ],
+)
+def test_a_detail_that_the_function_does_not_have_is_found_at_once(
+    backend: str, details: tuple[str, ...], added: tuple[str, ...], wrong: str
+) -> None:
+    """Where the operation is declared, not when it is first performed."""
+
+    def put(name: str, value: str) -> None:
+        """Put a thing."""
+
+    things = Resource("things", __name__)
+    with pytest.raises((TypeError, ValueError), match=re.escape(wrong)):
+        things.operation("things_put", "PUT /v1/things/<name>", details=details, added=added)(put)
+    assert not things.contribution().operations

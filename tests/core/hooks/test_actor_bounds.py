@@ -15,7 +15,7 @@ from tests.support.plugins import Made
 from yoq_web import Actor
 from yoq_web.actors import MOST_SCOPES, SCOPE_LENGTH
 from yoq_web.hooks.host import DESCRIPTION
-from yoq_web.operations.event import DETAILS_BYTES, MOST_DETAILS
+from yoq_web.operations.cleaning import DETAILS_BYTES, MOST_DETAILS
 
 ONE = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -57,6 +57,8 @@ def test_an_actors_details_have_bounds(make_app: MakeApp, database_url: str, cas
     (entry,) = entries(database_url)
     details = json.loads(entry["details"])
     left_out = details.pop("left_out", 0)
+    cut = details.pop("cut", [])
+    assert len(cut) == (0 if case == "many" or "numbers" in case else len(details))
     assert len(entry["details"]) < 8 * DETAILS_BYTES
     assert len(details) <= MOST_DETAILS
     assert left_out == len(LONG[case]) - len(details)

@@ -10,9 +10,9 @@ from flask import Flask
 
 from tests.conftest import MakeApp
 from tests.support.door import Probe, acting, entries, probe_act
-from yoq_web import Actor, Event, Operation
+from yoq_web import Actor, Event, Operation, Problem
 from yoq_web.actors import make_local_actor, set_actor
-from yoq_web.operations.event import DETAIL_BYTES, TARGET_BYTES
+from yoq_web.operations.cleaning import DETAIL_BYTES, TARGET_BYTES
 
 
 @pytest.fixture
@@ -74,19 +74,60 @@ def test_the_operation_has_the_last_word_on_its_details(app: Flask, database_url
             pass
     first, second = (json.loads(entry["details"]) for entry in entries(database_url))
     assert first == {"via": "proxy", "note": "why"}
-    assert list(second) == ["os_user"]
+    assert second == make_local_actor().details
 
 
 def test_an_entry_stays_small(app: Flask, database_url: str) -> None:
-    """Targets, details and reasons are cut at their limits in bytes, never inside a character."""
+    """Targets, details and reasons are cut at their limits in bytes, never inside a character, and marked."""
     euros = "€" * 2000
-    with acting(app), pytest.raises(ValueError, match="x"), probe_act.performed(euros, note=euros, many=[euros] * 100):
-        raise ValueError("x")
+    with acting(app), pytest.raises(Problem), probe_act.performed(euros, note=euros, many=[euros] * 100):
+        raise Problem(400, euros)
     (entry,) = entries(database_url)
     details = json.loads(entry["details"])
-    assert entry["target"] == "€" * (TARGET_BYTES // 3)
-    assert details["note"] == "€" * (DETAIL_BYTES // 3)
-    assert details["many"] == ["€" * (DETAIL_BYTES // 3)] * 64
+    assert entry["target"] == "€" * (TARGET_BYTES // 3 - 1) + "…"
+    assert entry["reason"] == "€" * (DETAIL_BYTES // 3 - 1) + "…"
+    assert details["note"] == "€" * (DETAIL_BYTES // 3 - 1) + "…"
+    assert details["many"] == ["€" * (DETAIL_BYTES // 3 - 1) + "…"] * 64 + ["…"]
+    assert details["cut"] == [
+        "note: 6000 bytes",
+        "many: 100 items, 64 of them cut",
+        "target: 6000 bytes",
+        "reason: 6000 bytes",
+    ]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])  # decided before the database is asked
+def test_only_what_is_cut_is_marked(app: Flask, database_url: str) -> None:
+    """What just fits is whole; whoever writes the mark himself is not believed, as no `cut` says so."""
+    with acting(app):
+        with probe_act.performed("n" * TARGET_BYTES, note="é" * (DETAIL_BYTES // 2), many=["x"] * 64):
+            pass
+        with probe_act.performed("begins…", note="cut: target: 300 bytes…", many=["…"]):
+            pass
+        with probe_act.performed("n" * (TARGET_BYTES + 1), note="é" * (DETAIL_BYTES // 2) + "x", many=["x"] * 65):
+            pass
+    whole, written, cut = entries(database_url)
+    assert (whole["target"], len(json.loads(whole["details"])["many"])) == ("n" * TARGET_BYTES, 64)
+    assert "cut" not in json.loads(whole["details"]) | json.loads(written["details"])
+    assert (cut["target"], len(cut["target"].encode())) == ("n" * (TARGET_BYTES - 3) + "…", TARGET_BYTES)
+    assert json.loads(cut["details"]) == {
+        "note": "é" * ((DETAIL_BYTES - 3) // 2) + "…",
+        "many": ["x"] * 64 + ["…"],
+        "cut": ["note: 1025 bytes", "many: 65 items", "target: 257 bytes"],
+    }
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_the_marks_are_nobodys_to_give(app: Flask, database_url: str) -> None:
+    """No operation declares them, nor what is found out about a local user; an authenticator's are left out."""
+    for name in ("cut", "left_out", "os_user", "os_uid", "login_uid", "claimed_sudo_user"):
+        with pytest.raises(ValueError, match="cannot have a detail"):
+            Operation("probe_act", "Act", "*", (name,))
+    with acting(app):
+        set_actor(Actor("token", "tester", ("*",), {"cut": "target: 300 bytes", "left_out": 7, "mail": "a@b"}))
+        with probe_act.performed("b"):
+            pass
+    assert json.loads(entries(database_url)[0]["details"]) == {"mail": "a@b", "left_out": 2}
 
 
 def test_any_text_can_be_recorded(app: Flask, database_url: str) -> None:
@@ -118,3 +159,9 @@ def test_action_labels_have_a_form(name: str) -> None:
     """A label that scripts could not search for is refused where the operation is declared."""
     with pytest.raises(ValueError, match="no action label"):
         Operation(name, "Do", "*")
+
+
+def test_details_are_names() -> None:
+    """A text instead of a tuple, whose characters would count, is refused where the operation is declared."""
+    with pytest.raises(TypeError, match="a tuple of names"):
+        Operation("probe_act", "Act", "*", "note")  # type: ignore[arg-type]  # what a plugin might pass
