@@ -18,8 +18,8 @@ AUDIT = Path(yoq_audit.__file__).parent
 CORE = Path(yoq_web.__file__).parent
 RUNBOOK = " ".join(page("operate/runbook.md").split())
 
-STOPPERS = {"Rewound", "HeadMissing", "CannotSign", "SettingsError"}
-"""What sealing may end with beside a defect of what is stored, which has a row of its own."""
+STOPPERS = {"Rewound", "HeadMissing", "CannotSign", "SettingsError", "LogError"}
+"""What sealing may end with."""
 
 
 def pieces(node: ast.expr | None, module: ast.Module) -> list[str]:

@@ -7,37 +7,37 @@ is signed only after it was committed, so that no two roots are ever signed for 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 
 from sqlalchemy import insert, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_audit.sealing import keys
+from yoq_audit.sealing import edge, keys
+from yoq_audit.sealing.edge import Edge, check_edge
 from yoq_audit.sealing.signer import (
     CannotSign,
     HeadMissing,
     Rewound,
+    SigningTurn,
     check_head,
     ensure_first_key,
     find_turn,
     take_turn,
 )
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
-from yoq_audit.storage.tree import UNSEALED, SignedTree, find_newest_checkpoint, find_watermark, read_tile
+from yoq_audit.storage.tree import UNSEALED, find_watermark
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
-from yoq_audit.tlog.note import Signer
 from yoq_audit.tlog.tile_writer import TileWriter
-from yoq_web import AppLocal, SettingsError, db, unit_of_work, upsert
+from yoq_web import AppLocal, SettingsError, db, render_exception, unit_of_work, upsert
 
 logger = get_logger("yoq_web")
 
-BATCH = 1000
-"""Entries sealed in one transaction, which holds SQLite's write lock."""
+Made = tuple[int, bytes] | None
+"""A size and its root that this process committed in its last transaction."""
 
 
 @dataclass
@@ -63,6 +63,10 @@ def try_to_seal() -> None:
         state.failure = f"nothing is sealed: {error}"
     except SQLAlchemyError as error:
         state.failure = f"nothing is sealed: the database refuses ({type(error).__name__})"
+    except Exception as error:  # noqa: BLE001 - whatever is stored there, /health says that nothing is sealed
+        state.failure = f"nothing is sealed: what is stored cannot be read ({type(error).__name__})"
+        if state.failure != before:
+            logger.error("the log cannot be read", exception=render_exception(error))  # noqa: TRY400 - told in one line
     state.tried = True
     if state.failure and state.failure != before:
         logger.error("the log cannot be sealed", reason=state.failure)
@@ -91,22 +95,23 @@ def seal(*, check: bool = False) -> int:
     ensure_first_key()
     sealed = 0
     after = 0
+    made: Made = None
     while True:
         with unit_of_work() as session:
             turn = take_turn(session)
             if turn is None:
                 return 0
             check_head(session, turn.chain)
-            _sign_committed(session, turn.key)
-            count, after = _seal_batch(session, after)
+            newest = _sign_committed(session, turn, made)
+            count, after, made = _seal_batch(session, after, newest.writer if newest else TileWriter())
         sealed += count
-        if count < BATCH:
+        if count < edge.BATCH:
             break
     with unit_of_work() as session:
         turn = take_turn(session)
-        newest = _sign_committed(session, turn.key) if turn else None
-    if turn is not None and newest is not None:
-        keys.keep_head(newest.note, newest.size, turn.chain.keys)
+        signed = _sign_committed(session, turn, made) if turn else None
+    if turn is not None and signed is not None and signed.note is not None:
+        keys.keep_head(signed.note, signed.size, turn.chain.keys)
         if turn.key.verifier != turn.chain.keys[-1] and keys.read_next_signer() is not None:
             promote_key()
     return sealed
@@ -119,22 +124,18 @@ def promote_key() -> None:
 
 
 def _is_due(session: Session) -> bool:
-    """Tell whether there is anything to seal or to sign; asked every second, and without the write lock."""
-    newest = find_newest_checkpoint(session)
-    unsigned = newest is not None and newest.note is None
-    return (
-        unsigned or session.execute(UNSEALED.where(ENTRIES.c.id > find_watermark(session)).limit(1)).first() is not None
-    )
+    """Tell whether there is anything to seal, to sign or to refuse; asked every second, and without the write lock."""
+    if not edge.is_even(session):
+        return True
+    return session.execute(UNSEALED.where(ENTRIES.c.id > find_watermark(session)).limit(1)).first() is not None
 
 
-def _seal_batch(session: Session, after: int) -> tuple[int, int]:
-    """Seal one batch beyond the entry id `after`; returns how many, and the last entry's id."""
-    newest = find_newest_checkpoint(session)
-    size = newest.size if newest else 0
-    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, find_watermark(session))).limit(BATCH)).all()
+def _seal_batch(session: Session, after: int, writer: TileWriter) -> tuple[int, int, Made]:
+    """Seal one batch beyond the entry id `after`; returns how many, the last entry's id, and what was made."""
+    size = writer.size
+    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, find_watermark(session))).limit(edge.BATCH)).all()
     if not rows:
-        return 0, after
-    writer = TileWriter(size, partial(read_tile, session))
+        return 0, after, None
     full = writer.append(hash_leaf(encode_leaf(row[1:])) for row in rows)
     places = [{"leaf_index": size + number, "entry_id": row.id} for number, row in enumerate(rows)]
     session.execute(insert(LEAVES), places)
@@ -142,18 +143,17 @@ def _seal_batch(session: Session, after: int) -> tuple[int, int]:
         {"level": tile.level, "number": tile.index, "hashes": hashes} for tile, hashes in (*full, *writer.partials)
     ]
     session.execute(upsert(StoredTile, key=("level", "number"), update=("hashes",)), tiles)
-    # Of a batch that is not the last one, entries before its end may be unsealed still: late ones, on PostgreSQL.
-    last = rows[-1].id if len(rows) == BATCH or newest is None else max(rows[-1].id, newest.last_entry)
+    root = writer.root
     committed = {
         "size": writer.size,
-        "root": writer.root,
+        "root": root,
         "note": None,
-        "last_entry": last,
+        "last_entry": rows[-1].id,
         "horizon": _read_horizon(session),
         "sealed_at": int(time.time()),
     }
     session.execute(insert(CHECKPOINTS).values(committed))
-    return len(rows), rows[-1].id
+    return len(rows), rows[-1].id, (writer.size, root)
 
 
 def _read_horizon(session: Session) -> int:
@@ -163,13 +163,14 @@ def _read_horizon(session: Session) -> int:
     return session.scalar(text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint")) or 0
 
 
-def _sign_committed(session: Session, key: Signer) -> SignedTree | None:
-    """Sign the newest committed size if it is not signed yet, and return it."""
-    newest = find_newest_checkpoint(session)
-    if newest is None:
-        return None
-    note = newest.note
-    if note is None:
-        note = keys.sign_checkpoint(newest.size, bytes(newest.root), key)
-        session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
-    return SignedTree(newest.size, bytes(newest.root), note)
+def _sign_committed(session: Session, turn: SigningTurn, made: Made) -> Edge | None:
+    """Sign the newest committed size if it is not signed yet, and return it. Raises LogError for one not to be signed.
+
+    `made` is what this process committed last.
+    """
+    newest = check_edge(session, turn.chain.keys, made)
+    if newest is None or newest.note is not None:
+        return newest
+    note = keys.sign_checkpoint(newest.size, newest.root, turn.key)
+    session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
+    return replace(newest, note=note)

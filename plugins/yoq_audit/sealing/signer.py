@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
+from yoq_audit.sealing.edge import check_note
 from yoq_audit.sealing.key_chain import KeyChain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
@@ -39,7 +40,10 @@ class CannotSign(Exception):
 
 
 def check_head(session: Session, chain: KeyChain) -> None:
-    """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one."""
+    """Raise Rewound unless the database's tree is an extension of the head kept outside, HeadMissing without one.
+
+    Raises LogError if its newest checkpoint is not signed by a key of the log.
+    """
     head = keys.read_head(chain.keys)
     if head is None:
         if find_signed_tree(session) is not None:
@@ -52,6 +56,8 @@ def check_head(session: Session, chain: KeyChain) -> None:
     known = bytes(newest.root) if newest and size == head.size else find_root(session, head.size)
     if known != head.root:
         raise Rewound(f"the first {head.size} sealed entries are not those that {keys.HEAD_FILE} was signed for")
+    if newest is not None and newest.note is not None:
+        check_note(newest, chain.keys)
 
 
 @dataclass(frozen=True)

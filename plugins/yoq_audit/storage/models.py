@@ -75,8 +75,8 @@ class StoredTile(Model):
 class StoredCheckpoint(Model):
     """A size that the tree had, its root, and the signed checkpoint, which is added after the size is committed.
 
-    `last_entry` is an entry id up to which every entry visible then is sealed. `horizon` is PostgreSQL's: every
-    transaction before it had ended. `sealed_at` is in seconds since 1970.
+    `last_entry`, the id of the last entry sealed, is for people: nothing is derived from it. `horizon` is PostgreSQL's:
+    every transaction before it had ended. `sealed_at` is in seconds since 1970. No signature covers these three.
     """
 
     __tablename__ = "audit_checkpoint"

@@ -7,22 +7,31 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import Row, func, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey, StoredTile
+from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import Tile, make_subtree
 from yoq_audit.tlog.tree import compute_root
 
 SLACK_SECONDS = 60
-"""PostgreSQL: how long after a checkpoint its `last_entry` is relied on, beside its horizon."""
+"""PostgreSQL: how long after a checkpoint its last entry is relied on, beside its horizon."""
 
 WATERMARK = (
-    "SELECT last_entry FROM audit_checkpoint WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint "
-    "AND sealed_at < {} ORDER BY size DESC LIMIT 1"
+    "SELECT max(l.entry_id) FROM (SELECT size FROM audit_checkpoint "
+    "WHERE horizon <= pg_snapshot_xmin(pg_current_snapshot())::text::bigint AND sealed_at < {} "
+    "ORDER BY size DESC LIMIT 16) c JOIN audit_leaf l ON l.leaf_index = c.size - 1"
 )
-"""PostgreSQL: an entry id up to which everything is sealed for good. Takes compute_slack_end()."""
+"""PostgreSQL: an entry id up to which everything is sealed for good. Takes compute_slack_end().
+
+Several checkpoints are looked at because the newest may be that of a late entry alone, whose id is far below.
+"""
+
+_LAST_SEALED = select(LEAVES.c.entry_id).where(
+    LEAVES.c.leaf_index == select(func.max(CHECKPOINTS.c.size)).scalar_subquery() - 1
+)
 
 UNSEALED = (
     select(ENTRIES.c.id, *(ENTRIES.c[name] for name in FIELDS))
@@ -44,8 +53,14 @@ class SignedTree:
 
 
 def find_newest_checkpoint(session: Session) -> Row[Any] | None:
-    """Return the newest committed size with the columns CHECKPOINTS, signed or not yet; None before the first."""
-    return session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    """Return the newest committed size with the columns CHECKPOINTS, signed or not yet; None before the first.
+
+    Raises LogError if it is no number, which SQLite stores and sorts behind all numbers.
+    """
+    row = session.execute(select(CHECKPOINTS).order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+    if row is not None and not isinstance(row.size, int):
+        raise LogError("the size of a checkpoint is no number")
+    return row
 
 
 def find_signed_tree(session: Session) -> SignedTree | None:
@@ -83,11 +98,12 @@ def find_root(session: Session, size: int) -> bytes:
 def find_watermark(session: Session) -> int:
     """Return an entry id up to which everything is sealed for good.
 
-    On SQLite ids are in the order of commits. On PostgreSQL a transaction may commit an entry whose id is lower than
-    others' that are sealed; a checkpoint's `last_entry` is final once every transaction that ran then has ended.
+    It is derived from places, which the tree's hashes cover. On SQLite ids are in the order of commits. On PostgreSQL a
+    transaction may commit an entry whose id is lower than others' that are sealed: a batch's last id is final once
+    every transaction that ran then has ended.
     """
     if session.get_bind().dialect.name == "sqlite":
-        return session.scalar(select(CHECKPOINTS.c.last_entry).order_by(CHECKPOINTS.c.size.desc()).limit(1)) or 0
+        return session.scalar(_LAST_SEALED) or 0
     return session.scalar(text(WATERMARK.format(":before")), {"before": compute_slack_end()}) or 0
 
 

@@ -16,7 +16,7 @@ from tests.support.door import behind
 from tests.support.faults import Injected, failing_at
 from tests.support.served import Served, command
 from tests.support.tampering import add_entries, attack, seal
-from yoq_audit.sealing import keys, sealer, signer
+from yoq_audit.sealing import edge, keys, sealer, signer
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -77,7 +77,7 @@ def test_every_committed_entry_gets_its_place(app: Flask, database_url: str, cou
 
 def test_a_backlog_is_sealed_in_bounded_batches(app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No transaction seals more than a batch, so that none holds the write lock for long."""
-    monkeypatch.setattr(sealer, "BATCH", 10)
+    monkeypatch.setattr(edge, "BATCH", 10)
     add_entries(app, 35)
     assert seal(app) == 35
     assert [row["size"] for row in behind(database_url, CHECKPOINTS)] == [10, 20, 30, 35]
