@@ -14,12 +14,14 @@ from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
 from yoq_web.database.engine import set_deadline
 from yoq_web.database.locks import advisory_lock
+from yoq_web.database.pages import Page, Slice, read_page
 from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import describe_actor, hookimpl
 from yoq_web.http.answer_limits import find_answer_limit
 from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.jsontext import dumps
 from yoq_web.logs import render_exception
 from yoq_web.names import Name, check_storable, is_plain_text
@@ -56,6 +58,8 @@ __all__ = [
     "NotFound",
     "Operation",
     "Outcome",
+    "Page",
+    "PageQuery",
     "Problem",
     "Progress",
     "ProgressCallback",
@@ -64,6 +68,7 @@ __all__ = [
     "Setting",
     "Settings",
     "SettingsError",
+    "Slice",
     "Status",
     "Veto",
     "act_as_system",
@@ -98,6 +103,7 @@ __all__ = [
     "parse_time",
     "print_json",
     "print_table",
+    "read_page",
     "render_exception",
     "set_deadline",
     "spooled",

@@ -6,13 +6,16 @@ from typing import Any
 
 from flask import request
 
-from yoq_web import JOINING, Status, endpoint, set_deadline
+from yoq_web import JOINING, Slice, Status, endpoint, set_deadline
 from yoq_web.agents import documents, operations, schemas
 from yoq_wire import answers
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
 
 routes = make_blueprint("agents")
+
+MOST = Slice(limit=1000)
+"""More agents or peers than these never fit into what the client takes."""
 
 BESIDE_PEERS = 128
 """Bytes that an agent's id, number and address take in the answer to its registration."""
@@ -25,7 +28,7 @@ def list_agents() -> list[dict[str, Any]]:
 
     Of many agents only what `yoq nodes` shows, so that its client can take the answer.
     """
-    return fit_nodes([documents.make_agent_document(agent, peer) for agent, peer in operations.list_agents()])
+    return fit_nodes([documents.make_agent_document(agent, peer) for agent, peer in operations.list_agents(MOST)])
 
 
 @routes.post("/agents/register")
@@ -77,4 +80,6 @@ def list_peers() -> list[dict[str, Any]]:
     Of many only what an agent reads, and no more than it can take.
     """
     servers_only = b"servers_only=1" in request.query_string.split(b"&")
-    return fit_peers([documents.make_peer_document(peer) for peer in operations.list_peers(servers_only=servers_only)])
+    return fit_peers(
+        [documents.make_peer_document(peer) for peer in operations.list_peers(MOST, servers_only=servers_only)]
+    )

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel
 
-from yoq_web import JOINING, endpoint
+from yoq_web import JOINING, Slice, endpoint
 from yoq_web.apps import agent_api, operations, queries, schemas
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit_assignments, fit_release, fit_releases
@@ -16,7 +16,7 @@ from yoq_wire.limits import fit_assignments, fit_release, fit_releases
 routes = make_blueprint("apps")
 
 MOST = 100
-"""Of an app's history more releases than these never fit into what the client takes."""
+"""Of apps, or of an app's releases, more than these never fit into what the client takes."""
 
 
 class StatusIn(BaseModel):
@@ -30,7 +30,7 @@ class StatusIn(BaseModel):
 @endpoint(scope="apps:read", hidden=True)
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first, as many as the client can take."""
-    return fit_releases(queries.list_apps())
+    return fit_releases(queries.list_apps(Slice(limit=MOST)))
 
 
 @routes.post("/apps/apply")
@@ -66,7 +66,7 @@ def status(app: str) -> dict[str, Any]:
 @endpoint(scope="apps:read", hidden=True)
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
-    return fit_releases(queries.list_history(app, MOST))
+    return fit_releases(queries.list_history(app, Slice(limit=MOST)))
 
 
 @routes.post("/apps/<app>/rollback")

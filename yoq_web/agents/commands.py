@@ -11,6 +11,7 @@ from yoq_web.agents import operations
 from yoq_web.agents.documents import make_full_document
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
+from yoq_web.database.pages import walk_pages
 from yoq_web.problems import NotFound
 
 group = CommandGroup("agent", help="Manage agents, the machines that run services.")
@@ -20,7 +21,7 @@ group = CommandGroup("agent", help="Manage agents, the machines that run service
 @as_json
 def list_command(as_json: bool) -> None:
     """List the agents, in the order in which they registered."""
-    agents = [make_full_document(agent, peer) for agent, peer in operations.list_agents()]
+    agents = [make_full_document(agent, peer) for agent, peer in walk_pages(operations.list_agents)]
     if as_json:
         print_json(agents)
         return

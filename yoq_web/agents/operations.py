@@ -14,6 +14,7 @@ from yoq_web.agents.liveness import agent_forget, agent_offline
 from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
 from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration
 from yoq_web.agents.wireguard import MAX_NODE, PORT, compute_overlay_ip, format_endpoint
+from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.names import is_storable
 from yoq_web.operations.operation import Operation
@@ -171,9 +172,10 @@ def _check_exists(session: Session, agent_id: str, strict: bool) -> None:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
 
 
-def list_agents() -> list[AgentAndPeer]:
-    """List all agents with their peers, in the order in which they registered. Reading them is not recorded."""
-    return [(agent, peer) for agent, peer in db.session.execute(_select_agents())]
+def list_agents(part: Slice = WHOLE) -> Page[AgentAndPeer]:
+    """List the agents with their peers, in the order in which they registered. Reading them is not recorded."""
+    rows = read_page(db.session(), _select_agents(), (Agent.registered_at, Agent.id), part)
+    return rows.convert(lambda row: (row[0], row[1]))
 
 
 def get_agent(agent_id: str) -> AgentAndPeer:
@@ -185,14 +187,13 @@ def get_agent(agent_id: str) -> AgentAndPeer:
     return agent, peer
 
 
-def list_peers(*, servers_only: bool = False) -> list[WireguardPeer]:
+def list_peers(part: Slice = WHOLE, *, servers_only: bool = False) -> Page[WireguardPeer]:
     """List the members of the overlay network by number; those that others connect to alone if asked."""
-    chosen = select(WireguardPeer).order_by(WireguardPeer.node_id)
+    chosen = select(WireguardPeer)
     if servers_only:
         chosen = chosen.join(Agent, Agent.id == WireguardPeer.agent_id).where(Agent.role.in_(SERVING))
-    return list(db.session.scalars(chosen))
+    return read_page(db.session(), chosen, (WireguardPeer.node_id,), part).convert(lambda row: row[0])
 
 
 def _select_agents() -> Select[Agent, WireguardPeer | None]:
-    joined = select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)
-    return joined.order_by(Agent.registered_at, Agent.id)
+    return select(Agent, WireguardPeer).outerjoin(WireguardPeer, WireguardPeer.agent_id == Agent.id)

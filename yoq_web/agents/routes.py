@@ -9,7 +9,9 @@ from flask import Blueprint
 from yoq_web.agents import operations
 from yoq_web.agents.documents import make_full_document, make_peer_document
 from yoq_web.agents.schemas import AgentOut, Beat, Beaten, LabelsIn, Peer, PeersQuery, Registered, Registration
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 
@@ -17,10 +19,10 @@ blueprint = Blueprint("agents", __name__)
 
 
 @blueprint.get("/v1/agents")
-@endpoint(scope="agents:read", answer=list[AgentOut])
-def list_agents() -> list[dict[str, Any]]:
+@endpoint(scope="agents:read", query=PageQuery, answer=list[AgentOut])
+def list_agents(query: PageQuery) -> Page[dict[str, Any]]:
     """List the agents, in the order in which they registered."""
-    return [make_full_document(agent, peer) for agent, peer in operations.list_agents()]
+    return operations.list_agents(query.find_slice()).convert(lambda found: make_full_document(*found))
 
 
 @blueprint.post("/v1/agents")
@@ -41,9 +43,10 @@ def register(body: Registration) -> dict[str, Any]:
 
 @blueprint.get("/v1/agents/peers")
 @endpoint(scope=JOINING, query=PeersQuery, answer=list[Peer])
-def list_peers(query: PeersQuery) -> list[dict[str, Any]]:
+def list_peers(query: PeersQuery) -> Page[dict[str, Any]]:
     """List the members of the overlay network by number."""
-    return [make_peer_document(peer) for peer in operations.list_peers(servers_only=query.servers_only == "1")]
+    found = operations.list_peers(query.find_slice(), servers_only=query.servers_only == "1")
+    return found.convert(make_peer_document)
 
 
 @blueprint.get("/v1/agents/<agent>")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
+from yoq_web.http.paging import PageQuery
 from yoq_web.names import is_plain_text, is_storable
 from yoq_web.problems import Problem
 
@@ -121,7 +122,7 @@ class Peer(BaseModel):
     container_subnet: str
 
 
-class PeersQuery(BaseModel):
+class PeersQuery(PageQuery):
     """Which peers to list."""
 
     servers_only: str = Field("", description="`1` for those alone whose agents are servers, too")

@@ -10,6 +10,7 @@ from yoq_web.apps.documents import Document
 from yoq_web.apps.models import QUIET, AssignmentRow, RolloutRow
 from yoq_web.apps.rollout.assignment import DROPPED
 from yoq_web.apps.rollout.controller import continue_rollout
+from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.names import is_storable
 from yoq_web.problems import Problem
@@ -21,14 +22,11 @@ MAX_REASON = 128
 """Bytes of a reason that an agent may give (yoq's limit)."""
 
 
-def list_assignments(agent_id: str) -> list[Document]:
+def list_assignments(agent_id: str, part: Slice = WHOLE) -> Page[Document]:
     """List an agent's assignments, in the order in which they were made and in yoq's key order."""
-    chosen = (
-        select(AssignmentRow)
-        .where(AssignmentRow.agent_id == agent_id, AssignmentRow.replaced_by.is_(None))
-        .order_by(AssignmentRow.number)
-    )
-    return [_make_document(found) for found in db.session.scalars(chosen)]
+    chosen = select(AssignmentRow).where(AssignmentRow.agent_id == agent_id, AssignmentRow.replaced_by.is_(None))
+    rows = read_page(db.session(), chosen, (AssignmentRow.number,), part)
+    return rows.convert(lambda row: _make_document(row[0]))
 
 
 def _make_document(found: AssignmentRow) -> Document:

@@ -15,6 +15,7 @@ from yoq_web.apps.manifest.fields import ManifestError
 from yoq_web.apps.manifest.toml import make_request_body
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
+from yoq_web.database.pages import MOST, Slice, walk_pages
 from yoq_web.problems import NotFound
 
 MAX_MANIFEST = 1024 * 1024
@@ -35,7 +36,7 @@ app_option = click.option("--app", "app", metavar="NAME", help="The app's name, 
 @as_json
 def list_command(as_json: bool) -> None:
     """List the apps, that with the newest release first."""
-    apps = queries.list_apps()
+    apps = list(walk_pages(queries.list_apps))
     if as_json:
         print_json(apps)
     elif apps:
@@ -64,15 +65,17 @@ def status_command(app: str, as_json: bool) -> None:
 
 @group.command("history")
 @named("app")
-@click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True, help="How many releases.")
+@click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="How many releases.")
 @as_json
 def history_command(app: str, limit: int, as_json: bool) -> None:
     """List an app's releases, the newest first."""
-    entries = queries.list_history(app, limit)
+    entries = queries.list_history(app, Slice(limit=limit))
     if as_json:
         print_json(entries)
     elif entries:
         print_table(HISTORY_TABLE, HISTORY_HEADER, [_make_history_row(entry) for entry in entries])
+        if entries.following:
+            click.echo("there are more: --limit", err=True)
     else:
         click.echo(f"no releases found for app {app}")
 

@@ -14,6 +14,7 @@ from yoq_web.apps.manifest.document import ManifestRefused, hash_manifest, read_
 from yoq_web.apps.models import App, AssignmentRow, Release
 from yoq_web.apps.operations import check_app_name
 from yoq_web.apps.rollout.state import ReleaseState
+from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
 from yoq_web.problems import NotFound, Problem
 
@@ -46,38 +47,38 @@ def diff_manifest(body: bytes) -> Document:
     return make_diff_document(wanted, new_hash, stored, current.id, current.manifest_hash)
 
 
-def list_apps() -> list[Document]:
+def list_apps(part: Slice = WHOLE) -> Page[Document]:
     """List the status document of each app, that with the newest release first."""
-    return _make_status_documents(release_store.list_newest(db.session()))
+    rows = read_page(db.session(), release_store.select_newest(), (Release.number,), part, descending=True)
+    return Page(_make_status_documents(rows.convert(release_store.read_release)), rows.following)
 
 
 def get_status(app: str) -> Document:
     """Make an app's status document. Raises NotFound if it has no release."""
-    found = _make_status_documents(release_store.list_newest(db.session(), app), app)
+    newest = release_store.select_newest().where(App.name == app)
+    found = _make_status_documents(release_store.list_releases(db.session(), newest))
     if not found:
         raise NotFound("not found", f"there is no app {app!r}")
     return found[0]
 
 
-def _make_status_documents(newest: Sequence[ReleaseState], app: str | None = None) -> list[Document]:
-    if not newest:
-        return []
-    numbers = release_store.find_previous_numbers(db.session(), app)
-    previous = release_store.index_releases(db.session(), numbers.values()) if numbers else {}
+def _make_status_documents(newest: Sequence[ReleaseState]) -> list[Document]:
+    numbers = release_store.find_previous_numbers(db.session(), [release.app for release in newest])
+    previous = release_store.index_releases(db.session(), numbers.values())
     return [make_status_document(release, previous.get(numbers.get(release.app, 0))) for release in newest]
 
 
-def list_history(app: str, limit: int = 50, before: str | None = None) -> list[Document]:
-    """List an app's releases as history entries, the newest first: at most `limit`, older than the release `before`."""
-    chosen = release_store.select_releases().where(Release.app == app).order_by(Release.number.desc()).limit(limit)
+def list_history(app: str, part: Slice = WHOLE, *, before: str | None = None) -> Page[Document]:
+    """List an app's releases as history entries, the newest first; those older than the release `before` if told."""
+    chosen = release_store.select_releases().where(Release.app == app)
     if before is not None:
         chosen = chosen.where(Release.number < select(Release.number).where(Release.id == before).scalar_subquery())
     newest = db.session.scalar(select(App.newest).where(App.name == app))
-    previous = release_store.find_previous_numbers(db.session(), app).get(app)
-    return [
-        make_history_entry(item, current=item.number == newest, previous=item.number == previous)
-        for item in release_store.list_releases(db.session(), chosen)
-    ]
+    previous = release_store.find_previous_numbers(db.session(), [app]).get(app)
+    rows = read_page(db.session(), chosen, (Release.number,), part, descending=True)
+    return rows.convert(release_store.read_release).convert(
+        lambda item: make_history_entry(item, current=item.number == newest, previous=item.number == previous)
+    )
 
 
 def count_services() -> list[ServiceCount]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Row, Select, func, insert, select, update
@@ -66,7 +66,7 @@ def select_releases() -> Select[Any]:
 
 def read_release(row: Row[Any]) -> ReleaseState:
     """Read a release, with how far it has got."""
-    values = dict(row._mapping)
+    values = {column.key: getattr(row, column.key) for column in STATE}
     return ReleaseState(rollout=read_rollout(values.pop("state")), **values)
 
 
@@ -81,18 +81,15 @@ def index_releases(session: Session, numbers: Iterable[int]) -> dict[int, Releas
     return {release.number: release for release in list_releases(session, chosen)}
 
 
-def list_newest(session: Session, app: str | None = None) -> list[ReleaseState]:
-    """List each app's newest release, or one app's, the newest first."""
-    chosen = select_releases().join(App, App.newest == Release.number).order_by(Release.number.desc())
-    return list_releases(session, chosen if app is None else chosen.where(App.name == app))
+def select_newest() -> Select[Any]:
+    """Select each app's newest release."""
+    return select_releases().join(App, App.newest == Release.number)
 
 
-def find_previous_numbers(session: Session, app: str | None = None) -> dict[str, int]:
-    """Find each app's, or one app's, newest completed release other than its newest; by app, those that have one."""
+def find_previous_numbers(session: Session, apps: Sequence[str]) -> dict[str, int]:
+    """Find the newest completed release of each of these apps other than its newest; by app, those that have one."""
     best = select(func.max(RolloutRow.number)).where(
         RolloutRow.app == App.name, RolloutRow.status == "completed", RolloutRow.number < App.newest
     )
-    chosen = select(App.name, best.scalar_subquery())
-    if app is not None:
-        chosen = chosen.where(App.name == app)
+    chosen = select(App.name, best.scalar_subquery()).where(App.name.in_(apps))
     return {name: number for name, number in session.execute(chosen) if number is not None}

@@ -21,7 +21,9 @@ from yoq_web.apps.schemas import (
     ReportIn,
     RollbackIn,
 )
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 
@@ -31,10 +33,13 @@ IN_PROGRESS = "The app is being applied, or its newest release still rolls out"
 
 
 @blueprint.get("/v1/apps")
-@endpoint(scope="apps:read", answer=list[AppStatus])
-def list_apps() -> list[dict[str, Any]]:
-    """List the apps, that with the newest release first."""
-    return queries.list_apps()
+@endpoint(scope="apps:read", query=PageQuery, answer=list[AppStatus])
+def list_apps(query: PageQuery) -> Page[dict[str, Any]]:
+    """List the apps, that with the newest release first.
+
+    An app that is applied on the way from one page to the next may be on both, or on none.
+    """
+    return queries.list_apps(query.find_slice())
 
 
 @blueprint.post("/v1/apps")
@@ -71,12 +76,12 @@ def status(app: str) -> dict[str, Any]:
 
 @blueprint.get("/v1/apps/<app>/history")
 @endpoint(scope="apps:read", query=HistoryQuery, answer=list[HistoryEntry])
-def history(app: str, query: HistoryQuery) -> list[dict[str, Any]]:
+def history(app: str, query: HistoryQuery) -> Page[dict[str, Any]]:
     """List an app's releases, the newest first.
 
     Of an app without releases there are none.
     """
-    return queries.list_history(app, query.limit, query.before)
+    return queries.list_history(app, query.find_slice(), before=query.before)
 
 
 @blueprint.post("/v1/apps/<app>/rollback")
@@ -124,10 +129,10 @@ def run_worker(app: str, worker: str) -> dict[str, Any]:
 
 
 @blueprint.get("/v1/agents/<agent>/assignments")
-@endpoint(scope=JOINING, answer=list[AssignmentOut])
-def list_assignments(agent: str) -> list[dict[str, Any]]:
+@endpoint(scope=JOINING, query=PageQuery, answer=list[AssignmentOut])
+def list_assignments(agent: str, query: PageQuery) -> Page[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned."""
-    return agent_api.list_assignments(agent)
+    return agent_api.list_assignments(agent, query.find_slice())
 
 
 @blueprint.post("/v1/agents/<agent>/assignments/<assignment>/status")

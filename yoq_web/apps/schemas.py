@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from yoq_web.http.paging import PageQuery
 from yoq_web.names import Name
 
 ReleaseId = Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")]
@@ -30,12 +31,10 @@ class RollbackIn(BaseModel):
     release_id: ReleaseId | None = Field(None, description="A release of this app")
 
 
-class HistoryQuery(BaseModel):
+class HistoryQuery(PageQuery):
     """Which part of an app's history to list."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: int = Field(50, ge=1, le=500, description="How many releases")
+    limit: int = Field(50, ge=1, le=500, description="How many releases; a Link header leads on")
     before: ReleaseId | None = Field(None, description="Only releases older than this one")
 
 

@@ -17,6 +17,7 @@ from yoq_web.commands.command import CommandGroup, act_locally, act_ready, make_
 from yoq_web.commands.output import Failure, as_json, escape_text, explain_database_error, print_json
 from yoq_web.commands.progress import Progress
 from yoq_web.database import locks
+from yoq_web.database.pages import walk_pages
 from yoq_web.problems import Problem
 from yoq_web.settings import current_settings
 
@@ -102,7 +103,7 @@ def _list_reminders(*, own: bool, keys: list[str]) -> list[str]:
 @as_json
 def list_command(as_json: bool) -> None:
     """List the backups in the server's own directory, the newest first."""
-    kept = operations.list_backups()
+    kept = list(walk_pages(operations.list_backups))
     if as_json:
         print_json([{"name": found.name, "size": found.size, "created_at": found.created_at} for found in kept])
         return

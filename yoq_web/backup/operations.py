@@ -20,6 +20,7 @@ from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, transl
 from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Mark
 from yoq_web.contributions.registry import list_keepers
+from yoq_web.database.pages import WHOLE, Page, Slice, check_key, cut_page
 from yoq_web.hooks.errors import isolate
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
@@ -164,14 +165,17 @@ def _choose_path() -> Path:
     return path
 
 
-def list_backups() -> list[KeptBackup]:
+def list_backups(part: Slice = WHOLE) -> Page[KeptBackup]:
     """List the backups in the server's own directory, the newest first."""
+    names = sorted((path.name for path in _make_folder().iterdir() if NAMES.fullmatch(path.name)), reverse=True)
+    if part.after is not None:
+        check_key(part.after, (str,))
+        names = [name for name in names if (name,) < part.after]
     kept = []
-    for path in _make_folder().iterdir():
+    for name in names if part.limit is None else names[: part.limit + 1]:
         with suppress(FileNotFoundError, ValueError):  # deleted meanwhile; or named like one, with no such day
-            if NAMES.fullmatch(path.name):
-                kept.append(KeptBackup(path.name, path.stat().st_size, _parse_moment(path.name)))
-    return sorted(kept, key=lambda backup: backup.name, reverse=True)
+            kept.append(KeptBackup(name, (_make_folder() / name).stat().st_size, _parse_moment(name)))
+    return cut_page(kept, part, lambda backup: (backup.name,))
 
 
 def read_backup(name: str) -> Path:

@@ -8,7 +8,9 @@ from flask import Blueprint, Response, send_file
 
 from yoq_web.backup import operations
 from yoq_web.backup.schemas import BackupIn, BackupOut
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 
 blueprint = Blueprint("backup", __name__)
 
@@ -19,10 +21,10 @@ FAILURES = {
 
 
 @blueprint.get("/v1/backups")
-@endpoint(scope=operations.READ, answer=list[BackupOut])
-def list_backups() -> list[dict[str, object]]:
+@endpoint(scope=operations.READ, query=PageQuery, answer=list[BackupOut])
+def list_backups(query: PageQuery) -> Page[dict[str, object]]:
     """List the backups that the server keeps, the newest first."""
-    return [asdict(kept) for kept in operations.list_backups()]
+    return operations.list_backups(query.find_slice()).convert(asdict)
 
 
 @blueprint.post("/v1/backups")

@@ -12,7 +12,9 @@ from flask import Response, current_app, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from yoq_web.database.pages import Page
 from yoq_web.hooks.errors import isolate
+from yoq_web.http.paging import make_next_link
 from yoq_web.http.validation import explain_invalid
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
@@ -141,15 +143,19 @@ def find_declaration(view: Callable[..., Any] | None) -> Declaration | None:
 
 
 def make_response(result: object, declaration: Declaration) -> Response:
-    """Make a response of what a view returned: models, lists of models and plain values become compact JSON."""
+    """Make a response of what a view returned: models, lists of models and plain values become compact JSON.
+
+    A page of a list that goes on gets a Link to the next one.
+    """
     if isinstance(result, Response):
         return result
+    headers = {"Link": make_next_link(result.following)} if isinstance(result, Page) and result.following else None
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
     elif isinstance(result, list):
         result = [item.model_dump(mode="json") if isinstance(item, BaseModel) else item for item in result]
     text = result if isinstance(result, str) and declaration.media_type != "application/json" else dumps(result)
-    return current_app.response_class(text, declaration.status, content_type=declaration.media_type)
+    return current_app.response_class(text, declaration.status, headers, content_type=declaration.media_type)
 
 
 def read_body(model: type[BaseModel]) -> BaseModel:

@@ -8,6 +8,7 @@ import click
 
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import as_json, checked, named, print_json, print_table
+from yoq_web.database.pages import walk_pages
 from yoq_web.policies import operations
 from yoq_web.policies.schemas import PolicyIn
 
@@ -43,7 +44,7 @@ def rm_command(source: str, target: str) -> None:
 @as_json
 def list_command(as_json: bool) -> None:
     """List the rules, the oldest first."""
-    rows = operations.list_policies()
+    rows = list(walk_pages(operations.list_policies))
     if as_json:
         keys = ("source", "target", "action", "created_at")
         print_json([dict(zip(keys, row, strict=True)) for row in rows])

@@ -6,6 +6,7 @@ import time
 
 from sqlalchemy import delete, select
 
+from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db, upsert
 from yoq_web.operations.cleaning import TARGET_BYTES
 from yoq_web.operations.operation import Operation
@@ -31,12 +32,11 @@ def delete_policy(source: str, target: str) -> None:
         session.execute(delete(Policy).where(Policy.source == source, Policy.target == target))
 
 
-def list_policies() -> list[tuple[str, str, str, int]]:
+def list_policies(part: Slice = WHOLE) -> Page[tuple[str, str, str, int]]:
     """List the rules by age as (source, target, action, seconds since 1970). Reading them is not recorded."""
-    rows = db.session.execute(
-        select(Policy.source, Policy.target, Policy.action, Policy.created_at).order_by(Policy.created_at, Policy.id)
-    )
-    return [(source, target, action, created_at // 1_000_000) for source, target, action, created_at in rows]
+    chosen = select(Policy.source, Policy.target, Policy.action)
+    rows = read_page(db.session(), chosen, (Policy.created_at, Policy.id), part)
+    return rows.convert(lambda row: (row.source, row.target, row.action, row.created_at // 1_000_000))
 
 
 def format_pair(source: str, target: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.policies import operations
 from yoq_web.policies.schemas import PolicyIn, PolicyOut
 
@@ -12,11 +14,11 @@ blueprint = Blueprint("policies", __name__)
 
 
 @blueprint.get("/v1/policies")
-@endpoint(scope="policies:read", answer=list[PolicyOut])
-def list_policies() -> list[dict[str, str]]:
+@endpoint(scope="policies:read", query=PageQuery, answer=list[PolicyOut])
+def list_policies(query: PageQuery) -> Page[dict[str, str]]:
     """List the policies, the oldest first."""
-    rows = operations.list_policies()
-    return [{"source": source, "target": target, "action": action} for source, target, action, _ in rows]
+    found = operations.list_policies(query.find_slice())
+    return found.convert(lambda rule: {"source": rule[0], "target": rule[1], "action": rule[2]})
 
 
 @blueprint.post("/v1/policies")

@@ -7,6 +7,7 @@ import time
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from yoq_web.database.pages import WHOLE, Page, Slice, by_bytes, read_page
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
 from yoq_web.secrets.keys.keyring import current_keyring
@@ -33,11 +34,11 @@ def get_secret(name: str) -> str:
         return _decrypt(session, _find(session, name))
 
 
-def list_secrets() -> list[str]:
-    """List the names of all secrets, in the order of their bytes."""
+def list_secrets(part: Slice = WHOLE) -> Page[str]:
+    """List the names of the secrets, in the order of their bytes."""
     with secret_list.performed() as session:
-        names = session.scalars(select(Secret.name))
-        return sorted(names, key=str.encode)
+        names = read_page(session, select(Secret.name), (by_bytes(Secret.name, session),), part)
+        return names.convert(lambda row: row.name)
 
 
 def delete_secret(name: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.secrets import operations
 from yoq_web.secrets.schemas import SecretIn
 
@@ -12,10 +14,10 @@ blueprint = Blueprint("secrets", __name__)
 
 
 @blueprint.get("/v1/secrets")
-@endpoint(operations.secret_list, answer=list[str])
-def list_secrets() -> list[str]:
+@endpoint(operations.secret_list, query=PageQuery, answer=list[str])
+def list_secrets(query: PageQuery) -> Page[str]:
     """List the names of the secrets, in the order of their bytes."""
-    return operations.list_secrets()
+    return operations.list_secrets(query.find_slice())
 
 
 @blueprint.post("/v1/secrets")

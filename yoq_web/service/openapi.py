@@ -11,6 +11,7 @@ from werkzeug.routing import Rule
 
 from yoq_web.app_local import AppLocal
 from yoq_web.http.endpoints import Declaration, find_declaration
+from yoq_web.http.paging import PageQuery
 from yoq_web.scopes import JOINING, SCOPE, current_vocabulary
 from yoq_web.settings import VERSION
 
@@ -100,10 +101,13 @@ def _describe_responses(rule: Rule, declaration: Declaration, schemas: dict[str,
     kinds = [kind.partition(";")[0].strip() for kind in declaration.media_type.split(",")]
     schema = _describe_schema(declaration.answer, schemas, owner, "serialization")
     good: dict[str, Any] = {"description": "Done", "content": {kind: {"schema": schema} for kind in kinds}}
+    headers = {}
     if declaration.operation:
-        good["headers"] = {
-            "Audit-Id": {"description": "The id of the entry that this left", "schema": {"type": "string"}}
-        }
+        headers["Audit-Id"] = "The id of the entry that this left"
+    if declaration.query is not None and issubclass(declaration.query, PageQuery):
+        headers["Link"] = 'Where the list goes on, with `rel="next"`; none at its end'
+    if headers:
+        good["headers"] = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     errors = {"default": "Another problem"}
     if declaration.scope:

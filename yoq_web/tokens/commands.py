@@ -6,6 +6,7 @@ import click
 
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, checked, named, print_json, print_table
+from yoq_web.database.pages import walk_pages
 from yoq_web.problems import NotFound
 from yoq_web.scopes import current_vocabulary
 from yoq_web.tokens import operations
@@ -45,7 +46,7 @@ def create_command(name: str, scopes: tuple[str, ...], ttl: str | None, as_json:
 @as_json
 def list_command(as_json: bool) -> None:
     """List the tokens, the newest first."""
-    tokens = operations.list_tokens()
+    tokens = list(walk_pages(operations.list_tokens))
     if as_json:
         print_json([token.model_dump() | {"scopes": ",".join(token.scopes)} for token in tokens])
         return

@@ -9,6 +9,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
 
 from yoq_web.actors import RESERVED_LABELS, make_label
+from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound, Problem
@@ -68,17 +69,18 @@ def revoke_token(name: str) -> None:
             token.revoked_at = int(time.time())
 
 
-def list_tokens() -> list[TokenOut]:
-    """List all tokens ever created, the newest first. Reading them is not recorded."""
+def list_tokens(part: Slice = WHOLE) -> Page[TokenOut]:
+    """List the tokens ever created, the newest first. Reading them is not recorded."""
     now = int(time.time())
-    tokens = db.session.scalars(select(Token).order_by(Token.created_at.desc(), Token.id.desc()))
-    return [
-        TokenOut(
-            name=token.name,
-            scopes=token.scopes.split(","),
-            status=token.compute_status(now),
-            created_at=token.created_at,
-            expires_at=token.expires_at,
-        )
-        for token in tokens
-    ]
+    rows = read_page(db.session(), select(Token), (Token.created_at, Token.id), part, descending=True)
+    return rows.convert(lambda row: _describe(row.Token, now))
+
+
+def _describe(token: Token, now: int) -> TokenOut:
+    return TokenOut(
+        name=token.name,
+        scopes=token.scopes.split(","),
+        status=token.compute_status(now),
+        created_at=token.created_at,
+        expires_at=token.expires_at,
+    )

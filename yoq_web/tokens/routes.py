@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint
 
+from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.paging import PageQuery
 from yoq_web.scopes import ANYTHING
 from yoq_web.tokens import operations
 from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut
@@ -13,10 +15,10 @@ blueprint = Blueprint("tokens", __name__)
 
 
 @blueprint.get("/v1/tokens")
-@endpoint(scope=ANYTHING, answer=list[TokenOut])
-def list_tokens() -> list[dict[str, object]]:
+@endpoint(scope=ANYTHING, query=PageQuery, answer=list[TokenOut])
+def list_tokens(query: PageQuery) -> Page[TokenOut]:
     """List the tokens, the newest first; their texts are kept nowhere."""
-    return [token.model_dump() for token in operations.list_tokens()]
+    return operations.list_tokens(query.find_slice())
 
 
 @blueprint.post("/v1/tokens")
