@@ -39,13 +39,13 @@ def serve() -> None:
     from granian.constants import Interfaces  # noqa: PLC0415
     from granian.log import LogLevels  # noqa: PLC0415
 
-    from yoq_web.server import THREADS  # noqa: PLC0415
+    from yoq_web.http.concurrency import REQUESTS  # noqa: PLC0415
 
     Granian(
         "benchmarks.over_http:application",
         port=int(sys.argv[1]),
         interface=Interfaces.WSGI,
-        blocking_threads=THREADS,
+        blocking_threads=REQUESTS,
         websockets=False,
         log_level=LogLevels.error,
         factory=True,

@@ -12,15 +12,13 @@ from flask.cli import ScriptInfo
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
-from yoq_web.database.engine import make_files
+from yoq_web.database.engine import count_files, make_files
 from yoq_web.database.migrations import list_standings, prepare_database
 from yoq_web.database.session import db
+from yoq_web.http import capacity
 from yoq_web.problems import Problem
 from yoq_web.settings import VERSION, SettingsError, current_settings
 from yoq_web.tokens.admin import FILE, is_first_start, load_admin_token
-
-THREADS = 64
-"""Requests served at once by one process; on SQLite one process with threads beats several processes."""
 
 HEAD_SECONDS = 5
 """How long a client may take to send a request's head. Also what an unfinished one can hold up a SIGTERM for."""
@@ -42,6 +40,7 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
     try:
         make_files(current_settings(app))
         _check_port(host, port)
+        connections = _find_room(app)
         locks.hold_share(current_settings(app))
         prepare_database(app)
         _introduce(app, host, port)
@@ -51,10 +50,10 @@ def serve_command(ctx: click.Context, host: str, port: int) -> None:
         raise Failure(str(error)) from None
     with app.app_context():
         db.engine.dispose()  # the worker forks from this process and must not share its connections
-    _serve(host, port)
+    _serve(host, port, connections)
 
 
-def _serve(host: str, port: int) -> None:
+def _serve(host: str, port: int, connections: int) -> None:
     from granian import Granian  # noqa: PLC0415 - other commands do without it
     from granian.constants import HTTPModes, Interfaces  # noqa: PLC0415 - as above
     from granian.http import HTTP1Settings  # noqa: PLC0415 - as above
@@ -67,13 +66,29 @@ def _serve(host: str, port: int) -> None:
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
-        blocking_threads=THREADS,
+        backpressure=connections,
+        blocking_threads=connections,
         workers_kill_timeout=GRACE_SECONDS,
         websockets=False,
         log_level=LogLevels.error,
         factory=True,
         respawn_failed_workers=True,
     ).serve()
+
+
+def _find_room(app: Flask) -> int:
+    """Return how many connections each process may take; say so if they are few. Raises a Failure if there is no room.
+
+    Where descriptors run out, what was recorded may be lost.
+    """
+    files = capacity.raise_file_limit()
+    connections = capacity.count_connections(files, count_files(current_settings(app)))
+    if connections < capacity.FEWEST:
+        needed = files + capacity.FEWEST - connections
+        raise Failure(f"{files} open files are too few: let this process have {needed} or more, with ulimit -n")
+    if connections < capacity.MOST:
+        click.echo(f"at most {connections} connections at once: the limit of open files is {files}")
+    return connections
 
 
 def _check_port(host: str, port: int) -> None:

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import multiprocessing
 import multiprocessing.util
 import os
 import signal
+import sys
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.app import create_app
 from yoq_web.database import engine, locks
+from yoq_web.database.engine import count_files
 from yoq_web.hooks import periodic
+from yoq_web.http import capacity
+from yoq_web.http.bodies import ANSWER, current_bodies
+from yoq_web.http.capacity import UNREAD_SECONDS, Shedder
+from yoq_web.http.connections import limit_silence
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.operations import external, replay
 from yoq_web.operations.replay import current_replayer
@@ -27,6 +37,12 @@ log = get_logger("yoq_web")
 
 PULSE_SECONDS = 1.0
 """How often a serving process looks after what is due."""
+
+LOOK_SECONDS = 0.25
+"""How often a serving process looks after its clients."""
+
+SHED_LOOKS = 4
+"""It counts its connections at one look of so many."""
 
 LAST_SECONDS = 5.0
 """How long a worker whose server was killed may take to store what it has only in memory."""
@@ -43,6 +59,8 @@ def application() -> Flask:
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()
     threading.Thread(target=_work_beside_requests, args=(app,), name="pulse", daemon=True).start()
+    threading.Thread(target=_watch_clients, args=(app,), name="clients", daemon=True).start()
+    _hand_over_answers()
     _watch_signals(app)
     multiprocessing.util.Finalize(None, _finish, args=(app,), exitpriority=100)
     return app
@@ -71,6 +89,44 @@ def _await_signal(app: Flask, received: int) -> None:
     while not {signal.SIGTERM, signal.SIGINT} & set(os.read(received, 64)):
         pass
     current_shutdown(app).set()
+
+
+def _hand_over_answers() -> None:
+    """Have granian tell each request how it can be answered from another thread.
+
+    Its own way of calling the application keeps that to itself; its worker is about to look it up under this name.
+    """
+    worker = sys.modules.get("granian.server.mp")
+    if worker is None:
+        return
+    make_caller = worker._wsgi_call_wrap
+
+    def make_telling_caller(application: object, *options: object) -> Callable[[Any, dict[str, Any]], object]:
+        call = make_caller(application, *options)
+
+        def call_and_tell(protocol: Any, environ: dict[str, Any]) -> object:
+            environ[ANSWER] = protocol.response_bytes
+            return call(protocol, environ)
+
+        return call_and_tell
+
+    worker._wsgi_call_wrap = make_telling_caller  # type: ignore[attr-defined]
+
+
+def _watch_clients(app: Flask) -> None:
+    bodies = current_bodies(app)
+    files = count_files(current_settings(app))
+    shedder = Shedder(capacity.count_connections(capacity.raise_file_limit(), files))
+    listening = False
+    for look in itertools.count():
+        time.sleep(LOOK_SECONDS)
+        try:
+            bodies.end_late()
+            listening = listening or limit_silence(UNREAD_SECONDS)
+            if look % SHED_LOOKS == 0:
+                shedder.shed()
+        except Exception as error:
+            log.exception("looking after clients failed", error=type(error).__name__)
 
 
 def _work_beside_requests(app: Flask) -> None:

@@ -14,8 +14,8 @@ import requests
 from tests.conftest import ADMIN
 from tests.support.raw_http import connect, exchange, head
 from tests.support.served import Served, serve
+from yoq_web.http.concurrency import REQUESTS
 from yoq_web.http.endpoints import MAX_BODY
-from yoq_web.server import THREADS
 
 pytestmark = pytest.mark.program
 
@@ -89,7 +89,7 @@ def test_a_client_that_leaves_in_the_middle_changes_nothing(program: Served) -> 
 def test_half_open_connections_do_not_hold_up_others(program: Served) -> None:
     """Many connections with an unfinished head occupy no thread: others are answered as before."""
     with ExitStack() as open_connections:
-        for _ in range(2 * THREADS):
+        for _ in range(2 * REQUESTS):
             connection = open_connections.enter_context(connect(program.url))
             connection.sendall(b"GET /v1/audit HTTP/1.1\r\nHost: local")
         with ThreadPoolExecutor(8) as clients:

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 SECONDS = 15
 
 
-def connect(url: str) -> socket.socket:
-    """A connection to the server at `url`."""
+def connect(url: str, seconds: float = SECONDS) -> socket.socket:
+    """A connection to the server at `url`; waits for it, and for what comes on it, for so many seconds."""
     parts = urlsplit(url)
-    return socket.create_connection((parts.hostname, parts.port), timeout=SECONDS)
+    return socket.create_connection((parts.hostname, parts.port), timeout=seconds)
 
 
 def head(method: str, path: str, token: str | None = None, *headers: str) -> bytes:

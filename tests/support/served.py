@@ -84,15 +84,17 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(data_dir: Path, host: str | None = None, **settings: str) -> Iterator[Served]:
-    """`yoq-web serve` on a free port, answering; stopped when the block ends."""
+def serve(data_dir: Path, host: str | None = None, open_files: str | None = None, **settings: str) -> Iterator[Served]:
+    """`yoq-web serve` on a free port, answering, with at most so many open files; stopped when the block ends."""
     check_marker()
     port = free_port()
-    arguments = ["serve", "--port", str(port), *(["--host", host] if host else [])]
+    arguments = [str(PROGRAM), "serve", "--port", str(port), *(["--host", host] if host else [])]
+    if open_files is not None:
+        arguments = ["/bin/sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *arguments]
     log = data_dir / f"serve-{port}.log"
     chosen = environment(data_dir, **settings)
     with log.open("wb") as output:
-        process = subprocess.Popen([PROGRAM, *arguments], env=chosen, stdout=output, stderr=output)
+        process = subprocess.Popen(arguments, env=chosen, stdout=output, stderr=output)
     address = f"[{host}]" if host and ":" in host else "127.0.0.1"
     program = Served(f"http://{address}:{port}", process, log, chosen)
     try:

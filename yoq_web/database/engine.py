@@ -27,6 +27,13 @@ BUSY_TIMEOUT_MS = 15_000
 _deadline: ContextLocal[float | None] = ContextLocal("deadline", None)
 """When a request's client gives up, in the time of time.monotonic()."""
 
+SQLITE_POOL = {"pool_size": 20, "max_overflow": 60}
+POSTGRES_POOL = {"pool_size": 10, "max_overflow": 10}
+"""Connections of one process: those that stay open, and those that are added while they are needed."""
+
+SQLITE_FILES = 3
+"""Descriptors of one connection: of the database, its write-ahead log, and what readers share."""
+
 _may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
 
 
@@ -39,9 +46,16 @@ def make_options(settings: Settings) -> dict[str, Any]:
     # hide_parameters: a failing statement must not carry its values, which may be secret, into logs and errors.
     options: dict[str, Any] = {"hide_parameters": True}
     if settings.on_sqlite:
-        return options | {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}, "pool_size": 20, "max_overflow": 60}
+        return options | SQLITE_POOL | {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000}}
     # PostgreSQL has 100 connections unless told, for all processes together: further requests wait for one.
-    return options | {"pool_pre_ping": True, "pool_size": 10, "max_overflow": 10}
+    return options | POSTGRES_POOL | {"pool_pre_ping": True}
+
+
+def count_files(settings: Settings) -> int:
+    """Return how many descriptors the database takes at most."""
+    if settings.on_sqlite:
+        return SQLITE_FILES * sum(SQLITE_POOL.values())
+    return sum(POSTGRES_POOL.values())
 
 
 def set_rules(engine: Engine) -> None:

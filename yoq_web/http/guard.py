@@ -17,6 +17,7 @@ from werkzeug.routing import Map
 from yoq_web.actors import UNAUTHENTICATED, Actor, current_actor, set_actor
 from yoq_web.app_local import AppLocal, ContextLocal, restore_context
 from yoq_web.hooks.errors import HOOK_ERRORS
+from yoq_web.http import bodies, concurrency
 from yoq_web.http.authentication import authenticate
 from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body, receive_body
 from yoq_web.http.login_throttle import current_throttle
@@ -48,6 +49,7 @@ def init_app(app: Flask) -> None:
     """Put the guard before every request, and the answers' common headers and log line after it."""
     app.before_request(guard)
     app.after_request(finish)
+    concurrency.init_app(app)
 
 
 def guard() -> None:
@@ -62,6 +64,7 @@ def guard() -> None:
     clear_contextvars()
     bind_contextvars(request_id=request_id)  # every log line of this request bears it
     current_peer.put(find_peer(request, current_settings().trusted_proxies))
+    bodies.watch_body(request.environ)
     path = read_raw_path(request)
     routed = request.url_rule is not None and path == request.path
     # Werkzeug makes methods upper case and several leading slashes one; yoq takes both as they are.
@@ -75,6 +78,7 @@ def guard() -> None:
         if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
+    concurrency.take_turn()  # what is public needs nothing that may hang, and is answered whatever does
     actor = authenticate(declaration.scope if declaration else None)
     if actor is None:
         reject(path)

@@ -112,11 +112,12 @@ def _describe_responses(rule: Rule, declaration: Declaration, schemas: dict[str,
     errors = {"default": "Another problem"}
     if declaration.scope:
         errors |= {"401": "No valid token", "403": "The token lacks the scope, or a plugin vetoed the operation"}
-        errors["429"] = "Too many failed authentications from this address"
+        errors["429"] = "Too many failed authentications from this address, or too many bodies that do not arrive"
+        errors["503"] = "The database is away, or too many requests are under way"
     if declaration.body or declaration.query or rule.arguments:
         errors["400"] = "The request is malformed; `error` says what is wrong"
     if declaration.body:
-        errors["413"] = "The body is too large"
+        errors |= {"408": "The body did not arrive in time", "413": "The body is too large"}
     if declaration.operation:
         errors["503"] = "Not done: the database is away, or the operation could not be recorded"
     if rule.arguments:
