@@ -100,6 +100,17 @@ def test_bodies_that_trickle_hold_up_nobody(program: Served, reader: str, kind: 
         assert set(answers) == {200}
 
 
+def test_bodies_that_trickle_hold_no_connection_of_the_database(served: Served) -> None:
+    """Whoever waits for a body does not keep the database connection that its token was looked up with."""
+    token = served("POST", "/v1/tokens", json={"name": "reader", "scopes": ["apps:read"]}).json()["token"]
+    with trickling(served, 90, "/apps/dry-run", token):
+        for number in range(20):
+            secret = {"name": f"s{number}", "value": "hunter2"}
+            headers = {"Authorization": f"Bearer {served.environment['YOQ_API_TOKEN']}"}
+            answer = requests.post(served.url + "/v1/secrets", json=secret, headers=headers, timeout=PATIENCE)
+            assert answer.status_code == 200
+
+
 def test_a_body_that_does_not_arrive_is_given_up(program: Served, reader: str) -> None:
     """Who stalls is told 408 after a while, who lets too many bodies wait 429; both connections are ended."""
     with trickling(program, 20, "/apps/dry-run", reader) as senders, ThreadPoolExecutor(20) as readers:

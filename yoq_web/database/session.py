@@ -113,6 +113,14 @@ def end_reading(session: Session) -> None:
     session.rollback()
 
 
+def release_connection() -> None:
+    """Give back the connection of a request that only read so far, before it waits for something else."""
+    if not _forbidden.get() and db.session.registry.has():
+        session = db.session()
+        if not (session.new or session.dirty or session.deleted):
+            session.rollback()
+
+
 @contextmanager
 def forbid_units_of_work(why: str) -> Iterator[None]:
     """Let no unit of work begin in this thread for a while; whoever tries is told why."""

@@ -16,6 +16,7 @@ from flask import request
 
 from yoq_web.actors import current_actor
 from yoq_web.app_local import AppLocal
+from yoq_web.database.session import release_connection
 from yoq_web.http import concurrency
 from yoq_web.http.connections import CLOSE_WAIT, ESTABLISHED, Connection, list_connections
 from yoq_web.jsontext import dumps
@@ -183,6 +184,7 @@ class Body:
         body = self._awaited = self._awaited or Awaited(
             request.environ.get(ANSWER), current_actor().label, current_peer(), current_request_id()
         )
+        release_connection()
         was_at_work = concurrency.end_turn()
         bodies = current_bodies()
         bodies.begin(body)
