@@ -38,6 +38,9 @@ AuditFailure = Literal["spool", "refuse", "continue"]
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+MAPPED = 96
+"""So many bits stand before an IPv4 address that is mapped into IPv6."""
+
 T = TypeVar("T")
 
 
@@ -149,9 +152,13 @@ def _parse_networks(text: str) -> tuple[Network, ...]:
 
 def _parse_network(word: str) -> Network:
     try:
-        return ipaddress.ip_network(word, strict=False)
+        network = ipaddress.ip_network(word, strict=False)
+        if isinstance(network, ipaddress.IPv6Network) and network.prefixlen >= MAPPED:
+            mapped = network.network_address.ipv4_mapped
+            return network if mapped is None else ipaddress.ip_network((mapped, network.prefixlen - MAPPED))
     except ValueError:
         raise SettingsError(f"YOQ_TRUSTED_PROXIES: {word!r} is not an IP address or network") from None
+    return network
 
 
 class Settings:
@@ -208,7 +215,7 @@ class Settings:
     )
     trusted_proxies = Setting[tuple[Network, ...]](
         "YOQ_TRUSTED_PROXIES",
-        "addresses or networks whose `X-Forwarded-For` is believed",
+        "addresses or networks whose `X-Forwarded-For` or `Forwarded` is believed",
         _parse_networks,
         lambda _settings: (),
         "none",

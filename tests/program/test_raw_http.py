@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import ADMIN
-from tests.support.served import Served, command
+from tests.support.served import Served, command, serve
 
 pytestmark = pytest.mark.program
 
@@ -75,3 +76,14 @@ def test_a_token_is_revoked_from_another_process(served: Served, tmp_path: Path)
     database = served.environment["YOQ_DATABASE_URL"]
     assert command(tmp_path, "token", "revoke", "ci", YOQ_DATABASE_URL=database).stdout == "revoked ci\n"
     assert served("GET", "/v1/secrets", headers=headers).status_code == 401
+
+
+def test_the_peer_on_a_socket_for_both_families(tmp_path: Path) -> None:
+    """An IPv4 proxy is known for the one in the setting there, and several lines of its header are one."""
+    with serve(tmp_path, "::", YOQ_API_TOKEN=ADMIN, YOQ_TRUSTED_PROXIES="127.0.0.1") as program:
+        local = replace(program, url=program.url.replace("[::]", "127.0.0.1"))
+        lines = ("X-Forwarded-For: 6.6.6.6", "X-Forwarded-For: [2001:db8::7]:4711")
+        assert exchange(local, "GET /v1/secrets HTTP/1.1", AUTHORIZED, *lines)[0] == 200
+        assert exchange(local, "GET /v1/secrets HTTP/1.1", AUTHORIZED)[0] == 200
+        entries = program("GET", "/v1/audit").json()
+    assert [entry["peer"] for entry in entries] == ["127.0.0.1", "2001:db8::7"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 import uuid
@@ -21,6 +20,7 @@ from yoq_web.http import bodies, concurrency
 from yoq_web.http.authentication import authenticate
 from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body, receive_body
 from yoq_web.http.login_throttle import current_throttle
+from yoq_web.http.peers import find_peer
 from yoq_web.logs import current_request_id
 from yoq_web.metrics import current_metrics
 from yoq_web.operations.door import deny
@@ -29,7 +29,7 @@ from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Problem
 from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES, current_vocabulary
-from yoq_web.settings import Network, current_settings
+from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
 
@@ -152,28 +152,6 @@ def read_raw_path(asked: Request) -> str:
     """Read the request's path with all the slashes that it was sent with."""
     sent: str = asked.environ.get("PATH_INFO", "")
     return "/" * (len(sent) - len(sent.lstrip("/")) - 1) + asked.path
-
-
-def find_peer(asked: Request, proxies: tuple[Network, ...]) -> str | None:
-    """Find who sent the request: the nearest address that is no proxy of ours. Only proxies' words are believed."""
-    address = asked.remote_addr
-    forwarded = [part.strip() for part in asked.headers.get("X-Forwarded-For", "").split(",")]
-    while forwarded and address and _is_proxy(address, proxies):
-        word = forwarded.pop()
-        try:
-            address = str(ipaddress.ip_address(word))
-        except ValueError:
-            break
-    return address
-
-
-def _is_proxy(address: str, proxies: tuple[Network, ...]) -> bool:
-    if not proxies:
-        return False
-    try:
-        return any(ipaddress.ip_address(address) in network for network in proxies)
-    except ValueError:
-        return False
 
 
 def finish(response: Response) -> Response:
