@@ -17,7 +17,7 @@ from yoq_web.scopes import ANYTHING, JOINING, is_granted
 ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticated"]
 
 LABEL_BYTES = 64
-"""A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule)."""
+"""A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule), then with a mark."""
 
 MOST_SCOPES = 256
 """So many scopes an actor may hold: each is looked at for every request."""
@@ -132,8 +132,11 @@ def _read_login_uid() -> int | None:
 
 
 def make_label(token_name: str) -> str:
-    """Make the label that the trail shows for a named token: its name, cut to 64 bytes between two characters."""
-    return token_name.encode()[:LABEL_BYTES].decode(errors="ignore")
+    """Make the label that the trail shows for a named token: its name, or its beginning with `…` in 64 bytes."""
+    encoded = token_name.encode()
+    if len(encoded) <= LABEL_BYTES:
+        return token_name
+    return encoded[: LABEL_BYTES - len("…".encode())].decode(errors="ignore") + "…"
 
 
 def set_actor(actor: Actor) -> None:

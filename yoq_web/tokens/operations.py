@@ -7,8 +7,10 @@ import time
 
 from sqlalchemy import insert, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
-from yoq_web.actors import RESERVED_LABELS, make_label
+from yoq_web.actors import make_label
+from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
@@ -16,6 +18,7 @@ from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import ANYTHING, current_vocabulary
 from yoq_web.tokens.authentication import hash_token
 from yoq_web.tokens.models import Token
+from yoq_web.tokens.names import find_fault, is_reserved, make_skeleton
 from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, parse_ttl
 
 # Who can make tokens can make one for anything: both are the administrator's.
@@ -30,33 +33,46 @@ OPERATIONS = (token_create, token_revoke)
 def create_token(wanted: TokenIn) -> TokenCreated:
     """Create a token and return its text, which is kept nowhere.
 
-    Raises a Problem if a scope is unknown (400), the name cannot be borne (400) or was ever given before (409).
+    Raises a Problem if a scope is unknown (400), the name cannot be borne (400), or one that a reader could take for it
+    was ever given before (409).
     """
     for scope in wanted.scopes:
         if scope not in current_vocabulary().words:
             raise Problem(400, f"invalid scope: {scope}", "`yoq-web token scopes` lists those there are")
-    if not wanted.name.isprintable() or wanted.name.startswith("--"):
-        raise Problem(400, "invalid name", "a token's name is printable text that does not begin with --")
+    if fault := find_fault(wanted.name):
+        raise Problem(400, "invalid name", fault)
     now = int(time.time())
     text = secrets.token_hex(32)
     expires_at = None if wanted.ttl is None else now + parse_ttl(wanted.ttl)
+    label = make_label(wanted.name)
     row = {
         "name": wanted.name,
-        "label": make_label(wanted.name),
+        "label": label,
         "secret_hash": hash_token(text),
         "scopes": ",".join(wanted.scopes),
         "created_at": now,
         "expires_at": expires_at,
     }
     with token_create.performed(wanted.name, scopes=wanted.scopes, expires_at=expires_at) as session:
-        if row["label"] in RESERVED_LABELS:
-            raise Problem(409, "the name is reserved", f"the trail knows another actor as {row['label']!r}")
+        if is_reserved(label):
+            raise Problem(409, "the name is reserved", "the trail knows another actor by a name that looks like it")
+        _refuse_lookalike(session, label)
         try:
             session.execute(insert(Token).values(row))
         except IntegrityError:
             text = f"failed to create token (does '{wanted.name}' already exist?)"
-            raise Problem(409, text, "a name is never given twice; the first 64 bytes count") from None
+            raise Problem(409, text, "a name is never given twice; what the trail shows of it counts") from None
     return TokenCreated(name=wanted.name, scopes=wanted.scopes, token=text, expires_at=expires_at)
+
+
+def _refuse_lookalike(session: Session, label: str) -> None:
+    """Raise a Problem (409) if the trail has a token's label that looks like this one, were it revoked long ago."""
+    # Else two that look alike could be made at once.
+    advisory_lock(session, "tokens")
+    skeleton = make_skeleton(label)
+    for other in session.scalars(select(Token.label).where(Token.label != label)):
+        if make_skeleton(other) == skeleton:
+            raise Problem(409, "the name looks like another", f"in the trail it could be taken for {other!r}")
 
 
 def revoke_token(name: str) -> None:

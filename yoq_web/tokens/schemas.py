@@ -34,7 +34,10 @@ TTL = "^(?!0+[smhd]$)[0-9]{1,9}[smhd]$"
 class TokenIn(BaseModel):
     """A token to create."""
 
-    name: Name = Field(description="Printable text that does not begin with --, at most 256 bytes of UTF-8")
+    name: Name = Field(
+        description="Printable text in the letters of one script that does not begin with --, at most 256 bytes of"
+        " UTF-8; not one that could be taken for another token's"
+    )
     scopes: list[Annotated[str, Field(json_schema_extra={"format": SCOPE})]] = Field(
         min_length=1, max_length=MAX_SCOPES
     )
