@@ -12,26 +12,6 @@ from tests.support.door import acting, behind
 from yoq_audit.sealing import sealer
 from yoq_web.policies.operations import delete_policy
 
-RECORDED = (
-    "id",
-    "event_id",
-    "recorded_at",
-    "time",
-    "actor",
-    "actor_kind",
-    "action",
-    "target",
-    "outcome",
-    "reason",
-    "request_id",
-    "node",
-    "peer",
-    "details",
-    "version",
-    "nonce",
-)
-"""The columns of an entry."""
-
 
 def add_entries(app: Flask, count: int) -> None:
     """Leave so many entries."""
@@ -54,14 +34,16 @@ def make_log(app: Flask, *counts: int) -> None:
 
 
 def attack(url: str, *statements: str) -> None:
-    """Do this in the database behind the application's back, after taking the triggers away."""
+    """Do this in the database behind the application's back, without triggers, which are there again afterwards."""
     if url.startswith("sqlite"):
-        triggers = behind(url, "SELECT name, tbl_name FROM sqlite_master WHERE type = 'trigger'")
-        drop = [f"DROP TRIGGER {found['name']}" for found in triggers]
+        triggers = behind(url, "SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
+        off = [f"DROP TRIGGER {found['name']}" for found in triggers]
+        on = [found["sql"].replace(":", r"\:") for found in triggers]
     else:
-        listed = "SELECT tgname AS name, tgrelid::regclass::text AS tbl_name FROM pg_trigger WHERE NOT tgisinternal"
-        drop = [f"DROP TRIGGER {found['name']} ON {found['tbl_name']}" for found in behind(url, listed)]
-    behind(url, *drop, *statements)
+        listed = "SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE NOT tgisinternal"
+        tables = [found["name"] for found in behind(url, listed)]
+        off, on = ([f"ALTER TABLE {name} {word} TRIGGER USER" for name in tables] for word in ("DISABLE", "ENABLE"))
+    behind(url, *off, *statements, *on)
 
 
 def format_bytes(url: str, data: bytes) -> str:

@@ -109,15 +109,19 @@ def _is_own_table(lineage: Lineage, table: str) -> bool:
 
 
 def _copy_rows(source: Driver, target: Driver, name: str) -> None:
+    """Copy a table's rows; while they are copied there is no trigger, which may ask for rows of other tables."""
     from psycopg import sql  # noqa: PLC0415 - on SQLite every command would load a driver that it does not need
 
+    table = sql.Identifier(name)
+    target.execute(sql.SQL("ALTER TABLE {} DISABLE TRIGGER USER").format(table))
     described = source.execute(sql.SQL("SELECT * FROM {} LIMIT 0").format(sql.Identifier(name))).description or ()
     columns = sql.SQL(", ").join(sql.Identifier(column.name) for column in described)
-    out = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(sql.Identifier(name), columns)
-    into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(name), columns)
+    out = sql.SQL("COPY {} ({}) TO STDOUT (FORMAT BINARY)").format(table, columns)
+    into = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(table, columns)
     with source.cursor().copy(out) as rows, target.cursor().copy(into) as taking:
         for piece in rows:
             taking.write(piece)
+    target.execute(sql.SQL("ALTER TABLE {} ENABLE TRIGGER USER").format(table))
 
 
 def _copy_sequences(source: Driver, target: Driver, name: str) -> None:

@@ -12,7 +12,7 @@ from tests.support.commandline import failure, output
 from tests.support.door import behind
 from tests.support.faults import Injected
 from tests.support.log_keys import LOG, list_signers, read_health
-from tests.support.tampering import add_entries, format_bytes, list_findings, make_log, seal, verify_log
+from tests.support.tampering import add_entries, attack, format_bytes, list_findings, make_log, seal, verify_log
 from yoq_audit.sealing import keys
 
 
@@ -60,7 +60,7 @@ def test_a_missing_head_is_told_and_can_be_taken_anew(app: Flask, database_url: 
     assert Api(app)("GET", f"{LOG}/checkpoint").status_code == 503
     root = behind(database_url, "SELECT root FROM audit_checkpoint")[0]["root"]
     for value in (bytes(32), root):
-        behind(database_url, f"UPDATE audit_checkpoint SET root = {format_bytes(database_url, value)}")
+        attack(database_url, f"UPDATE audit_checkpoint SET root = {format_bytes(database_url, value)}")
         if value != root:
             assert failure(app, "audit", "accept-head").startswith("the log does not hold")
     assert output(app, "audit", "accept-head") == "the log of 3 entries is taken as it is\n"

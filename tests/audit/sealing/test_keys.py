@@ -11,7 +11,7 @@ from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure
 from tests.support.door import behind
 from tests.support.log_keys import LOG, get_ids, list_signers, read_health, read_own_key, rotate
-from tests.support.tampering import add_entries, list_findings, make_log, seal, verify_log
+from tests.support.tampering import add_entries, attack, list_findings, make_log, seal, verify_log
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.key_chain import sign_announcement
 from yoq_audit.tlog.checkpoint import Checkpoint
@@ -32,7 +32,7 @@ def test_a_key_that_was_only_put_into_the_database(app: Flask, api: Api, databas
         assert api("GET", f"{LOG}/key").text.split() == [own.vkey]
         make_log(app, 1)
         assert set(list_signers(database_url)) == set(get_ids(own.vkey))
-        behind(database_url, f"DELETE FROM audit_key WHERE vkey = '{forger.vkey}'")
+        attack(database_url, f"DELETE FROM audit_key WHERE vkey = '{forger.vkey}'")
     assert verify_log(app)["ok"]
 
 
@@ -46,12 +46,12 @@ def test_a_replaced_key_signs_no_more(app: Flask, database_url: str) -> None:
     for size, key, said in ((8, old, "which was replaced before"), (3, new, "which was not announced")):
         row = behind(database_url, f"SELECT root, note FROM audit_checkpoint WHERE size = {size}")[0]
         note = sign(Checkpoint(key.name, size, bytes(row["root"])).text, key)
-        behind(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {size}")
+        attack(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {size}")
         messages = [message for (message,) in list_findings(app, "message")]
         assert any(f"checkpoint of size {size} signed by" in message and said in message for message in messages)
-        behind(database_url, f"UPDATE audit_checkpoint SET note = '{row['note']}' WHERE size = {size}")
+        attack(database_url, f"UPDATE audit_checkpoint SET note = '{row['note']}' WHERE size = {size}")
     assert verify_log(app)["ok"]
-    behind(database_url, f"DELETE FROM audit_key WHERE vkey = '{old.vkey}'")
+    attack(database_url, f"DELETE FROM audit_key WHERE vkey = '{old.vkey}'")
     kinds = list_findings(app, "kind", "message")
     assert ("key", f"this log's key {old.name}+{old.verifier.key_id.hex()} is not in the database") in kinds
 
@@ -92,8 +92,8 @@ def test_a_database_with_another_key_is_not_believed(app: Flask, database_url: s
     forger = Signer.generate(own.name)
     for row in behind(database_url, "SELECT size, root FROM audit_checkpoint"):
         note = sign(Checkpoint(own.name, row["size"], bytes(row["root"])).text, forger)
-        behind(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {row['size']}")
-    behind(database_url, f"UPDATE audit_key SET vkey = '{forger.vkey}'")
+        attack(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {row['size']}")
+    attack(database_url, f"UPDATE audit_key SET vkey = '{forger.vkey}'")
     (tmp_path / keys.HEAD_FILE).unlink()
     messages = [message for (message,) in list_findings(app, "message")]
     assert f"the key {own.name}+{forger.verifier.key_id.hex()} in the database is not this log's" in messages

@@ -196,14 +196,14 @@ def test_health_says_why_nothing_is_sealed(app: Flask, database_url: str) -> Non
     add_entries(app, 5)
     seal(app)
     kept = behind(database_url, CHECKPOINTS)
-    behind(database_url, "UPDATE audit_checkpoint SET size = 4")
+    attack(database_url, "UPDATE audit_checkpoint SET size = 4")
     with app.app_context():
         sealer.try_to_seal()
     health = app.test_client().get("/health").json
     assert health is not None
     assert health["status"] == "degraded"
     assert health["plugins"]["audit"].startswith("nothing is sealed: the log has 4 sealed entries, but 5")
-    behind(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
+    attack(database_url, f"UPDATE audit_checkpoint SET size = {kept[0]['size']}")
     with app.app_context():
         sealer.try_to_seal()
     assert app.test_client().get("/health").json == {"status": "ok"}
@@ -214,7 +214,7 @@ def test_a_database_with_another_past_is_not_signed(app: Flask, database_url: st
     add_entries(app, 5)
     seal(app)
     zeros = "zeroblob(32)" if database_url.startswith("sqlite") else "decode(repeat('00', 32), 'hex')"
-    behind(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
+    attack(database_url, f"UPDATE audit_checkpoint SET root = {zeros}")
     add_entries(app, 1)
     with pytest.raises(signer.Rewound, match="not those"):
         seal(app)

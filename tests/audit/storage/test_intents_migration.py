@@ -20,7 +20,7 @@ from tests.support.door import behind, entries
 from yoq_web import create_app, db
 from yoq_web.database.migrations import find_lineage, make_configuration
 
-BEFORE, AFTER = "audit005", "audit006"
+BEFORE, AFTER = "audit005", "head"
 
 
 def to(app: Flask, revision: str) -> None:
@@ -62,7 +62,12 @@ def test_down_and_up_with_data(older: Flask, database_url: str) -> None:
     after = definitions(database_url)
     assert new <= set(after)
     to(older, BEFORE)
-    assert definitions(database_url) == {name: sql for name, sql in after.items() if name not in new}
+    before = definitions(database_url)
+    # A later revision has the one trigger asked at every update.
+    moment = {"audit_log_no_update"}
+    assert {name: before[name] for name in before.keys() - moment} == {
+        name: sql for name, sql in after.items() if name not in new | moment
+    }
     assert entries(database_url) == rows
     with pytest.raises(IntegrityError):
         behind(database_url, copied("started"))

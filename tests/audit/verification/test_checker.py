@@ -81,7 +81,7 @@ def test_a_person_reads_that_it_holds(app: Flask) -> None:
 def test_a_person_reads_what_is_wrong(app: Flask, database_url: str) -> None:
     """Each finding is a line, and the exit code is 1."""
     make_log(app, 2)
-    behind(database_url, "DELETE FROM audit_tile")
+    attack(database_url, "DELETE FROM audit_tile")
     done = run(app, "audit", "verify")
     assert done.exit_code == 1
     assert done.stdout.splitlines()[0] == "tile 0/0 missing (tile/0/000)"

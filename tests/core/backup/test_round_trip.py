@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import DBAPIError
 
 from tests.audit.proofs.test_proofs import check
 from tests.conftest import Api, MakeApp
+from tests.support.audit_tables import TABLES, make_full_log, read_all
 from tests.support.backup import alone, backup, content, holds, names, restore, some_of_everything, trail, url_of
 from tests.support.commandline import failure, output, run
 from tests.support.door import behind
@@ -53,6 +55,20 @@ def test_a_round_trip(make_app: MakeApp, tmp_path: Path) -> None:
         shop.operator("POST", "/v1/policies", json={"source": "a", "target": "b", "action": "deny"}).status_code == 200
     )
     assert holds(shop.app)
+
+
+def test_a_trail_with_gaps_stays(app: Flask, database_url: str, tmp_path: Path) -> None:
+    """What was pruned and erased is carried over as it is, and nothing of the trail can be changed afterwards."""
+    make_full_log(app)
+    path = backup(app, tmp_path / "b.yoqbackup")
+    before = read_all(database_url)
+    restore(app, path)
+    after = read_all(database_url)
+    assert all(set(before[name]) <= set(after[name]) for name in TABLES if name != "audit_tile")
+    for table in TABLES:
+        with pytest.raises(DBAPIError, match=f"{table} is append-only"):
+            behind(database_url, f"DELETE FROM {table}")
+    assert holds(app)
 
 
 def test_the_trail_is_not_taken_back(app: Flask, api: Api, tmp_path: Path) -> None:
