@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yoq_web import files
-from yoq_web.actors import Actor, act_as_system, current_actor
+from yoq_web.actors import Actor, ActorKind, act_as_system, current_actor
 from yoq_web.app import create_app
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.command import Command, CommandGroup, act_ready, command
@@ -42,6 +42,7 @@ __all__ = [
     "JOINING",
     "VERSION",
     "Actor",
+    "ActorKind",
     "AppLocal",
     "Authenticator",
     "Choice",

@@ -15,6 +15,7 @@ from yoq_web.app_local import ContextLocal
 from yoq_web.scopes import ANYTHING, JOINING, is_granted
 
 ActorKind = Literal["admin", "token", "join", "local", "system", "unauthenticated"]
+"""What kinds of actors there are."""
 
 LABEL_BYTES = 64
 """A named token's label in the trail is its name, cut to this many bytes of UTF-8 (yoq's rule), then with a mark."""

@@ -193,10 +193,12 @@ def read_query(model: type[BaseModel]) -> BaseModel:
 
     Raises a 400 that names the parameter.
     """
-    given: dict[str, Any] = request.args.to_dict()
+    # What is no field stays a list: a model may have further spellings of its own.
+    given: dict[str, Any] = request.args.to_dict(flat=False)
     for name, field in model.model_fields.items():
-        if get_origin(field.annotation) is list and name in given:
-            given[name] = request.args.getlist(name)
+        parameter = field.alias or name
+        if parameter in given and get_origin(field.annotation) is not list:
+            given[parameter] = given[parameter][0]
     try:
         return model.model_validate(given)
     except ValidationError as error:

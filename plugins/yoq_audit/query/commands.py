@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, get_args
 
 import click
 
 from yoq_audit.query import pages, statistics
-from yoq_audit.query.filters import PARAMETERS, Filter, FilterQuery, Parameter
+from yoq_audit.query.conditions import Filter, Parameter
+from yoq_audit.query.filters import PARAMETERS, TIMES, FilterQuery
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
+from yoq_audit.query.times import make_exact
 from yoq_web import as_json, checked, command, db, print_json, print_table
 
 SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
@@ -23,6 +26,8 @@ def add_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def call(**arguments: Any) -> Any:
         given = {one.name: arguments.pop(one.name) for one in PARAMETERS}
+        for one in TIMES:
+            given[one.name] = _make_exact(one.name, given[one.name])
         return command(filters=check_query(FilterQuery, **given), **arguments)
 
     taking: Callable[..., Any] = call
@@ -35,11 +40,20 @@ def _make_option(one: Parameter) -> Callable[[Callable[..., Any]], Callable[...,
     choice = click.Choice(one.choices) if isinstance(one, Filter) and one.choices else None
     return click.option(
         f"--{one.name.replace('_', '-')}",
-        multiple=isinstance(one, Filter),
+        multiple=one.several,
         type=choice,
         metavar=None if choice else one.metavar,
         help=one.help,
     )
+
+
+def _make_exact(name: str, given: str | None) -> str | None:
+    """Make a time that a person wrote exact, by the machine's zone, and say on standard error what it is."""
+    with suppress(ValueError):  # which FilterQuery tells
+        if given is not None and (exact := make_exact(given, zone=None)) != given:
+            click.echo(f"{name} {exact}", err=True)
+            return exact
+    return given
 
 
 def check_query(model: type[FilterQuery], **given: Any) -> Any:

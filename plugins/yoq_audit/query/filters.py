@@ -6,103 +6,36 @@ Whoever adds a filter adds a row to FILTERS, and a migration that makes its inde
 from __future__ import annotations
 
 import hashlib
-import re
-import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, ConfigDict, Field, conlist, create_model
-from sqlalchemy import ColumnElement, Index, literal_column, or_, text
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    conlist,
+    create_model,
+    model_validator,
+)
+from sqlalchemy import ColumnElement
 
+from yoq_audit.query.conditions import DetailFilter, Filter, Parameter, PeerFilter
+from yoq_audit.query.networks import normalize_peer
+from yoq_audit.query.times import Time, resolve_time
 from yoq_audit.storage.models import ENTRIES
-from yoq_web import Name, Outcome, dumps, parse_duration, parse_time
+from yoq_web import ActorKind, Name, Outcome, dumps
 
 MOST_VALUES = 20
 """So many values of one filter may be given."""
 
-RELATIVE = re.compile(r"\d{1,9}[smhdw]", re.ASCII)
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of the API and an option of the commands: what each says of it, and what it calls a value."""
-
-    name: str
-    description: str
-    help: str
-    metavar: str = "NAME"
-
-
-@dataclass(frozen=True)
-class Filter(Parameter):
-    """A row of the table: entries by the values that they have in a column.
-
-    `rank` says how soon its index is tried: filters of which a value selects little come first. With `prefixes` a value
-    that ends with `*` means all that begin so. `unindexed` is a value that most entries have: they are not in the
-    index. `type` is what a value must be, a Literal if there are only so many.
-    """
-
-    column: str = field(kw_only=True)
-    rank: int = field(kw_only=True)
-    prefixes: bool = False
-    unindexed: str | None = None
-    type: Any = Name
-
-    @property
-    def choices(self) -> tuple[str, ...]:
-        """The values that there are, if there are only so many."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
-
-    def match(
-        self, values: Sequence[str], dialect: str, column: ColumnElement[Any] | None = None
-    ) -> ColumnElement[bool]:
-        """Make the condition that the column, or what stands for it in the statement, has one of the values."""
-        column = ENTRIES.c[self.column] if column is None else column
-        prefixes = [value for value in values if self.prefixes and value.endswith("*")]
-        exact = [value for value in values if value not in prefixes]
-        conditions = [match_prefix(column, prefix[:-1], dialect) for prefix in prefixes]
-        if exact:
-            conditions.append(column == exact[0] if len(exact) == 1 else column.in_(exact))
-        found = or_(*conditions)
-        # A partial index is used where its condition can be proved, which no database does for a parameter.
-        return found & _differ(column, self.unindexed) if self.unindexed and self.has_index(values) else found
-
-    def has_index(self, values: Sequence[str]) -> bool:
-        """Tell whether every entry with one of the values is in the index."""
-        return self.unindexed not in values
-
-    def keeps_order(self, values: Sequence[str], dialect: str) -> bool:
-        """Tell whether the index has the entries of each value in the order of ids, and can be asked for them so."""
-        # On PostgreSQL prefixes are in the order of bytes, in which equal texts cannot be asked for.
-        return not self.prefixes or (dialect == "sqlite" and not any(value.endswith("*") for value in values))
-
-    def match_indexed(self) -> ColumnElement[bool] | None:
-        """Make the condition that an entry is in the index; None if all are."""
-        column = ENTRIES.c[self.column]
-        if self.unindexed:
-            return _differ(column, self.unindexed)
-        return column.is_not(None) if column.nullable else None
-
-    def make_index(self) -> Index:
-        """Declare the index in the table: by the column, and by ids among equal ones."""
-        column = ENTRIES.c[self.column]
-        rows = f"{self.column} <> '{self.unindexed}'" if self.unindexed else f"{self.column} IS NOT NULL"
-        where = text(rows) if self.unindexed or column.nullable else None
-        return Index(
-            f"ix_audit_log_{self.column}",
-            column,
-            ENTRIES.c.id,
-            sqlite_where=where,
-            postgresql_where=where,
-            # Prefixes are compared byte by byte, whatever the database's collation.
-            postgresql_ops={self.column: "text_pattern_ops"} if self.prefixes else {},
-        )
-
-
 FILTERS = (
     Filter("actor", "Who acted: an actor's label", "By this actor; several for any of them.", column="actor", rank=4),
+    Filter(
+        "kind", "What kind of actor it was", "By an actor of this kind.", column="actor_kind", rank=7, type=ActorKind
+    ),
     Filter("action", "What was done, as `secret_set`", "This action, as secret_set.", column="action", rank=6),
     Filter(
         "target",
@@ -115,52 +48,105 @@ FILTERS = (
     Filter("outcome", "How it ended", "With this outcome.", column="outcome", rank=3, unindexed="ok", type=Outcome),
     Filter("node", "On which node", "On this node.", column="node", rank=5),
     Filter("request_id", "In which request", "In this request.", "ID", column="request_id", rank=1),
+    PeerFilter(
+        "peer",
+        "From where: an address, or a network as `192.0.2.0/24`",
+        "From this address, or any of a network as 192.0.2.0/24.",
+        "ADDRESS",
+        column="peer",
+        rank=3,
+        prefixes=True,
+        type=Annotated[Name, AfterValidator(normalize_peer)],
+    ),
 )
 """In the order in which the API and the commands show them."""
+
+DETAILS = Parameter(
+    "details",
+    "With this detail, as `os_user=alice`, or with this value in a detail that is a list. May also be written as "
+    "`details.os_user=alice`",
+    "With this detail, as os_user=alice.",
+    "NAME=VALUE",
+)
+
+NOT = Parameter(
+    "not",
+    "What another filter would show is left out, as `action=secret_list`. May also be written as `action!=secret_list`",
+    "Without what another filter would show, as action=secret_list.",
+    "FILTER=VALUE",
+)
 
 TIMES = (
     Parameter(
         "since",
-        "Not before this time: RFC 3339, or relative to now as `30m`, `2h`, `7d`",
-        "Not before: 30m, 2h, 7d, or as 2026-11-24T10:00:00Z.",
+        "Not before this time: RFC 3339, relative to now as `30m`, `2h`, `7d`, or as `yesterday`, `2026-11-24`, "
+        "`10:00`, in UTC unless a time of day says otherwise (`10:00+01:00`)",
+        "Not before: 30m, 2h, 7d, yesterday, 10:00, '2026-11-24 10:00', or as 2026-11-24T10:00:00Z.",
         "TIME",
+        several=False,
     ),
-    Parameter("until", "Before this time, written as `since`", "Before this time.", "TIME"),
+    Parameter("until", "Before this time, written as `since`", "Before this time.", "TIME", several=False),
 )
 
-PARAMETERS: tuple[Parameter, ...] = (*FILTERS, *TIMES)
+PARAMETERS: tuple[Parameter, ...] = (*FILTERS, DETAILS, NOT, *TIMES)
 
 INDEXES = [row.make_index() for row in FILTERS]
 
 DIGESTED = ("actor", "action", "target", "outcome", "node", "request_id")
 """Which filters have a place of their own in a digest, given or not. It stays as it is, for the cursors given out."""
 
-
-def resolve_time(given: str, now: int | None = None) -> int:
-    """Read a time as microseconds since 1970: RFC 3339, or so long before `now` (microseconds), as `2h` or `7d`.
-
-    Raises ValueError for anything else.
-    """
-    if RELATIVE.fullmatch(given):
-        now = time.time_ns() // 1000 if now is None else now
-        return max(0, now - parse_duration(given, "smhdw") * 1_000_000)
-    with suppress(ValueError):
-        # In a query, a plus sign that was not escaped arrives as a space.
-        return max(0, parse_time(given.replace(" ", "+")))
-    raise ValueError("neither RFC 3339, as 2026-11-24T10:00:00Z, nor relative to now, as 30m, 2h or 7d")
+_BY_NAME = {row.name: row for row in FILTERS}
 
 
-def _check_time(given: str) -> str:
-    resolve_time(given)
-    return given
+def _read_detail(text: str) -> tuple[Filter, str]:
+    key, _, value = text.partition("=")
+    return DetailFilter.of(key), value
 
 
-Time = Annotated[str, Field(max_length=40), AfterValidator(_check_time)]
+def _read_not(text: str) -> tuple[Filter, str]:
+    name, _, value = text.partition("=")
+    row = DetailFilter.of(name.removeprefix("details.")) if name.startswith("details.") else _BY_NAME.get(name)
+    if row is None:
+        raise ValueError(f"write it as action=secret_list, with one of: {', '.join(_BY_NAME)}, details.NAME")
+    try:
+        return row.negate(), TypeAdapter(row.type).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {error.errors()[0]['msg'].removeprefix('Value error, ')}") from None
+
+
+def _unfold(name: str) -> tuple[str, str]:
+    """Return the parameter that another spelling means, and what then stands before its values."""
+    plain = name.removesuffix("!")
+    detail = plain.startswith("details.")
+    if plain != name and (detail or plain in _BY_NAME):
+        return NOT.name, f"{plain}="
+    return (DETAILS.name, f"{plain.removeprefix('details.')}=") if detail else (name, "")
+
+
+def _check_detail(text: str) -> str:
+    if "=" not in text:
+        raise ValueError("write it as os_user=alice")
+    _read_detail(text)
+    return text
+
+
+def _check_not(text: str) -> str:
+    row, value = _read_not(text)
+    return f"{row.name.removesuffix('!')}={value}"
+
 
 _FIELDS: dict[str, Any] = {
     row.name: (conlist(row.type, max_length=MOST_VALUES), Field(default=[], description=row.description))
     for row in FILTERS
-} | {one.name: (Time | None, Field(default=None, description=one.description)) for one in TIMES}
+}
+_FIELDS |= {
+    one.name: (
+        list[Annotated[Name, AfterValidator(check)]],
+        Field(default=[], max_length=MOST_VALUES, description=one.description),
+    )
+    for one, check in ((DETAILS, _check_detail), (NOT, _check_not))
+}
+_FIELDS |= {one.name: (Time | None, Field(default=None, description=one.description)) for one in TIMES}
 
 
 class FilterQuery(create_model("Parameters", **_FIELDS)):  # type: ignore[misc]  # mypy cannot see what a table makes
@@ -168,12 +154,28 @@ class FilterQuery(create_model("Parameters", **_FIELDS)):  # type: ignore[misc] 
 
     model_config = ConfigDict(extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def fold(cls, given: Any) -> Any:
+        """Take `action!=x` and `details.y=z` for what they say: `not` with `action=x`, `details` with `y=z`."""
+        if not isinstance(given, Mapping):
+            return given
+        folded: dict[str, Any] = {}
+        for name, values in given.items():
+            into, before = _unfold(name)
+            listed = values if isinstance(values, list) else [values]
+            meant = [f"{before}{value}" for value in listed] if before else values
+            folded[into] = [*folded[into], *meant] if into in folded else meant
+        return folded
+
     def resolve(self, now: int | None = None) -> Selection:
         """Return what is selected, with times relative to `now` made absolute."""
-        values = {row: tuple(dict.fromkeys(getattr(self, row.name))) for row in FILTERS}
+        values: dict[Filter, dict[str, None]] = {row: dict.fromkeys(getattr(self, row.name)) for row in FILTERS}
+        for filter_, value in [*map(_read_detail, self.details), *map(_read_not, getattr(self, NOT.name))]:
+            values.setdefault(filter_, {})[value] = None
         texts: tuple[str | None, str | None] = (self.since, self.until)
         since, until = (None if given is None else resolve_time(given, now) for given in texts)
-        return Selection({row: found for row, found in values.items() if found}, since, until, texts)
+        return Selection({row: tuple(found) for row, found in values.items() if found}, since, until, texts)
 
 
 @dataclass(frozen=True)
@@ -218,29 +220,3 @@ class Selection:
         if self.until is not None:
             found.append(ENTRIES.c.time < self.until)
         return found
-
-
-def match_prefix(column: ColumnElement[Any], prefix: str, dialect: str) -> ColumnElement[bool]:
-    """Make the condition that a text begins so. Compared by bytes, whatever the database's collation, as the index."""
-    end = find_successor(prefix)
-    if dialect == "sqlite":
-        begins: ColumnElement[bool] = column >= prefix
-        return begins if end is None else begins & (column < end)
-    begins = column.op("~>=~", is_comparison=True)(prefix)
-    return begins if end is None else begins & column.op("~<~", is_comparison=True)(end)
-
-
-def find_successor(prefix: str) -> str | None:
-    """Find the first text, in the order of UTF-8's bytes, behind all that begin with `prefix`; None for no end."""
-    while prefix:
-        last = ord(prefix[-1]) + 1
-        if last <= 0x10FFFF:
-            # Surrogates are no characters: after U+D7FF comes U+E000.
-            return prefix[:-1] + chr(0xE000 if last == 0xD800 else last)
-        prefix = prefix[:-1]
-    return None
-
-
-def _differ(column: ColumnElement[Any], value: str) -> ColumnElement[bool]:
-    """Make the condition that a column has another value, in the words by which databases know a partial index."""
-    return literal_column(f"{column} <> '{value}'")

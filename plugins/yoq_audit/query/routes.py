@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit.query import pages, statistics
 from yoq_audit.query.cursor import make_link
-from yoq_audit.query.filters import FilterQuery
+from yoq_audit.query.filters import TIMES, FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
 from yoq_audit.storage import log
 from yoq_audit.storage.documents import make_documents, make_spooled_document
@@ -95,7 +95,10 @@ def list_entries(query: AuditQuery) -> Response:
     )
     answer = Response(dumps(page.entries), content_type="application/json")
     if page.cursor:
-        answer.headers["Link"] = make_link(request.path, list(request.args.items(multi=True)), page.cursor)
+        # A time that is exact by now: yesterday is another day at midnight, and the cursor's walk is not.
+        exact = {one.name: getattr(query, one.name) for one in TIMES}
+        arguments = [(name, exact.get(name, value)) for name, value in request.args.items(multi=True)]
+        answer.headers["Link"] = make_link(request.path, arguments, page.cursor)
     return answer
 
 

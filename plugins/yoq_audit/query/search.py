@@ -19,7 +19,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.elements import UnaryExpression
 from sqlalchemy.sql.operators import custom_op
 
-from yoq_audit.query.filters import Filter, Selection
+from yoq_audit.query.conditions import Filter
+from yoq_audit.query.filters import Selection
 from yoq_audit.query.snapshot import Snapshot
 from yoq_audit.storage.log import SHOWN
 from yoq_audit.storage.models import ENTRIES
@@ -128,12 +129,10 @@ class Finder:
             given.append(indexed)
         return self._select(*given).order_by(*self._order(column, ENTRIES.c.id)).limit(count)
 
-    def select_positions(self, filter_: Filter, value: str, count: int) -> Select[Any]:
-        """Select the positions of so many of the entries with a value, in any order."""
+    def select_positions(self, filter_: Filter, values: tuple[str, ...], count: int) -> Select[Any]:
+        """Select the positions of so many of the entries that a filter's values select, in any order."""
         columns = [self._hide(column.key) for column in self._list_key()]
-        return (
-            select(*columns).where(filter_.match((value,), self.dialect), *self._match_range(hidden=True)).limit(count)
-        )
+        return select(*columns).where(filter_.match(values, self.dialect), *self._match_range(hidden=True)).limit(count)
 
     def _run(self, how: str, query: Select[Any]) -> Sequence[Row[Any]]:
         self.tried.append(how)
@@ -156,8 +155,8 @@ class Finder:
     def _look_up(self, filter_: Filter, most: int) -> list[Position] | None:
         """Look up where all entries with a filter's values are, in order; None if there are more than `most`."""
         found: set[Position] = set()
-        for value in self.given[filter_]:
-            rows = self._run(f"look up {filter_.name}", self.select_positions(filter_, value, most + 1 - len(found)))
+        for values in filter_.split(self.given[filter_]):
+            rows = self._run(f"look up {filter_.name}", self.select_positions(filter_, values, most + 1 - len(found)))
             found.update(tuple(position) for position in rows)
             if len(found) > most:
                 return None

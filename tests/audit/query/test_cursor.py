@@ -162,7 +162,7 @@ def test_a_relative_time_stays_that_of_the_first_page(
     """`since=2h` means two hours before the first page was read, on every page of it."""
     store(database_url, [make_entry(number) for number in range(10)])
     now = START + 10 * SECOND
-    monkeypatch.setattr("yoq_audit.query.filters.time.time_ns", lambda: now * 1000)
+    monkeypatch.setattr("yoq_audit.query.times.time.time_ns", lambda: now * 1000)
     first = api("GET", "/v1/audit?limit=4&since=8s")
     now += 5 * SECOND
     address = find_next(first)

@@ -26,8 +26,8 @@ from yoq_web import Problem, create_app, db, metadata
 ROUTES = ("/v1/audit", "/v1/audit/stats", "/v1/audit/export", "/v1/audit/stream")
 COMMANDS = ("list", "stats", "export", "follow")
 
-ROW = '    Filter("peer", "From which address", "From this address.", "ADDRESS", column="peer", rank=2),'
-REVISION = '''"""An index of addresses."""
+ROW = '    Filter("reason", "Why it ended so", "For this reason.", "REASON", column="reason", rank=2),'
+REVISION = '''"""An index of reasons."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -39,12 +39,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    rows = sa.text("peer IS NOT NULL")
-    op.create_index("ix_audit_log_peer", "audit_log", ["peer", "id"], sqlite_where=rows, postgresql_where=rows)
+    rows = sa.text("reason IS NOT NULL")
+    op.create_index("ix_audit_log_reason", "audit_log", ["reason", "id"], sqlite_where=rows, postgresql_where=rows)
 
 
 def downgrade() -> None:
-    op.drop_index("ix_audit_log_peer", table_name="audit_log")
+    op.drop_index("ix_audit_log_reason", table_name="audit_log")
 '''
 
 
@@ -103,46 +103,46 @@ def test_a_filter_is_a_row_and_a_migration(empty_url: str, tmp_path: Path) -> No
     copy = copy_audit(tmp_path)
     add_row(copy / "query" / "filters.py", "FILTERS", ROW)
     newest = max(file.name.partition("_")[0] for file in (copy / "migrations").glob("audit*.py"))
-    (copy / "migrations" / "audit999_peers.py").write_text(REVISION.format(new="audit999", old=newest))
-    run_with_copy(copy, try_peer, YOQ_DATABASE_URL=empty_url)
+    (copy / "migrations" / "audit999_reasons.py").write_text(REVISION.format(new="audit999", old=newest))
+    run_with_copy(copy, try_reason, YOQ_DATABASE_URL=empty_url)
 
 
-def try_peer() -> None:
-    """Show, where there is a filter `peer`, that it does all that a filter does."""
+def try_reason() -> None:
+    """Show, where there is a filter `reason`, that it does all that a filter does."""
     migrate({})
     app = create_app()
     api = Api(app)
-    rows = [make_entry(number, peer=f"192.0.2.{number % 3}" if number else None) for number in range(10)]
+    rows = [make_entry(number, reason=f"reason-{number % 3}" if number else None) for number in range(10)]
     store(os.environ["YOQ_DATABASE_URL"], rows)
 
-    meant = [row["event_id"] for row in rows if row["peer"] == "192.0.2.1"][::-1]
+    meant = [row["event_id"] for row in rows if row["reason"] == "reason-1"][::-1]
     assert meant
-    page = api("GET", make_url({"peer": "192.0.2.1", "limit": 2}))
+    page = api("GET", make_url({"reason": "reason-1", "limit": 2}))
     shown = page.json
     following = page.headers["Link"][1:].partition(">")[0]
     shown += api("GET", following).json  # type: ignore[operator]
     assert [found["event_id"] for found in shown or []] == meant
-    assert api("GET", following.replace("192.0.2.1", "192.0.2.2")).status_code == 400
+    assert api("GET", following.replace("reason-1", "reason-2")).status_code == 400
     stats = api(
-        "GET", make_url({"peer": "192.0.2.1", "since": "2026-09-21T00:00:00Z", "bucket": "7d"}, "/v1/audit/stats")
+        "GET", make_url({"reason": "reason-1", "since": "2026-09-21T00:00:00Z", "bucket": "7d"}, "/v1/audit/stats")
     )
     assert stats.json["total"] == len(meant)  # type: ignore[index]
-    exported = api("GET", make_url({"peer": "192.0.2.1"}, "/v1/audit/export")).text
+    exported = api("GET", make_url({"reason": "reason-1"}, "/v1/audit/export")).text
     assert exported.count("\n") == len(meant)
-    assert api.entries()[0]["details"]["filters"] == ["peer=192.0.2.1"]
+    assert api.entries()[0]["details"]["filters"] == ["reason=reason-1"]
 
     for command in COMMANDS:
-        assert "--peer ADDRESS" in output(app, "audit", command, "--help")
-    assert output(app, "audit", "list", "--peer", "192.0.2.1").count("\n") == 1 + len(meant)
+        assert "--reason REASON" in output(app, "audit", command, "--help")
+    assert output(app, "audit", "list", "--reason", "reason-1").count("\n") == 1 + len(meant)
 
     test_everything_that_takes_filters_takes_each_of_them(app)
     for parameters, digest in GIVEN_OUT:
         test_cursors_that_were_given_out_stay_good(parameters, digest)
     with app.app_context():
-        found = Finder(db.session(), FilterQuery(peer=["192.0.2.1"]).resolve())
+        found = Finder(db.session(), FilterQuery(reason=["reason-1"]).resolve())
         assert found.find(5)
-        assert found.tried == ["index peer"]
-        assert FilterQuery(peer=["192.0.2.1"]).resolve().digest() != Selection().digest()
+        assert found.tried == ["index reason"]
+        assert FilterQuery(reason=["reason-1"]).resolve().digest() != Selection().digest()
         with db.engine.connect() as connection:
             options = {"include_object": lambda _item, name, kind, *_: kind != "table" or name == "audit_log"}
             assert compare_metadata(MigrationContext.configure(connection, opts=options), metadata) == []

@@ -31,12 +31,26 @@ SINGLE: list[dict[str, Any]] = [
     {"outcome": ["started"]},
     {"node": ["node-1"]},
     {"request_id": ["request-7"]},
+    {"kind": ["admin"]},
+    {"kind": ["local"]},
+    {"peer": ["192.0.2.7"]},
+    {"peer": ["2001:db8::7"]},
+    {"peer": ["192.0.2.0/24"]},
+    {"peer": ["2001:db8::/32"]},
+    {"details": ["os_user=alice"]},
+    {"not": ["action=secret_set"]},
+    {"not": ["kind=admin", "kind=local"]},
+    {"not": ["outcome=ok"]},
+    {"not": ["outcome=failed"]},
+    {"not": ["target=target-7*"]},
+    {"not": ["details.os_user=alice"]},
     {"since": format_time(START)},
     {"until": format_time(START)},
 ]
 COMBINED: list[dict[str, Any]] = [
     {"actor": ["ci", "local"], "since": format_time(START), "until": format_time(START + 10**9)},
     {"target": ["target-7*", "other", "x*"], "outcome": ["failed", "denied"]},
+    {"peer": ["192.0.2.0/24"], "not": ["action=secret_list"], "since": format_time(START)},
 ]
 
 
@@ -128,6 +142,42 @@ def test_a_frequent_prefix_is_walked_and_a_rare_one_looked_up(app: Flask, databa
         assert tried(session, target=["rare-*"]) == ["walk", "look up target"]
         assert tried(session, target=["rare-*"], since=since, actor=["api-token"]) == ["walk", "look up target"]
         assert tried(session, target=["rare-*"], until=format_time(START + 10**11)) == ["walk", "look up target"]
+
+
+def test_networks_and_what_is_left_out_are_looked_up_where_they_are_rare(app: Flask, database_url: str) -> None:
+    """A few old entries are found by the index of peers, of kinds and of outcomes, whatever it is that tells them."""
+    store(
+        database_url,
+        [
+            make_entry(
+                number,
+                peer=f"192.0.2.{number}" if number < 20 else f"198.51.100.{number % 250}",
+                actor_kind="local" if number < 20 else "admin",
+                action="backup" if number < 20 else "secret_list",
+                outcome="failed" if number < 20 else "ok",
+                details='{"os_user":"alice"}' if number < 20 else "{}",
+            )
+            for number in range(5000)
+        ],
+    )
+    with reading(app) as session:
+        assert tried(session, kind=["local"]) == ["index kind"]
+        assert tried(session, peer=["192.0.2.0/24"]) == ["walk", "look up peer"]
+        assert tried(session, peer=["198.51.0.0/16"]) == ["walk"]
+        assert tried(session, **{"not": ["kind=admin"]}) == ["walk", "look up kind!"]
+        assert tried(session, **{"not": ["action=secret_list", "action=other"]}) == ["walk", "look up action!"]
+        assert tried(session, **{"not": ["outcome=ok"]}) == ["walk", "look up outcome!"]
+        assert tried(session, **{"not": ["kind=local"]}) == ["walk"]
+        assert tried(session, **{"not": ["peer=198.51.0.0/16"]}) == ["walk"]
+        assert tried(session, details=["os_user=alice"]) == ["walk"]
+        assert tried(session, details=["os_user=alice"], peer=["192.0.2.0/24"])[-1] == "look up peer"
+        for parameters in ({"peer": ["192.0.2.0/24"]}, {"not": ["kind=admin"]}, {"not": ["outcome=ok"]}):
+            finder = Finder(session, FilterQuery(**parameters).resolve())
+            finder.find(10)
+            for plan in plans(session, functools.partial(finder.find, 10)):
+                assert "Seq Scan" not in plan
+            looked_up = plans(session, functools.partial(finder._look_up, finder.indexed[0], 1000))
+            assert all("ix_audit_log_" in plan for plan in looked_up), (parameters, looked_up)
 
 
 def test_a_value_is_found_in_the_order_of_its_index(app: Flask, database_url: str) -> None:

@@ -58,7 +58,7 @@ def definitions(url: str) -> dict[str, str]:
 def test_down_and_up_with_data(older: Flask, database_url: str) -> None:
     """Every row, its nonce and its number stay, so does what keeps them from being changed, and the log verifies."""
     rows = entries(database_url)
-    new = {"ix_audit_log_settled", "ix_audit_log_started"}
+    new = {f"ix_audit_log_{name}" for name in ("settled", "started", "actor_kind", "peer")}
     after = definitions(database_url)
     assert new <= set(after)
     to(older, BEFORE)
