@@ -21,7 +21,7 @@ from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
 from yoq_audit.retention.eraser import audit_erase
 from yoq_audit.retention.pruner import audit_prune
-from yoq_audit.sealing import rotation, sealer
+from yoq_audit.sealing import overdue, rotation, sealer
 from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
 from yoq_web import Contribution, Event, hookimpl
@@ -53,13 +53,15 @@ def yoq_contribute() -> Contribution:
 def yoq_pulse() -> None:
     """Seal what was committed since the last time, and prune what is old enough."""
     sealer.try_to_seal()
+    overdue.look()
     schedule.run_due()
 
 
 @hookimpl
 def yoq_health() -> str | None:
-    """Say why nothing is sealed or pruned, if so."""
-    return sealer.current_sealing().failure or schedule.current_schedule().failure
+    """Say why nothing is sealed or pruned, and which entry waits for too long, if so."""
+    unsealed = "; ".join(filter(None, (sealer.current_sealing().failure, overdue.describe())))
+    return unsealed or schedule.current_schedule().failure
 
 
 @hookimpl

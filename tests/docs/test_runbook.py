@@ -45,7 +45,11 @@ def said() -> Iterator[str]:
             call = node.exc if isinstance(node, ast.Raise) else None
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in STOPPERS:
                 yield max(pieces(call.args[0], module), key=len, default="")
-    for path in (AUDIT / "sealing" / "sealer.py", AUDIT / "retention" / "schedule.py"):
+    for path in (
+        AUDIT / "sealing" / "sealer.py",
+        AUDIT / "sealing" / "overdue.py",
+        AUDIT / "retention" / "schedule.py",
+    ):
         module = ast.parse(path.read_text())
         for node in ast.walk(module):
             if isinstance(node, ast.JoinedStr) and (found := pieces(node, module)):

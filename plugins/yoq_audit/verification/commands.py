@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 import click
 
-from yoq_audit.sealing import keys, signer
+from yoq_audit.sealing import keys, overdue, signer
 from yoq_audit.storage import tree
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import Report
 from yoq_web import Progress, SettingsError, as_json, command, current_spool, db, escape_text, print_json
+
+AGAIN_SECONDS = 3.0
+"""How long an entry that is old and waits gets to be sealed before it is called overdue."""
 
 
 @command("verify", read_only=True)
@@ -39,6 +44,13 @@ def verify_log(bar: Progress | None = None) -> Report:
         connection.close()
     if complaint:
         report.add("head", complaint)
+    if report.oldest_pending is not None and report.oldest_pending.age >= overdue.MOST_SECONDS:
+        # What comes late, from a spool, is old when it is stored: it is sealed within a second.
+        time.sleep(AGAIN_SECONDS)
+        if not overdue.is_sealed(db.session(), report.oldest_pending.id):
+            report.add(
+                "pending", f"{report.oldest_pending.complaint}; it is sealed by a server, and by any other command"
+            )
     report.spool = len(current_spool().read_waiting())
     return report
 
@@ -63,8 +75,10 @@ def _print(report: Report) -> None:
     if report.found > len(report.findings):
         click.echo(f"and {report.found - len(report.findings)} more")
     held = "the log holds" if report.ok else f"the log does not hold: {report.found} findings"
+    oldest = f" (the oldest for {report.oldest_pending.age} seconds)" if report.oldest_pending else ""
     click.echo(
-        f"{held}; {report.entries} entries, {report.size} sealed, {report.pending} pending, {report.spool} spooled"
+        f"{held}; {report.entries} entries, {report.size} sealed, {report.pending} pending{oldest}, "
+        f"{report.spool} spooled"
     )
     if report.pruned or report.erased:
         click.echo(f"{report.pruned} pruned and {report.erased} erased, as sealed entries announce")

@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from yoq_audit.sealing.overdue import Waiting
 from yoq_audit.tlog.hashing import HASH_SIZE
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.verification.reader import FIRST_FIELD, LogReader, Row, hash_columns
 from yoq_audit.verification.report import LIMIT, Report, quote_value
+
+TIME = FIELDS.index("time")
 
 REMEMBERED = 10_000
 """So many hashes of entries that do not match are remembered."""
@@ -77,7 +80,7 @@ def _report_unplaced(reader: LogReader, report: Report, wanted: set[bytes]) -> d
             message = f"entry {entry} ({event_id}) inserted: entries after it are sealed, it is not"
             report.add("inserted", message, entry=entry, event_id=event_id)
         else:
-            report.pending += 1
+            report.add_pending(Waiting(entry, str(event_id), columns[TIME] if isinstance(columns[TIME], int) else 0))
     return displaced
 
 

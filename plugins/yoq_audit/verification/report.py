@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from yoq_audit.sealing.overdue import Waiting
 from yoq_audit.tlog.encoding import encode_base64
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 
@@ -12,7 +13,18 @@ LIMIT = 100
 """So many findings are described; the others are counted."""
 
 Kind = Literal[
-    "altered", "removed", "inserted", "moved", "tile", "checkpoint", "key", "head", "cut off", "fork", "retention"
+    "altered",
+    "removed",
+    "inserted",
+    "moved",
+    "tile",
+    "checkpoint",
+    "key",
+    "head",
+    "cut off",
+    "fork",
+    "retention",
+    "pending",
 ]
 
 
@@ -43,6 +55,7 @@ class Report:
     size: int = 0
     root: bytes = EMPTY_ROOT
     pending: int = 0
+    oldest_pending: Waiting | None = None
     spool: int = 0
     pruned: int = 0
     erased: int = 0
@@ -62,6 +75,12 @@ class Report:
         if len(self.findings) < LIMIT:
             self.findings.append(Finding(kind=kind, message=message, **where))
 
+    def add_pending(self, entry: Waiting) -> None:
+        """Count an entry that is not sealed yet."""
+        self.pending += 1
+        if self.oldest_pending is None or entry.time < self.oldest_pending.time:
+            self.oldest_pending = entry
+
     def document(self) -> dict[str, Any]:
         """Return the report for programs."""
         return {
@@ -70,6 +89,7 @@ class Report:
             "size": self.size,
             "root": encode_base64(self.root),
             "pending": self.pending,
+            "oldest_pending_seconds": self.oldest_pending.age if self.oldest_pending else None,
             "spool": self.spool,
             "pruned": self.pruned,
             "erased": self.erased,

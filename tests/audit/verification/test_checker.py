@@ -24,6 +24,7 @@ def test_an_empty_log_holds(app: Flask) -> None:
         "size": 0,
         "root": encode_base64(EMPTY_ROOT),
         "pending": 0,
+        "oldest_pending_seconds": None,
         "spool": 0,
         "pruned": 0,
         "erased": 0,
