@@ -16,8 +16,9 @@ from yoq_web.database.engine import set_deadline
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import Page, Slice, read_page
 from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
+from yoq_web.hooks.descriptions import describe_actor
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
-from yoq_web.hooks.host import describe_actor, hookimpl
+from yoq_web.hooks.host import hookimpl
 from yoq_web.http.answer_limits import find_answer_limit
 from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint

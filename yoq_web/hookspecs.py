@@ -135,7 +135,9 @@ def yoq_pulse(app: Flask) -> None:
 def yoq_health() -> str | None:
     """Say what an operator should look at, in one short line that anybody may read, or `None`. Asked by `/health`.
 
-    If it raises, that is logged and counted, and `/health` says that the plugin cannot say how it is.
+    If it raises, that is logged and counted, and `/health` says that the plugin cannot say how it is. It is asked on
+    a thread of its own and waited for a second: if it takes longer, what it said last is told for ten seconds, then
+    that it does not answer. It is not asked again before it has returned.
     """
 
 
@@ -145,5 +147,6 @@ def yoq_describe_actor(actor: Actor) -> str | None:
 
     The first description wins.
 
-    If it raises, it is passed over.
+    If it raises, it is passed over. It is asked on a thread of its own: if it takes longer than a second it is passed
+    over, too, and not asked again before it has returned.
     """

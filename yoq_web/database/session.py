@@ -77,6 +77,10 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         set_rules(db.engine)
+        if not settings.on_sqlite:
+            from yoq_web.database.silence import watch_server  # noqa: PLC0415 - SQLite needs no other driver
+
+            watch_server(db.engine)
 
 
 @contextmanager

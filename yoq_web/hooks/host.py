@@ -16,7 +16,6 @@ import pluggy
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web.actors import Actor
 from yoq_web.app_local import AppLocal, restore_context, save_context
 from yoq_web.hooks.errors import HOOK_ERRORS, find_raised, isolate, read_text
 from yoq_web.hooks.notifier import Notifier, report_hook_failure
@@ -33,9 +32,6 @@ GROUP = "yoq_web.plugins"
 
 OWN = "yoq-web"
 """The distribution of this project, which brings the built-in plugins."""
-
-DESCRIPTION = 256
-"""So many characters of a description of an actor are shown: a page has one for each of its entries."""
 
 NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 
@@ -267,16 +263,3 @@ def derive_name(plugin: object) -> str:
     """Derive a plugin object's name: its attribute `name`, else its own name without the prefix `yoq_`."""
     name = getattr(plugin, "name", None) or getattr(plugin, "__name__", type(plugin).__name__)
     return str(name).rpartition(".")[2].removeprefix("yoq_").lower()
-
-
-def describe_actor(actor: Actor) -> str | None:
-    """Ask the plugins about an actor; the first that knows is returned, else None. One that fails is passed over."""
-    for ask in current_host().find_implementations("yoq_describe_actor"):
-        try:
-            description = ask(actor=actor)
-        except HOOK_ERRORS as error:
-            report_hook_failure(ask.plugin, "yoq_describe_actor", error)
-            continue
-        if isinstance(description, str):
-            return description[:DESCRIPTION].encode(errors="replace").decode()
-    return None

@@ -51,6 +51,7 @@ class Declaration:
     unaudited: str | None
     target: Callable[..., object] | None
     hidden: bool
+    at_once: bool
     summary: str
     description: str
 
@@ -75,6 +76,7 @@ def endpoint(
     unaudited: str | None = None,
     target: Callable[..., object] | None = None,
     hidden: bool = False,
+    at_once: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
 
@@ -86,8 +88,9 @@ def endpoint(
     itself and may find none; the model only describes them. A route that writes without performing an operation says
     why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
     target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
-    spelling of a route is left out of the API's description (`hidden`). Raises TypeError unless exactly one is given of
-    operation, scope and `public`.
+    spelling of a route is left out of the API's description (`hidden`). What does little and needs no database is
+    answered `at_once`, however many requests are at work; so is what is public. Raises TypeError unless exactly one is
+    given of operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")
@@ -107,6 +110,7 @@ def endpoint(
             unaudited=unaudited,
             target=target,
             hidden=hidden,
+            at_once=at_once,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),
         )

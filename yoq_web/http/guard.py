@@ -78,7 +78,8 @@ def guard() -> None:
         if not routed or request.method == "HEAD":
             raise Problem(404, "not found")
         return
-    concurrency.take_turn()  # what is public needs nothing that may hang, and is answered whatever does
+    if not (declaration and declaration.at_once):
+        concurrency.take_turn()
     actor = authenticate(declaration.scope if declaration else None)
     if actor is None:
         reject(path)

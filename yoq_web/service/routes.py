@@ -56,7 +56,7 @@ def get_version() -> Version:
 
 
 @blueprint.get("/metrics")
-@endpoint(scope="status:read", answer=str, media_type="text/plain")
+@endpoint(scope="status:read", answer=str, media_type="text/plain", at_once=True)
 def get_metrics() -> Response:
     """Report the metrics of this process in Prometheus's text format."""
     return Response(generate_latest(current_metrics().registry), content_type=CONTENT_TYPE_LATEST)

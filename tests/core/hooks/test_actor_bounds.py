@@ -14,7 +14,7 @@ from tests.support.hooks import set_secret
 from tests.support.plugins import Made
 from yoq_web import Actor
 from yoq_web.actors import MOST_SCOPES, SCOPE_LENGTH
-from yoq_web.hooks.host import DESCRIPTION
+from yoq_web.hooks.descriptions import LENGTH
 from yoq_web.operations.cleaning import DETAILS_BYTES, MOST_DETAILS
 
 ONE = pytest.mark.parametrize("backend", ["sqlite"])
@@ -79,4 +79,4 @@ def test_a_description_of_an_actor_has_bounds(make_app: MakeApp) -> None:
     """A page shows one for each of its entries."""
     api = Api(make_app(Made("directory", yoq_describe_actor=lambda: "x" * 1_000_000)))
     assert set_secret(api) == 200
-    assert api.entries()[0]["actor_description"] == "x" * DESCRIPTION
+    assert api.entries()[0]["actor_description"] == "x" * LENGTH
