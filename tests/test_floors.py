@@ -36,7 +36,7 @@ AUDIT = (
     "sealing",
     "proofs query verification",
     "export retention",
-    "backup in_doubt key_commands",
+    "backup entry_view in_doubt key_commands",
     "commands",
     "__init__",
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoq_audit import in_doubt, key_commands
+from yoq_audit import entry_view, in_doubt, key_commands
 from yoq_audit.export import commands as export
 from yoq_audit.proofs import commands as proofs
 from yoq_audit.query import commands as query
@@ -15,6 +15,7 @@ group = CommandGroup(
     help="Read the audit trail.",
     commands=[
         query.list_command,
+        entry_view.show_command,
         query.stats_command,
         export.follow_command,
         export.export_command,

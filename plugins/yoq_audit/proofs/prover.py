@@ -33,6 +33,9 @@ logger = get_logger("yoq_web")
 VERIFY = "run: yoq-web audit verify"
 AGAIN = {"Retry-After": "1"}
 
+DAMAGED = "the log is damaged"
+"""The error where what is stored is not what was sealed."""
+
 NOT_HERE = "this machine does not have the log's key; the one that has it seals within a second"
 
 
@@ -52,7 +55,7 @@ def translate_log_errors() -> Iterator[None]:
         reason = str(error).replace(f"{current_settings().data_dir}/", "")
         raise _make_problem("the log's key cannot be used", reason) from error
     except LogError as error:
-        raise _make_problem("the log is damaged", f"{error}; {VERIFY}") from error
+        raise _make_problem(DAMAGED, f"{error}; {VERIFY}") from error
 
 
 def _make_problem(text: str, reason: str) -> Problem:

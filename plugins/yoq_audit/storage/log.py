@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, select
+from sqlalchemy import Connection, Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import ENTRIES, SETTLED, STARTED
@@ -114,6 +114,26 @@ def find(session: Session, event_id: str) -> Row[Any] | None:
     """Find the entry of an event, with the columns SHOWN, or None. Of one that has not ended that is its intent."""
     by_id = _FULL.where(ENTRIES.c.event_id == event_id)
     return session.execute(by_id.where(SETTLED)).first() or session.execute(by_id.where(STARTED)).first()
+
+
+def find_intent(session: Session, event_id: str) -> Row[Any] | None:
+    """Find the entry that an event left when it started, if it acts outside the database, with the columns SHOWN."""
+    return session.execute(_FULL.where(ENTRIES.c.event_id == event_id, STARTED)).first()
+
+
+def find_ids(session: Session, beginning: str, most: int) -> list[str]:
+    """Find the ids of at most so many events that begin with these hexadecimal digits and dashes, the first ones."""
+    found: set[str] = set()
+    for kind in (SETTLED, STARTED):
+        # The letter behind every digit ends the range, in any collation; what begins so is told exactly beside it.
+        ids = select(ENTRIES.c.event_id).where(
+            ENTRIES.c.event_id >= beginning,
+            ENTRIES.c.event_id < f"{beginning}g",
+            func.substr(ENTRIES.c.event_id, 1, len(beginning)) == beginning,
+            kind,
+        )
+        found.update(session.scalars(ids.order_by(ENTRIES.c.event_id).limit(most)))
+    return sorted(found)[:most]
 
 
 def find_in_spool(row: Row[Any] | None, event_id: str) -> Event | None:

@@ -1,0 +1,154 @@
+"""Entries for people: local time with its zone, who, what, how it ended, from where, why, and a short id."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from yoq_web import dumps, escape_text, parse_time
+
+SHORT_ID = 13
+"""So many characters of an event's id are shown: its time to the millisecond. `audit show` takes them."""
+
+COLORS = {"ok": "green", "failed": "red", "denied": "yellow", "interrupted": "magenta", "started": "cyan"}
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Document = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: how wide it is where its entries are not known beforehand, and how narrow it may become.
+
+    One with a `rank` is left out where there is no room, the highest first.
+    """
+
+    title: str
+    make: Callable[[Document], str]
+    width: int
+    least: int
+    rank: int = 0
+
+
+def format_offset() -> str:
+    """Write how far the machine's time zone is from UTC now, as `+01:00`."""
+    return datetime.now().astimezone().isoformat()[-6:]
+
+
+def format_local(moment: object, offset: str = "") -> str:
+    """Write a moment, RFC 3339 or microseconds since 1970, in the machine's time zone.
+
+    How far that was from UTC then is left out where it is `offset`. What nobody can have recorded is shown as it is.
+    """
+    with suppress(ValueError, OverflowError, OSError, TypeError):
+        microseconds = parse_time(moment) if isinstance(moment, str) else int(moment)  # type: ignore[call-overload]
+        text = (EPOCH + timedelta(microseconds=microseconds)).astimezone().isoformat(" ", "seconds")
+        return text.removesuffix(offset) if offset else f"{text[:-6]} {text[-6:]}"
+    return str(moment)
+
+
+def describe_who(entry: Document) -> str:
+    """Write who acted: the label, and what kind of actor it was, or which user where the label says the kind."""
+    details = entry["details"]
+    kind = str(entry["actor_kind"])
+    if entry["actor"] == kind:
+        user = details.get("os_user") if isinstance(details, Mapping) and kind == "local" else None
+        return f"{entry['actor']}: {user}" if user else str(entry["actor"])
+    return f"{entry['actor']} ({kind})"
+
+
+def _show(name: str) -> Callable[[Document], str]:
+    return lambda entry: "-" if entry[name] is None else str(entry[name])
+
+
+COLUMNS = (
+    Column("TIME", lambda entry: format_local(entry["time"], format_offset()), 19, 19),
+    Column("ACTOR", describe_who, 18, 10),
+    Column("ACTION", _show("action"), 16, 12),
+    Column("TARGET", _show("target"), 24, 12),
+    Column("OUTCOME", _show("outcome"), 11, 7),
+    Column("FROM", _show("peer"), 15, 9, rank=1),
+    Column("REASON", _show("reason"), 24, 12, rank=2),
+    Column("ID", lambda entry: str(entry["event_id"])[:SHORT_ID], SHORT_ID, SHORT_ID),
+)
+
+WIDE = (
+    *COLUMNS[:-1],
+    Column("REQUEST", _show("request_id"), 36, 36),
+    Column("NODE", _show("node"), 12, 12),
+    Column("ID", _show("event_id"), 36, 36),
+    Column("DETAILS", lambda entry: dumps(entry["details"]), 24, 24),
+)
+"""With everything that an entry has, however wide that is."""
+
+
+class EntryTable:
+    """A table of entries as wide as the terminal, or with `wide` as wide as it takes.
+
+    Its columns are as wide as the entries that are known when it is made need; without any as is usual.
+    """
+
+    def __init__(self, entries: Sequence[Document] = (), *, wide: bool = False) -> None:
+        self._wide = wide
+        self._columns = list(WIDE if wide else COLUMNS)
+        self._widths = [
+            max([len(_title(column)), *(len(escape_text(column.make(entry))) for entry in entries)])
+            if entries
+            else max(column.width, len(_title(column)))
+            for column in self._columns
+        ]
+        if not wide:
+            self._fit(shutil.get_terminal_size().columns)
+
+    def _fit(self, room: int) -> None:
+        """Leave columns out, and narrow the others, until the table fits, as far as that goes."""
+        for rank in (2, 1):
+            least = sum(min(column.least, width) + 1 for column, width in zip(self._columns, self._widths, strict=True))
+            if least - 1 <= room:
+                break
+            kept = [at for at, column in enumerate(self._columns) if column.rank != rank]
+            self._columns = [self._columns[at] for at in kept]
+            self._widths = [self._widths[at] for at in kept]
+        while sum(self._widths) + len(self._widths) - 1 > room:
+            spare = [width - column.least for column, width in zip(self._columns, self._widths, strict=True)]
+            if max(spare) <= 0:
+                break
+            self._widths[spare.index(max(spare))] -= 1
+
+    def print_head(self) -> None:
+        """Print the line that names the columns."""
+        click.echo(self._make_line([_title(column) for column in self._columns]))
+
+    def print_entries(self, entries: Iterable[Document]) -> None:
+        """Print a line an entry; how it ended is coloured on a terminal."""
+        for entry in entries:
+            cells = [escape_text(column.make(entry)) for column in self._columns]
+            click.echo(self._make_line(cells, COLORS.get(str(entry["outcome"]))), color=choose_color())
+
+    def _make_line(self, cells: Sequence[str], color: str | None = None) -> str:
+        padded = [
+            f"{cell if self._wide or len(cell) <= width else f'{cell[: width - 1]}…':<{width}}"
+            for cell, width in zip(cells, self._widths, strict=True)
+        ]
+        padded[-1] = padded[-1].rstrip()
+        outcome = [column.title for column in self._columns].index("OUTCOME")
+        if color:
+            padded[outcome] = click.style(padded[outcome], fg=color)
+        return " ".join(padded)
+
+
+def _title(column: Column) -> str:
+    return f"TIME ({format_offset()})" if column.title == "TIME" else column.title
+
+
+def choose_color() -> bool | None:
+    """Choose whether to colour: not where NO_COLOR is set; None leaves it to whether it is a terminal."""
+    return False if os.environ.get("NO_COLOR") else None
