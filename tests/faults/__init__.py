@@ -1,0 +1,1 @@
+"""Tests of the fault suite: that its judge finds what he is there for."""
