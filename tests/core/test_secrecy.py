@@ -16,7 +16,7 @@ from yoq_web.hooks.host import current_host
 from yoq_web.operations.operation import current_operations
 from yoq_web.secrets.keys.encryption import Cipher
 from yoq_web.secrets.models import Secret
-from yoq_web.secrets.operations import set_secret
+from yoq_web.secrets.operations import delete_secret, set_secret
 from yoq_web.secrets.schemas import SecretIn
 from yoq_web.settings import current_settings
 from yoq_web.tokens.schemas import TokenCreated
@@ -197,8 +197,14 @@ def test_events_hold_no_secret(make_app: MakeApp) -> None:
 
 
 def test_an_operation_declares_no_value(app: Flask) -> None:
-    """No operation of secrets declares a detail at all, so that none can be recorded by mistake."""
+    """No operation of secrets declares a detail but versions, which are numbers: no value is recorded by mistake."""
     operations: dict[str, Operation] = current_operations(app)
     of_secrets = [operation for name, operation in operations.items() if name.startswith("secret_")]
     assert len(of_secrets) == 5
-    assert all(operation.details == () for operation in of_secrets)
+    assert {detail for operation in of_secrets for detail in operation.details} == {"version", "before"}
+    with acting(app):
+        for value in (VALUE, VALUE):
+            set_secret("db", value)
+        delete_secret("db")
+    recorded = [entry["details"] for entry in Api(app).entries()]
+    assert all(value is None or isinstance(value, int) for found in recorded for value in found.values())

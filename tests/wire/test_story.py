@@ -173,10 +173,10 @@ def _tell(entries: list[dict[str, Any]], ann: Agent, bob: Agent, releases: list[
         ("api-token", "app_resume", "shop", "ok"),
         ("system", "app_rollout_end", "shop", "ok"),
         ("api-token", "agent_drain", bob.id, "ok"),
-        ("system", "app_move", bob.id, "ok"),
+        ("system", "app_move", "shop", "ok"),
         ("join-token", "agent_register", "10.0.0.3", "ok"),
         ("system", "agent_offline", ann.id, "ok"),
-        ("system", "app_move", ann.id, "ok"),
+        ("system", "app_move", "shop", "ok"),
     ]
     ends = [entry["details"] for entry in reversed(entries) if entry["action"] == "app_rollout_end"]
     assert [(end["release_id"], end["status"]) for end in ends] == [

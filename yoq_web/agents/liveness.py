@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, select, update
 from structlog.stdlib import get_logger
@@ -24,10 +25,14 @@ current_listening_since: AppLocal[int] = AppLocal("listening_since", lambda _app
 """When this process began to look for silent agents: nobody could beat while nobody served."""
 
 agent_offline = Operation(
-    "agent_offline", "Find an agent silent", "agents:write", details=("last_heartbeat",), activity="update"
+    "agent_offline", "Find an agent silent", "agents:write", ("last_heartbeat", "address"), activity="update"
 )
 agent_forget = Operation(
-    "agent_forget", "Forget a silent agent", "agents:write", details=("last_heartbeat",), activity="delete"
+    "agent_forget",
+    "Forget a silent agent",
+    "agents:write",
+    details=("last_heartbeat", "address", "role", "labels"),
+    activity="delete",
 )
 
 
@@ -43,31 +48,32 @@ def expire_agents_at(now: int) -> None:
     silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
     forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGET_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
-    columns = (Agent.id, Agent.status, Agent.last_heartbeat)
+    columns = (Agent.id, Agent.status, Agent.last_heartbeat, Agent.address, Agent.role, Agent.labels)
     due = db.session.execute(select(*columns).where(silent | forgotten).order_by(Agent.registered_at)).all()
     db.session.rollback()
     with act_as_system():
-        for agent, status, heard in due:
+        for found in due:
             try:
-                if status == ACTIVE:
-                    _mark_offline(agent, heard, silent)
+                if found.status == ACTIVE:
+                    _mark_offline(found, silent)
                 else:
-                    _forget(agent, heard, forgotten)
+                    _forget(found, forgotten)
             except NotFound:
                 continue  # it beat meanwhile, or another process was first
 
 
-def _mark_offline(agent: str, heard: int, silent: ColumnElement[bool]) -> None:
-    with agent_offline.performed(agent, last_heartbeat=heard) as session:
-        change = update(Agent).where(Agent.id == agent, silent).values(status=OFFLINE).returning(Agent.id)
+def _mark_offline(found: Any, silent: ColumnElement[bool]) -> None:
+    with agent_offline.performed(found.id, last_heartbeat=found.last_heartbeat, address=found.address) as session:
+        change = update(Agent).where(Agent.id == found.id, silent).values(status=OFFLINE).returning(Agent.id)
         if session.scalar(change, execution_options={"synchronize_session": False}) is None:
             raise NotFound
-    log.warning("an agent fell silent", agent=agent)
+    log.warning("an agent fell silent", agent=found.id)
 
 
-def _forget(agent: str, heard: int, forgotten: ColumnElement[bool]) -> None:
-    with agent_forget.performed(agent, last_heartbeat=heard) as session:
-        removal = delete(Agent).where(Agent.id == agent, forgotten).returning(Agent.id)
+def _forget(found: Any, forgotten: ColumnElement[bool]) -> None:
+    before = {name: getattr(found, name) for name in agent_forget.details}
+    with agent_forget.performed(found.id, **before) as session:
+        removal = delete(Agent).where(Agent.id == found.id, forgotten).returning(Agent.id)
         if session.scalar(removal, execution_options={"synchronize_session": False}) is None:
             raise NotFound
-    log.warning("a silent agent was forgotten", agent=agent)
+    log.warning("a silent agent was forgotten", agent=found.id)

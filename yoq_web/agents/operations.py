@@ -7,7 +7,7 @@ import time
 from typing import Any, NamedTuple
 
 from sqlalchemy import Select, func, insert, select, text, update
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from yoq_web.agents.documents import make_peer_document
 from yoq_web.agents.liveness import agent_forget, agent_offline
@@ -18,16 +18,19 @@ from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.names import is_storable
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import JOINING
 from yoq_web.settings import current_settings
 
 agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",), activity="create")
-agent_drain = Operation("agent_drain", "Drain an agent", "agents:write", activity="update")
+BEFORE = ("address", "before")
+
+agent_drain = Operation("agent_drain", "Drain an agent", "agents:write", BEFORE, activity="update")
 agent_undrain = Operation(
-    "agent_undrain", "Let a draining agent take services again", "agents:write", activity="update"
+    "agent_undrain", "Let a draining agent take services again", "agents:write", BEFORE, activity="update"
 )
-agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", details=("labels",), activity="update")
+agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", ("labels", *BEFORE), activity="update")
 
 OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label, agent_offline, agent_forget)
 
@@ -145,17 +148,17 @@ def drain(agent_id: str, *, strict: bool = True) -> None:
     Raises NotFound, unless not `strict`: yoq answers and records the same whether there is such an agent or not.
     """
     with agent_drain.performed(agent_id) as session:
+        _note_before(session, agent_id, Agent.status, strict=strict)
         change = update(Agent).where(Agent.id == agent_id, Agent.status != DRAINING)
         session.execute(change.values(status=DRAINING, drained_at=None))
-        _check_exists(session, agent_id, strict)
 
 
 def undrain(agent_id: str) -> None:
     """Let a draining agent take services again; it is offline until it beats if it was silent. Raises NotFound."""
     with agent_undrain.performed(agent_id) as session:
+        _note_before(session, agent_id, Agent.status)
         change = update(Agent).where(Agent.id == agent_id, Agent.status == DRAINING)
         session.execute(change.values(status=ACTIVE, drained_at=None))
-        _check_exists(session, agent_id, strict=True)
 
 
 def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
@@ -163,13 +166,18 @@ def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
     if not is_storable(labels, MAX_LABELS):
         raise Problem(400, "invalid labels", f"at most {MAX_LABELS} bytes, without NUL")
     with agent_label.performed(agent_id, labels=labels) as session:
+        _note_before(session, agent_id, Agent.labels, strict=strict)
         session.execute(update(Agent).where(Agent.id == agent_id).values(labels=labels))
-        _check_exists(session, agent_id, strict)
 
 
-def _check_exists(session: Session, agent_id: str, strict: bool) -> None:
-    if strict and session.scalar(select(Agent.id).where(Agent.id == agent_id)) is None:
+def _note_before(session: Session, agent_id: str, column: InstrumentedAttribute[str], *, strict: bool = True) -> None:
+    """Record an agent's address and what a column has until now. If there is no such agent and `strict`, NotFound."""
+    chosen = select(Agent.address, column).where(Agent.id == agent_id).with_for_update()
+    found = session.execute(chosen).first()
+    if found is None and strict:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
+    address, before = found or (None, None)
+    add_details(address=address, before=before)
 
 
 def list_agents(part: Slice = WHOLE) -> Page[AgentAndPeer]:

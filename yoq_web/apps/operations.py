@@ -30,22 +30,24 @@ from yoq_web.apps.rollout.state import Control, ReleaseState, start_rollout
 from yoq_web.database.session import db
 from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.problems import NotFound, Problem
 
 app_apply = Operation(
-    "app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash"), activity="update"
+    "app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash", "before"), activity="update"
 )
 app_rollback = Operation(
     "app_rollback",
     "Roll an app back",
     "apps:write",
-    details=("release_id", "source_release_id", "manifest_hash"),
+    details=("release_id", "source_release_id", "manifest_hash", "before"),
     activity="update",
 )
-app_pause = Operation("app_pause", "Pause a rollout", "apps:write", details=("release_id",), activity="update")
-app_resume = Operation("app_resume", "Resume a rollout", "apps:write", details=("release_id",), activity="update")
-app_cancel = Operation("app_cancel", "Cancel a rollout", "apps:write", details=("release_id",), activity="update")
-app_run = Operation("app_run", "Run a worker", "apps:write", details=("worker",), activity="create")
+CONTROLLED = ("release_id", "before")
+app_pause = Operation("app_pause", "Pause a rollout", "apps:write", CONTROLLED, activity="update")
+app_resume = Operation("app_resume", "Resume a rollout", "apps:write", CONTROLLED, activity="update")
+app_cancel = Operation("app_cancel", "Cancel a rollout", "apps:write", CONTROLLED, activity="update")
+app_run = Operation("app_run", "Run a worker", "apps:write", details=("worker", "release_id"), activity="create")
 
 OPERATIONS = (app_apply, app_rollback, app_pause, app_resume, app_cancel, app_run, app_rollout_end, app_move)
 
@@ -134,6 +136,8 @@ def _make_release(
     if session.scalar(rolling) is not None:
         raise Problem(409, "apply already in progress", "the newest release still rolls out: wait, or cancel it")
     assignment_store.lock_placing(session)
+    newest = select(Release.id).join(App, App.newest == Release.number).where(App.name == app)
+    add_details(before=session.scalar(newest))
     now = int(time.time())
     rollout = start_rollout(wanted.policy, [(service.name, service.parts) for service in wanted.services])
     release: dict[str, Any] = {
@@ -215,7 +219,9 @@ def _control(app: str, control: Control) -> Document:
         found = session.execute(rolling.with_for_update(of=RolloutRow)).first()
         if found is None or found.number != seen.number:
             raise NotFound("not found", f"nothing of {app!r} rolls out")
-        rollout = set_control(release_store.read_rollout(found.state), control)
+        before = release_store.read_rollout(found.state)
+        add_details(before=before.control)
+        rollout = set_control(before, control)
         release_store.save_rollout(session, found.number, rollout)
     # What follows from it is a step like any other.
     continue_rollout(seen.number)
@@ -226,11 +232,12 @@ def run_worker(app: str, worker: str) -> Document:
     """Place a worker of the app's newest release. Raises NotFound if there is none of that name."""
     with app_run.performed(app, worker=worker) as session:
         assignment_store.lock_placing(session)
-        chosen = select(Release.number, Release.body).join(App, App.newest == Release.number).where(App.name == app)
-        found = session.execute(chosen).first()
+        chosen = select(Release.number, Release.id, Release.body).join(App, App.newest == Release.number)
+        found = session.execute(chosen.where(App.name == app)).first()
         workload = find_worker(bytes(found.body), worker) if found else None
         if found is None or workload is None:
             raise NotFound("not found", f"the newest release of {app!r} has no worker {worker!r}")
+        add_details(release_id=found.id)
         nodes = assignment_store.list_nodes(session)
         if not nodes:
             raise Problem(500, "internal error", "there are no agents")

@@ -23,6 +23,7 @@ from yoq_web.contributions.registry import list_keepers
 from yoq_web.database.pages import WHOLE, Page, Slice, check_key, cut_page
 from yoq_web.hooks.errors import isolate
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.problems import NotFound, Problem
 from yoq_web.settings import current_settings
 
@@ -38,7 +39,12 @@ backup_taken = Operation(
 )
 backup_read = Operation("backup_read", "Download a backup", "backups:download", activity="read")
 backup_delete = Operation(
-    "backup_delete", "Delete a backup of the server's own", "backups:write", external=True, activity="delete"
+    "backup_delete",
+    "Delete a backup of the server's own",
+    "backups:write",
+    ("bytes",),
+    external=True,
+    activity="delete",
 )
 restore_done = Operation(
     "restore",
@@ -190,6 +196,7 @@ def delete_backup(name: str) -> None:
     path = _find_path(name)
     with backup_delete.undertaken(name):
         try:
+            add_details(bytes=path.stat().st_size)
             path.unlink()
             files.sync_folder(path.parent)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
@@ -58,6 +58,20 @@ class Event:
             cut: list[str] = []
             reason = clean_text(reason, DETAIL_BYTES, "reason", cut)
             details = MappingProxyType(note_cut(details, cut)) if cut else details
+        return self._change(details, outcome, reason, doubtful=doubtful)
+
+    def add(self, details: Mapping[str, Detail]) -> Event:
+        """Return this event with further details, which its operation declares. Raises TypeError for others."""
+        if unknown := details.keys() - set(self.operation.details):
+            raise TypeError(f"{self.operation.name} does not declare {', '.join(sorted(unknown))}")
+        cut: list[str] = []
+        kept = {name: clean_detail(value, name, cut) for name, value in details.items()}
+        changed = MappingProxyType(note_cut({**self.details, **kept}, cut, kept))
+        return self._change(changed, self.outcome, self.reason, doubtful=self.doubtful)
+
+    def _change(
+        self, details: Mapping[str, Detail], outcome: Outcome | None, reason: str | None, *, doubtful: bool
+    ) -> Event:
         # Spelt out: dataclasses.replace() takes three times as long, on the path of every operation.
         return Event(
             id=self.id,
@@ -73,14 +87,6 @@ class Event:
             reason=reason,
             doubtful=doubtful,
         )
-
-    def add(self, details: Mapping[str, Detail]) -> Event:
-        """Return this event with further details, which its operation declares. Raises TypeError for others."""
-        if unknown := details.keys() - set(self.operation.details):
-            raise TypeError(f"{self.operation.name} does not declare {', '.join(sorted(unknown))}")
-        cut: list[str] = []
-        kept = {name: clean_detail(value, name, cut) for name, value in details.items()}
-        return replace(self, details=MappingProxyType(note_cut({**self.details, **kept}, cut, kept)))
 
     def to_document(self) -> dict[str, Any]:
         """Return this event as JSON knows it. Of the actor only kind and label stay; its details are the event's."""

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 
+from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db, upsert
-from yoq_web.operations.cleaning import TARGET_BYTES
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.policies.models import Policy
 
-policy_add = Operation("policy_add", "Add a policy", "policies:write", details=("action",), activity="create")
-policy_delete = Operation("policy_delete", "Delete a policy", "policies:write", activity="delete")
+policy_add = Operation(
+    "policy_add", "Add a policy", "policies:write", ("source", "destination", "action", "before"), activity="create"
+)
+policy_delete = Operation(
+    "policy_delete", "Delete a policy", "policies:write", ("source", "destination", "before"), activity="delete"
+)
 
 OPERATIONS = (policy_add, policy_delete)
 
 
 def add_policy(source: str, target: str, action: str) -> None:
     """Add a rule; one that replaces another takes the last place in the list."""
-    with policy_add.performed(format_pair(source, target), action=action) as session:
+    pair = format_pair(source, target)
+    with policy_add.performed(pair, source=source, destination=target, action=action) as session:
+        # Two that add the same rule at once come one after the other: the second sees what it replaces.
+        advisory_lock(session, "policies")
+        add_details(before=session.scalar(select(Policy.action).where(_is(source, target))))
         now = time.time_ns() // 1000
         row = {"source": source, "target": target, "action": action, "created_at": now}
         session.execute(upsert(Policy, key=("source", "target"), update=("action", "created_at")), row)
@@ -28,8 +37,12 @@ def add_policy(source: str, target: str, action: str) -> None:
 
 def delete_policy(source: str, target: str) -> None:
     """Delete a rule; no error if there is none, as in yoq."""
-    with policy_delete.performed(format_pair(source, target)) as session:
-        session.execute(delete(Policy).where(Policy.source == source, Policy.target == target))
+    with policy_delete.performed(format_pair(source, target), source=source, destination=target) as session:
+        add_details(before=session.scalar(delete(Policy).where(_is(source, target)).returning(Policy.action)))
+
+
+def _is(source: str, target: str) -> ColumnElement[bool]:
+    return (Policy.source == source) & (Policy.target == target)
 
 
 def list_policies(part: Slice = WHOLE) -> Page[tuple[str, str, str, int]]:
@@ -40,6 +53,5 @@ def list_policies(part: Slice = WHOLE) -> Page[tuple[str, str, str, int]]:
 
 
 def format_pair(source: str, target: str) -> str:
-    """Write what a rule is about as the trail shows it (yoq's form)."""
-    pair = f"{source}->{target}"
-    return pair if len(pair.encode()) <= TARGET_BYTES else source
+    """Write what a rule is about as the trail shows it (yoq's form); the details have both apart."""
+    return f"{source}->{target}"

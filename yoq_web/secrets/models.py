@@ -9,7 +9,10 @@ from yoq_web.database.session import Model
 
 
 class Secret(Model):
-    """A secret as stored: AES-256-GCM under the data key `key_id`, bound to its name. Times are seconds since 1970."""
+    """A secret as stored: AES-256-GCM under the data key `key_id`, bound to its name. Times are seconds since 1970.
+
+    `version` counts how often it was set since it was created.
+    """
 
     __tablename__ = "secrets"
 
@@ -19,6 +22,7 @@ class Secret(Model):
     ciphertext: Mapped[bytes]
     created_at: Mapped[int] = mapped_column(BigInteger)
     updated_at: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[int] = mapped_column(server_default="1")
 
     def __repr__(self) -> str:
         return f"<Secret {self.name}>"

@@ -9,15 +9,18 @@ from sqlalchemy.orm import Session
 
 from yoq_web.database.pages import WHOLE, Page, Slice, by_bytes, read_page
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.problems import NotFound
 from yoq_web.secrets.keys.keyring import current_keyring
 from yoq_web.secrets.models import Secret
 
-secret_set = Operation("secret_set", "Set a secret", "secrets:write", activity="update")
-secret_get = Operation("secret_get", "Read a secret's value at the command line", "*", activity="read")
+VERSION = ("version",)
+
+secret_set = Operation("secret_set", "Set a secret", "secrets:write", ("version", "before"), activity="update")
+secret_get = Operation("secret_get", "Read a secret's value at the command line", "*", VERSION, activity="read")
 secret_list = Operation("secret_list", "List the names of the secrets", "secrets:read", activity="read")
-secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write", activity="delete")
-secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:write", activity="update")
+secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write", ("before",), activity="delete")
+secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:write", VERSION, activity="update")
 
 OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 
@@ -25,13 +28,16 @@ OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 def set_secret(name: str, value: str) -> None:
     """Create or replace a secret; a replaced one keeps its time of creation."""
     with secret_set.performed(name) as session:
-        current_keyring().store(session, name, value)
+        version = current_keyring().store(session, name, value)
+        add_details(version=version, before=version - 1 or None)
 
 
 def get_secret(name: str) -> str:
     """Return a secret's value. Raises NotFound."""
     with secret_get.performed(name) as session:
-        return _decrypt(session, _find(session, name))
+        secret = _find(session, name)
+        add_details(version=secret.version)
+        return _decrypt(session, secret)
 
 
 def list_secrets(part: Slice = WHOLE) -> Page[str]:
@@ -44,15 +50,19 @@ def list_secrets(part: Slice = WHOLE) -> Page[str]:
 def delete_secret(name: str) -> None:
     """Delete a secret. Raises NotFound."""
     with secret_delete.performed(name) as session:
-        if not session.scalar(delete(Secret).where(Secret.name == name).returning(Secret.name)):
+        version = session.scalar(delete(Secret).where(Secret.name == name).returning(Secret.version))
+        if version is None:
             raise NotFound("not found", f"there is no secret {name!r}")
+        add_details(before=version)
 
 
 def rotate_secret(name: str) -> None:
     """Encrypt a secret anew, under a fresh nonce. Raises NotFound."""
     with secret_rotate.performed(name) as session:
         cipher = current_keyring().find_newest(session)
-        nonce, ciphertext = cipher.encrypt(name, _decrypt(session, _find(session, name, lock=True)))
+        secret = _find(session, name, lock=True)
+        add_details(version=secret.version)
+        nonce, ciphertext = cipher.encrypt(name, _decrypt(session, secret))
         change = {"key_id": cipher.key_id, "nonce": nonce, "ciphertext": ciphertext, "updated_at": int(time.time())}
         session.execute(update(Secret).where(Secret.name == name).values(change))
 

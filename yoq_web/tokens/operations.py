@@ -14,6 +14,7 @@ from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import add_details
 from yoq_web.problems import NotFound, Problem
 from yoq_web.scopes import ANYTHING, current_vocabulary
 from yoq_web.tokens.authentication import hash_token
@@ -25,7 +26,9 @@ from yoq_web.tokens.schemas import TokenCreated, TokenIn, TokenOut, parse_ttl
 token_create = Operation(
     "token_create", "Create a token", ANYTHING, details=("scopes", "expires_at"), activity="create"
 )
-token_revoke = Operation("token_revoke", "Revoke a token", ANYTHING, activity="delete")
+token_revoke = Operation(
+    "token_revoke", "Revoke a token", ANYTHING, details=("scopes", "expires_at", "before"), activity="delete"
+)
 
 OPERATIONS = (token_create, token_revoke)
 
@@ -81,8 +84,11 @@ def revoke_token(name: str) -> None:
         token = session.scalar(select(Token).where(Token.name == name).with_for_update())
         if token is None:
             raise NotFound("not found", f"there is no token {name!r}")
+        now = int(time.time())
+        before = token.compute_status(now)
+        add_details(scopes=token.scopes.split(","), expires_at=token.expires_at, before=before)
         if token.revoked_at is None:
-            token.revoked_at = int(time.time())
+            token.revoked_at = now
 
 
 def list_tokens(part: Slice = WHOLE) -> Page[TokenOut]:

@@ -10,6 +10,7 @@ A rotation has four steps, and is finished from any of them by whoever seals nex
 from __future__ import annotations
 
 import time
+from base64 import b64encode
 
 from sqlalchemy import insert
 
@@ -31,7 +32,7 @@ audit_key_rotate = Operation(
     activity="update",
 )
 audit_head_accept = Operation(
-    "audit_head_accept", "Take the log in the database as it is", "*", details=("size",), activity="update"
+    "audit_head_accept", "Take the log in the database as it is", "*", details=("size", "root"), activity="update"
 )
 
 OPERATIONS = (audit_key_rotate, audit_head_accept)
@@ -82,7 +83,7 @@ def accept_head() -> SignedTree:
     if keys.read_head(chain) is not None:
         raise Problem(409, f"{keys.HEAD_FILE} is there", "it is not replaced; see: yoq-web audit verify")
     newest = _require_signed_tree()
-    with audit_head_accept.performed(size=newest.size):
+    with audit_head_accept.performed(size=newest.size, root=b64encode(newest.root).decode()):
         pass
     keys.keep_head(newest.note, newest.size, chain)
     return newest

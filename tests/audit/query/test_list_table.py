@@ -48,7 +48,7 @@ def test_the_json_is_the_answer_over_http(app: Flask) -> None:
     expected = Api(app)("GET", "/v1/audit").text + "\n"
     assert output(app, "audit", "list", "--json") == expected
     assert output(app, "audit", "list", "--json") == expected
-    assert json.loads(expected)[1]["details"] == LOCAL
+    assert json.loads(expected)[1]["details"] == {"version": 1, "before": None, **LOCAL}
 
 
 def test_how_many(app: Flask) -> None:
@@ -76,7 +76,7 @@ def test_every_local_act_names_the_user(app: Flask) -> None:
     assert local_entries(app) == [("token_create", "ci", "ok"), ("policy_add", "a->b", "ok")]
     assert [entry["details"] for entry in Api(app).entries()] == [
         {"scopes": ["*"], "expires_at": None, **LOCAL},
-        {"action": "deny", **LOCAL},
+        {"source": "a", "destination": "b", "action": "deny", "before": None, **LOCAL},
     ]
 
 

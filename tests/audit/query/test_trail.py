@@ -72,8 +72,9 @@ def test_an_entry_says_who_did_what_from_where(api: Api) -> None:
     entry: dict[str, Any] = api.entries(1)[0]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", entry["time"])
     assert entry["event_id"] == answer.headers["Audit-Id"]
+    details = {"source": "web", "destination": "db", "action": "deny", "before": None}
     assert [entry[name] for name in MEMBERS[8:-1]] == [
-        *("admin", None, "r1", "node-1", "192.0.2.7", {"action": "deny"}, 1),
+        *("admin", None, "r1", "node-1", "192.0.2.7", details, 1),
     ]
     assert re.fullmatch(r"[0-9a-f]{32}", entry["nonce"])
 

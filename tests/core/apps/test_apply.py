@@ -66,7 +66,11 @@ def test_a_release(make_app: MakeApp) -> None:
     assert found["remaining_targets"] == 1  # the service that was skipped, as yoq counts
     entry = shop.operator.entries(1)[0]
     assert (entry["action"], entry["outcome"]) == ("app_apply", "ok")
-    assert entry["details"] == {"release_id": answer["release_id"], "manifest_hash": found["manifest_hash"]}
+    assert entry["details"] == {
+        "release_id": answer["release_id"],
+        "manifest_hash": found["manifest_hash"],
+        "before": None,
+    }
 
 
 def test_a_failed_release_is_answered_with_200(make_app: MakeApp) -> None:

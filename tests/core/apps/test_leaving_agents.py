@@ -14,7 +14,8 @@ def test_an_agent_that_goes_offline_loses_its_work(shop: Shop) -> None:
     shop.lose(first)
     assert shop.running(first, second) == {"b": {"img:1"}}
     entry = shop.operator.entries(1)[0]
-    assert (entry["actor"], entry["action"], entry["target"]) == ("system", "app_move", first)
+    assert (entry["actor"], entry["action"], entry["target"]) == ("system", "app_move", "shop")
+    assert entry["details"]["agent"] == first
     assert entry["details"]["agent_status"] == "offline"
     assert [text.split()[0] for text in entry["details"]["moved"]] == ["shop/b"]
     assert [text.split()[0] for text in entry["details"]["waiting"]] == ["shop/a"]
@@ -42,7 +43,23 @@ def test_a_draining_agent_gives_its_services_away(shop: Shop) -> None:
     assert drained(shop)[0] is not None
     assert shop.apply(service("d"), service("e"), app="other")["placed"] == 1
     moves = [entry for entry in shop.operator.entries() if entry["action"] == "app_move"]
-    assert [(entry["target"], len(entry["details"]["moved"])) for entry in moves] == [(first, 3)]
+    assert [(entry["details"]["agent"], len(entry["details"]["moved"])) for entry in moves] == [(first, 3)]
+
+
+def test_each_app_is_told_of_what_moved(shop: Shop) -> None:
+    """One entry for each app and agent, under the app; also of what had no place until then."""
+    first = shop.join(cpu_cores=4)
+    for app in ("shop", "blog"):
+        shop.apply(service("a"), service("b"), app=app)
+    shop.lose(first)
+    second = shop.join(cpu_cores=4)
+    shop.run_due_work()
+    moves = [entry for entry in reversed(shop.operator.entries()) if entry["action"] == "app_move"]
+    assert [
+        (entry["target"], entry["details"]["agent"], len(entry["details"]["moved"]), len(entry["details"]["waiting"]))
+        for entry in moves
+    ] == [("shop", first, 0, 2), ("blog", first, 0, 2), ("shop", None, 2, 0), ("blog", None, 2, 0)]
+    assert len(shop.assigned(second)) == 4
 
 
 def drained(shop: Shop) -> list[int | None]:

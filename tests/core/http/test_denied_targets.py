@@ -18,7 +18,7 @@ from yoq_web.http.endpoints import find_declaration
 from yoq_web.http.guard import find_target
 
 LONG = "n" * 200
-"""Of two such names the trail shows the first."""
+"""Two such names are too long for a target, which is cut."""
 
 SHOP = manifest(service("a"), app="shop") | {"workers": [{"name": "w", "image": "w:1"}]}
 ROLLING = manifest(service("a", "img:2"), app="shop", rollout=HEALTH) | {"workers": SHOP["workers"]}

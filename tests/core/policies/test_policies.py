@@ -25,9 +25,10 @@ def test_a_rule_is_added_listed_and_deleted(api: Api) -> None:
     answer = api("DELETE", "/v1/policies/web/db")
     assert (answer.status_code, answer.text) == (200, '{"status":"removed"}')
     assert api("GET", "/v1/policies").text == "[]"
+    rule = {"source": "web", "destination": "db"}
     assert [(entry["action"], entry["target"], entry["outcome"], entry["details"]) for entry in api.entries()] == [
-        ("policy_delete", "web->db", "ok", {}),
-        ("policy_add", "web->db", "ok", {"action": "deny"}),
+        ("policy_delete", "web->db", "ok", rule | {"before": "deny"}),
+        ("policy_add", "web->db", "ok", rule | {"action": "deny", "before": None}),
     ]
 
 
@@ -96,11 +97,14 @@ def test_what_is_wrong_with_a_body_is_said(api: Api, body: bytes, text: str) -> 
     assert api.entries() == []
 
 
-def test_a_long_pair_is_recorded_by_its_source(api: Api) -> None:
-    """A pair beyond 256 bytes stands in the trail as the source alone, as in yoq; one of 256 in full."""
+def test_of_a_long_pair_the_target_is_cut(api: Api) -> None:
+    """A pair beyond 256 bytes is cut and marked; one of 256 is there in full."""
     add(api, "s" * 127, "t" * 127, "deny")
     add(api, "s" * 127, "t" * 128, "deny")
-    assert [entry["target"] for entry in api.entries()] == ["s" * 127, "s" * 127 + "->" + "t" * 127]
+    assert [entry["target"] for entry in api.entries()] == [
+        "s" * 127 + "->" + "t" * 124 + "…",
+        "s" * 127 + "->" + "t" * 127,
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/policies/%00/b", "/v1/policies/a/%00", "/v1/policies/a/" + "b" * 257])

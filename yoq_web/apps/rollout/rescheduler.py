@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.orm import Session
 
 from yoq_web.actors import act_as_system
@@ -23,7 +23,7 @@ app_move = Operation(
     "app_move",
     "Move workloads off an agent by itself",
     "apps:write",
-    details=("agent_status", "moved", "waiting"),
+    details=("agent", "agent_status", "moved", "waiting"),
     activity="update",
 )
 
@@ -39,8 +39,9 @@ LEAVING = Agent.status.in_((OFFLINE, DRAINING))
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What becomes of the assignments that are where they cannot stay. `left` is the agent they were on, if any."""
+    """What becomes of an app's assignments that cannot stay where they are: on the agent `left`, or nowhere."""
 
+    app: str | None
     left: str | None
     status: str
     before: dict[str, Assignment]
@@ -52,9 +53,10 @@ class Moves:
         return [one for key, one in self.after.items() if one != self.before[key]]
 
     @property
-    def details(self) -> dict[str, str | list[str]]:
+    def details(self) -> dict[str, str | list[str] | None]:
         """What is recorded of them."""
         return {
+            "agent": self.left,
             "agent_status": self.status,
             "moved": [f"{_describe(one)} -> {one.agent_id}" for one in self.changed if one.agent_id],
             "waiting": [_describe(one) for one in self.changed if not one.agent_id],
@@ -87,15 +89,15 @@ def run_due_work_at(now: int) -> None:
 
 
 def move_workloads(now: int) -> None:
-    """Move whatever can be moved; each agent's in one transaction, recorded as done by the system."""
-    for left in _list_leaving(db.session()):
+    """Move whatever can be moved; each app's off each agent in one transaction, recorded as done by the system."""
+    for app, left in _list_leaving(db.session()):
         db.session.rollback()
-        planned = _plan_moves(db.session(), left)
+        planned = _plan_moves(db.session(), app, left)
         db.session.rollback()
         if not planned.changed:
             continue
         try:
-            with act_as_system(), app_move.performed(left, **planned.details) as session:
+            with act_as_system(), app_move.performed(app, **planned.details) as session:
                 _carry_out(session, planned, now)
         except StaleDecision:
             continue
@@ -103,7 +105,7 @@ def move_workloads(now: int) -> None:
 
 def _carry_out(session: Session, planned: Moves, now: int) -> None:
     assignment_store.lock_placing(session)
-    again = _plan_moves(session, planned.left)
+    again = _plan_moves(session, planned.app, planned.left)
     if again.details != planned.details:
         raise StaleDecision
     assignment_store.save_assignments(session, None, again.before, again.after, now)
@@ -114,20 +116,31 @@ def _carry_out(session: Session, planned: Moves, now: int) -> None:
             session.execute(others, execution_options=QUIET)
 
 
-def _list_leaving(session: Session) -> list[str | None]:
-    """List the agents that have something that cannot stay; None stands for what is nowhere."""
-    return [None, *session.scalars(select(Agent.id).where(LEAVING, HELD).order_by(Agent.registered_at))]
+def _list_leaving(session: Session) -> list[tuple[str | None, str | None]]:
+    """List the apps that have something that cannot stay, each with the agent that it is on; None is nowhere.
+
+    What is nowhere comes first, then the agents as they registered, and of each the apps as they came to it.
+    """
+    chosen = (
+        select(AssignmentRow.app, AssignmentRow.agent_id)
+        .outerjoin(Agent, Agent.id == AssignmentRow.agent_id)
+        .where(LIVING, AssignmentRow.agent_id.is_(None) | LEAVING)
+        .group_by(AssignmentRow.app, AssignmentRow.agent_id)
+        .order_by(func.coalesce(func.min(Agent.registered_at), 0), func.min(AssignmentRow.number))
+    )
+    return [(app, agent) for app, agent in session.execute(chosen)]
 
 
-def _plan_moves(session: Session, left: str | None) -> Moves:
+def _plan_moves(session: Session, app: str | None, left: str | None) -> Moves:
     status = "orphaned"
     if left is not None:
         status = session.scalar(select(Agent.status).where(Agent.id == left)) or OFFLINE
-    before = assignment_store.list_assignments(session, AssignmentRow.agent_id == left, LIVING)
+    theirs = (AssignmentRow.app == app, AssignmentRow.agent_id == left, LIVING)
+    before = assignment_store.list_assignments(session, *theirs)
     if left is not None and status not in (OFFLINE, DRAINING):
-        return Moves(left, status, before, before)
+        return Moves(app, left, status, before, before)
     after = place_anew(before.values(), assignment_store.list_nodes(session), keep=status == DRAINING)
-    return Moves(left, status, before, after)
+    return Moves(app, left, status, before, after)
 
 
 def place_anew(assignments: Iterable[Assignment], nodes: list[Node], *, keep: bool) -> dict[str, Assignment]:

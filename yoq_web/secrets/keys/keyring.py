@@ -54,15 +54,19 @@ class Keyring:
             self._make_first(session)
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
 
-    def store(self, session: Session, name: str, value: str) -> None:
-        """Store a secret under the newest key, in one statement if this process knows that. Raises a Problem."""
+    def store(self, session: Session, name: str, value: str) -> int:
+        """Store a secret under the newest key, in one statement if this process knows that; returns its version.
+
+        Raises a Problem.
+        """
         cipher = self._ciphers[self._newest] if self._newest else self.find_newest(session)
         for _ in range(3):
             nonce, ciphertext = cipher.encrypt(name, value)
             now = int(time.time())
             row = dict(zip(STORED, (name, cipher.key_id, nonce, ciphertext, now, now), strict=True))
-            if session.scalar(_make_store_statement(session.get_bind().dialect.name), row) is not None:
-                return
+            version: int | None = session.scalar(_make_store_statement(session.get_bind().dialect.name), row)
+            if version is not None:
+                return version
             cipher = self.find_newest(session)
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
 
@@ -109,7 +113,7 @@ def _select_newest() -> Any:
 
 @functools.cache
 def _make_store_statement(dialect: str) -> Executable:
-    """Insert or replace a secret if the key that it is encrypted with is still the newest; returns its name if so."""
+    """Insert or replace a secret if the key that it is encrypted with is still the newest; returns its version then."""
     # On PostgreSQL the key is locked first: it cannot be dropped before this transaction ends.
     newest = (
         select(SecretKey.id)
@@ -123,5 +127,5 @@ def _make_store_statement(dialect: str) -> Executable:
     statement: sqlite.Insert | postgresql.Insert
     statement = sqlite.insert(SECRETS) if dialect == "sqlite" else postgresql.insert(SECRETS)
     statement = statement.from_select(list(STORED), source)
-    replaced = {column: statement.excluded[column] for column in REPLACED}
-    return statement.on_conflict_do_update(index_elements=["name"], set_=replaced).returning(SECRETS.c.name)
+    replaced = {column: statement.excluded[column] for column in REPLACED} | {"version": SECRETS.c.version + 1}
+    return statement.on_conflict_do_update(index_elements=["name"], set_=replaced).returning(SECRETS.c.version)
