@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -26,7 +27,8 @@ class Failure(click.ClickException):
 
     def show(self, file: Any = None) -> None:
         """Print the text alone, as yoq does."""
-        click.echo(self.message, file=file, err=file is None)
+        text = "\n".join(escape_text(line) for line in self.message.split("\n"))
+        click.echo(text, file=file, err=file is None)
 
 
 def explain_database_error(error: SQLAlchemyError) -> Failure | None:
@@ -68,8 +70,11 @@ def checked(model: type[M], **values: object) -> M:
 
 
 def print_json(value: object) -> None:
-    """Print a value the way the HTTP API would answer it."""
-    click.echo(dumps(value))
+    """Print a value as the HTTP API would answer it, but what is not printable as escapes: a terminal would obey it."""
+    text = dumps(value)
+    if not text.isprintable():
+        text = "".join(one if one.isprintable() else json.dumps(one)[1:-1] for one in text)
+    click.echo(text)
 
 
 def escape_text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ from yoq_audit.sealing import sealer
 from yoq_audit.storage.log import STORED
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_table
+from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_json, print_table
 
 SHOWN_GAPS = 10
 
@@ -122,7 +123,8 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
 
 def _print_entries(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        click.echo("".join(make_lines(rows)), nl=False)
+        for line in make_lines(rows):
+            print_json(json.loads(line))
         return
     for row in rows:
         print_table(WIDTHS, tuple("-" if row[at] is None else str(row[at]) for at in COLUMNS), [])

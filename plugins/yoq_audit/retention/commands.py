@@ -22,7 +22,6 @@ from yoq_web import (
     as_json,
     check_storable,
     command,
-    dumps,
     escape_text,
     format_time,
     named,
@@ -160,7 +159,7 @@ def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
     """Print the entries of FILE, one JSON document a line, the oldest first. Exits with 1 if FILE does not hold."""
 
     def print_entry(index: int, entry: dict[str, Any]) -> None:
-        click.echo(dumps({"index": index} | entry | {"time": format_time(entry["time"])}))
+        print_json({"index": index} | entry | {"time": format_time(entry["time"])})
 
     _read(file, vkeys, print_entry)
 

@@ -1,0 +1,114 @@
+"""What commands print with `--json`: JSON in which a terminal finds nothing to obey, whatever the names are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from flask import Flask
+
+from tests.conftest import MakeApp
+from tests.support.apps import HEALTH, Shop, manifest, service
+from tests.support.commandline import failure, output
+from tests.support.retention import DAY, make_old_event, store
+
+EVIL = "a\x7f\x85\x9b\u202eb\u2066c\u200e\u2028\U000e0041"
+"""Delete, further controls, the first of a terminal's commands, overrides of the direction, an end of a line, a tag."""
+
+APP = "shop\u202e"
+"""An app's name may have fewer of them."""
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "plugins list": (),
+    "secret list": (),
+    "keys list": (),
+    "policy list": (),
+    "token create": ("ci", "--scope", "apps:read"),
+    "token list": (),
+    "agent list": (),
+    "app list": (),
+    "app status": (APP,),
+    "app history": (APP,),
+    "app pause": (APP,),
+    "app resume": (APP,),
+    "app cancel": (APP,),
+    "app run": (APP, "task"),
+    "app rollback": (APP,),
+    "app apply": ("FOLDER/manifest.json",),
+    "app diff": ("FOLDER/manifest.json",),
+    "backup": ("--output", f"FOLDER/{EVIL}"),
+    "backup list": (),
+    "audit list": (),
+    "audit show": ("ENTRY",),
+    "audit stats": ("--action", "secret_set"),
+    "audit follow": ("--start", "0"),
+    "audit verify": (),
+    "audit prune": ("--older-than", "1d", "--archive", "FOLDER/archive"),
+    "audit archive verify": ("FOLDER/archive", "--key", "VKEY"),
+}
+"""How each is called, one after the other."""
+
+TELLING = {
+    *("secret list", "policy list", "app list", "app status", "app history", "app apply", "app diff", "app rollback"),
+    *("app pause", "app resume", "app cancel", "app run", "backup", "audit list", "audit show", "audit follow"),
+}
+"""Those that say something of what is named here."""
+
+
+def list_commands(command: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """List a group's commands by their names."""
+    if path:
+        yield " ".join(path), command
+    if isinstance(command, click.Group):
+        for name, found in command.commands.items():
+            yield from list_commands(found, *path, name)
+
+
+def take_json(command: click.Command) -> bool:
+    """Whether a command can print JSON."""
+    return any("--json" in option.opts for option in command.params)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every command that has --json escapes what is not printable; it is the same JSON."""
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    shop = Shop(make_app)
+    entry, *_ = store(shop.app, [make_old_event(2 * DAY, number, EVIL) for number in range(300)])
+    vkey = shop.operator("GET", "/v1/audit/log/key").text.strip()
+    shop.operator("POST", "/v1/secrets", json={"name": EVIL, "value": "hunter2"})
+    shop.operator("POST", "/v1/policies", json={"source": EVIL, "target": EVIL, "action": "deny"})
+    shop.join()
+    shop.apply(service("web", "img:0"), app=APP)
+    document = manifest(service("web", APP), app=APP, rollout=HEALTH) | {"workers": [service("task")]}
+    shop.post("", document)
+    (tmp_path / "manifest.json").write_text(json.dumps(document))
+    assert {name for name, command in list_commands(shop.app.cli) if take_json(command)} == set(EXAMPLES)
+    telling = set()
+    for name, arguments in EXAMPLES.items():
+        given = [
+            argument.replace("FOLDER", str(tmp_path)).replace("ENTRY", entry).replace("VKEY", vkey)
+            for argument in arguments
+        ]
+        with monkeypatch.context() as waiting:
+            if name == "audit follow":
+                waiting.setattr("time.sleep", interrupt)
+            printed = output(shop.app, *name.split(), "--json", *given)
+        lines = printed.removesuffix("\n").split("\n")
+        assert all(line.isprintable() for line in lines), name
+        said = json.dumps([json.loads(line) for line in lines], ensure_ascii=False)
+        if EVIL in said or APP in said:
+            telling.add(name)
+    assert telling == TELLING
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_failure_says_nothing_for_a_terminal_to_obey(app: Flask) -> None:
+    """What a command could not do is told on as many lines as it has, with escapes."""
+    assert failure(app, "app", "status", APP) == "no releases found for app shop\\u202e\n"
