@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import psycopg
 from flask import has_request_context
 from psycopg.waiting import Ready, Wait
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
 
 from yoq_web.database.engine import measure_overtime
 
@@ -98,7 +98,7 @@ class Server:
         if self._mute:
             raise Silent
         try:
-            connection = Connection.connect(*arguments, **parameters)
+            connection = Connection.connect(*arguments, **{**TIMEOUTS, **parameters})  # what the URL says holds
         except psycopg.errors.ConnectionTimeout:
             self._begin_asking()
             raise
@@ -144,11 +144,5 @@ class Server:
 
 def watch_server(engine: Engine) -> None:
     """Have the connections of a PostgreSQL engine given up when its server does not answer."""
-    if engine.dialect.name != "postgresql":
-        return
-    server = Server(engine)
-
-    def connect(_dialect: object, _record: object, arguments: list[Any], parameters: dict[str, Any]) -> Connection:
-        return server.connect(*arguments, **{**TIMEOUTS, **parameters})  # what the operator's URL says holds
-
-    event.listen(engine, "do_connect", connect)
+    # Not by a listener of `do_connect`: the first that makes a connection is the last that is asked.
+    engine.dialect.connect = Server(engine).connect  # type: ignore[assignment,method-assign]  # the driver is untyped there
