@@ -1,7 +1,9 @@
-"""Types that the schemas of several domains share."""
+"""Names of things: which can be stored, which is meant by one that is not known; types that the domains share."""
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -30,6 +32,17 @@ def is_storable(text: str, limit: int | None = None) -> bool:
     except UnicodeEncodeError:
         return False
     return "\0" not in text and (limit is None or size <= limit)
+
+
+def find_nearest(name: str, known: Iterable[str]) -> str | None:
+    """Find the known name that somebody most likely meant by another one; None if none is like it."""
+    plain = {_simplify(each): each for each in known}
+    found = difflib.get_close_matches(_simplify(name[:MAX_NAME]), plain, n=1, cutoff=0.7)
+    return plain[found[0]] if found else None
+
+
+def _simplify(name: str) -> str:
+    return name.casefold().replace("-", "_")
 
 
 def is_plain_text(text: str) -> bool:

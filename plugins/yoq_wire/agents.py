@@ -6,10 +6,10 @@ from typing import Any
 
 from flask import request
 
-from yoq_web import JOINING, Slice, Status, endpoint, set_deadline
+from yoq_web import JOINING, Slice, Status, set_deadline
 from yoq_web.agents import documents, operations, schemas
 from yoq_wire import answers
-from yoq_wire.answers import make_blueprint
+from yoq_wire.answers import make_blueprint, wire_endpoint
 from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
 
 routes = make_blueprint("agents")
@@ -22,7 +22,7 @@ BESIDE_PEERS = 128
 
 
 @routes.get("/agents")
-@endpoint(scope="agents:read", hidden=True)
+@wire_endpoint(scope="agents:read")
 def list_agents() -> list[dict[str, Any]]:
     """List the agents, in the order in which they registered.
 
@@ -32,7 +32,7 @@ def list_agents() -> list[dict[str, Any]]:
 
 
 @routes.post("/agents/register")
-@endpoint(operations.agent_register, body=schemas.Registration, target=lambda body: body.address, hidden=True)
+@wire_endpoint(operations.agent_register, body=schemas.Registration, target=lambda body: body.address)
 def register(body: schemas.Registration) -> dict[str, Any]:
     """Register an agent."""
     found = operations.register(body)
@@ -42,7 +42,7 @@ def register(body: schemas.Registration) -> dict[str, Any]:
 
 
 @routes.post("/agents/<agent>/heartbeat")
-@endpoint(scope=JOINING, body=schemas.Beat, unaudited=operations.NOT_SENSITIVE, hidden=True)
+@wire_endpoint(scope=JOINING, body=schemas.Beat, unaudited=operations.NOT_SENSITIVE)
 def beat(agent: str, body: schemas.Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing.
 
@@ -57,7 +57,7 @@ def beat(agent: str, body: schemas.Beat) -> dict[str, Any]:
 
 
 @routes.post("/agents/<agent>/drain")
-@endpoint(operations.agent_drain, hidden=True)
+@wire_endpoint(operations.agent_drain)
 def drain(agent: str) -> Status:
     """Drain an agent; the answer is the same for an unknown one."""
     operations.drain(agent, strict=False)
@@ -65,7 +65,7 @@ def drain(agent: str) -> Status:
 
 
 @routes.put("/agents/<agent>/labels")
-@endpoint(operations.agent_label, body=schemas.LabelsIn, hidden=True)
+@wire_endpoint(operations.agent_label, body=schemas.LabelsIn)
 def label(agent: str, body: schemas.LabelsIn) -> dict[str, bool]:
     """Replace an agent's labels; the answer is the same for an unknown one."""
     operations.label(agent, body.labels, strict=False)
@@ -73,7 +73,7 @@ def label(agent: str, body: schemas.LabelsIn) -> dict[str, bool]:
 
 
 @routes.get("/wireguard/peers")
-@endpoint(scope=JOINING, hidden=True)
+@wire_endpoint(scope=JOINING)
 def list_peers() -> list[dict[str, Any]]:
     """List the members of the overlay network by number, with `servers_only=1` those that others connect to.
 

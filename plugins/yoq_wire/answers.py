@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 
 from flask import Blueprint, Response, request
 
-from yoq_web import Problem, dumps, is_plain_text, set_deadline
+from yoq_web import Problem, dumps, endpoint, is_plain_text, set_deadline
 from yoq_wire.limits import CLIENT_LIMIT
 
 PATIENCE = 3.0
@@ -31,11 +32,18 @@ NOT_FOUND = (404, "not found")
 NOT_ALLOWED = (405, "method not allowed")
 
 
-def make_blueprint(name: str) -> Blueprint:
-    """Make a blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them."""
+wire_endpoint = functools.partial(endpoint, hidden=True, lenient=True)
+"""Declares a route that yoq has, too: as yoq does, it ignores whatever it does not know."""
+
+
+def make_blueprint(name: str, *, described: bool = False) -> Blueprint:
+    """Make a blueprint whose answers, refusals of the guard among them, are as yoq's clients expect them.
+
+    Those of routes that the API describes are problems as it describes them, which begin with the `error`, too.
+    """
     made = Blueprint(f"wire_{name}", __name__)
     made.before_request(check_path)
-    made.after_request(finish_answer)
+    made.after_request(functools.partial(finish_answer, whole=described))
     return made
 
 
@@ -49,14 +57,14 @@ def check_path() -> None:
         raise Problem(400, "invalid app name")
 
 
-def finish_answer(response: Response) -> Response:
-    """Close the connection, or the client waits for its end; of a problem tell the `error` alone.
+def finish_answer(response: Response, *, whole: bool = False) -> Response:
+    """Close the connection, or the client waits for its end; of a problem tell the `error` alone, if not the whole.
 
     What is too long in spite of all is an error: the client would not survive it.
     """
     response.headers["Connection"] = "close"
     status, error = response.status_code, None
-    if response.mimetype == "application/problem+json":
+    if response.mimetype == "application/problem+json" and not whole:
         error = json.loads(response.get_data())["error"]
     if request.method == "HEAD" and status == 405:
         # No route of yoq's takes HEAD for GET; the core says 405 for any.

@@ -8,9 +8,9 @@ from typing import Any
 from flask import Response
 from pydantic import BaseModel
 
-from yoq_web import JOINING, Slice, endpoint
+from yoq_web import JOINING, Slice
 from yoq_web.apps import agent_api, operations, queries, schemas
-from yoq_wire.answers import make_blueprint
+from yoq_wire.answers import make_blueprint, wire_endpoint
 from yoq_wire.limits import fit_assignments, fit_release, fit_releases
 
 routes = make_blueprint("apps")
@@ -27,28 +27,28 @@ class StatusIn(BaseModel):
 
 
 @routes.get("/apps")
-@endpoint(scope="apps:read", hidden=True)
+@wire_endpoint(scope="apps:read")
 def list_apps() -> list[dict[str, Any]]:
     """List the apps, that with the newest release first, as many as the client can take."""
     return fit_releases(queries.list_apps(Slice(limit=MOST)))
 
 
 @routes.post("/apps/apply")
-@endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target, hidden=True)
+@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target)
 def apply(body: bytes) -> dict[str, Any]:
     """Apply a manifest; the answer does not wait for a rollout that takes its time."""
     return fit_release(operations.apply(body))
 
 
 @routes.post("/apps/dry-run")
-@endpoint(scope="apps:read", body=schemas.ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING, hidden=True)
+@wire_endpoint(scope="apps:read", body=schemas.ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
     return queries.diff_manifest(body)
 
 
 @routes.post("/deploy")
-@endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target, hidden=True)
+@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target)
 def deploy(body: bytes) -> dict[str, int]:
     """Apply a manifest that need not name an app, and count what was placed."""
     made = operations.apply(body, named=False)
@@ -56,25 +56,24 @@ def deploy(body: bytes) -> dict[str, int]:
 
 
 @routes.get("/apps/<app>/status")
-@endpoint(scope="apps:read", hidden=True)
+@wire_endpoint(scope="apps:read")
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
     return fit_release(queries.get_status(app))
 
 
 @routes.get("/apps/<app>/history")
-@endpoint(scope="apps:read", hidden=True)
+@wire_endpoint(scope="apps:read")
 def history(app: str) -> list[dict[str, Any]]:
     """List an app's releases, the newest first, as many as the client can take."""
     return fit_releases(queries.list_history(app, Slice(limit=MOST)))
 
 
 @routes.post("/apps/<app>/rollback")
-@endpoint(
+@wire_endpoint(
     operations.app_rollback,
     body=schemas.RollbackIn,
     raw=True,
-    hidden=True,
     unaudited="with print it shows a release and changes nothing; without, the operation records itself",
 )
 def rollback(app: str, body: bytes) -> Response | dict[str, Any]:
@@ -103,25 +102,25 @@ for verb, operation, control in (
     ("resume", operations.app_resume, operations.resume),
     ("cancel", operations.app_cancel, operations.cancel),
 ):
-    routes.post(f"/apps/<app>/rollout/{verb}")(endpoint(operation, hidden=True)(control))
+    routes.post(f"/apps/<app>/rollout/{verb}")(wire_endpoint(operation)(control))
 
 
 @routes.post("/apps/<app>/workers/<worker>/run")
-@endpoint(operations.app_run, target=lambda app, **_: app, hidden=True)
+@wire_endpoint(operations.app_run, target=lambda app, **_: app)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)
 
 
 @routes.get("/agents/<agent>/assignments")
-@endpoint(scope=JOINING, hidden=True)
+@wire_endpoint(scope=JOINING)
 def list_assignments(agent: str) -> list[dict[str, Any]]:
     """List what an agent is to run, in the order in which it was assigned; of much what it has to start first."""
     return fit_assignments(agent_api.list_assignments(agent))
 
 
 @routes.post("/agents/<agent>/assignments/<assignment>/status")
-@endpoint(scope=JOINING, body=StatusIn, unaudited=agent_api.NOT_SENSITIVE, hidden=True)
+@wire_endpoint(scope=JOINING, body=StatusIn, unaudited=agent_api.NOT_SENSITIVE)
 def report(agent: str, assignment: str, body: StatusIn) -> dict[str, Any]:
     """Say how an assignment fares; what is said of another agent's changes nothing and is answered alike."""
     agent_api.report(agent, assignment, body.status, body.reason)

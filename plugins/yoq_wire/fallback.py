@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from flask import Blueprint, Response, request
 
-from yoq_web import Problem, Status, endpoint
-from yoq_wire.answers import choose_refusal, make_blueprint
+from yoq_web import Problem, Status
+from yoq_wire.answers import choose_refusal, make_blueprint, wire_endpoint
 
 WHY = "it refuses every request"
 
@@ -37,7 +37,7 @@ def make_routes() -> Blueprint:
 
 
 def _add_rule(routes: Blueprint, paths: Sequence[str], methods: Sequence[str], scope: str) -> None:
-    @endpoint(scope=scope, unaudited=WHY, hidden=True)
+    @wire_endpoint(scope=scope, unaudited=WHY)
     def refuse(rest: str = "") -> Status | Response:  # noqa: ARG001 - part of the path
         """Refuse a request that yoq knows no answer to."""
         status, error = choose_refusal(request.method, request.path)

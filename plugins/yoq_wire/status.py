@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
-from yoq_web import endpoint
+from pydantic import BaseModel, Field
+
+from yoq_web import Name, endpoint
 from yoq_web.apps import queries
 from yoq_wire.answers import make_blueprint
 from yoq_wire.limits import fit
 
-routes = make_blueprint("status")
+routes = make_blueprint("status", described=True)
+
+
+class MetricsQuery(BaseModel):
+    """Which traffic to list."""
+
+    service: Name | None = Field(None, description="Of this service alone")
+    mode: Literal["pairs"] | None = Field(None, description="By sender and receiver")
 
 
 @routes.get("/v1/status")
@@ -45,7 +54,7 @@ def maps() -> list[dict[str, Any]]:
 
 
 @routes.get("/v1/metrics")
-@endpoint(scope="status:read", answer=list[dict[str, Any]])
-def metrics() -> list[dict[str, Any]]:
+@endpoint(scope="status:read", query=MetricsQuery, answer=list[dict[str, Any]])
+def metrics(query: MetricsQuery) -> list[dict[str, Any]]:  # noqa: ARG001 - whichever is asked for
     """List the traffic of containers, of which a control plane has none."""
     return []

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from yoq_web.http.paging import PageQuery
+from yoq_web.http.validation import is_lenient
 from yoq_web.names import is_plain_text, is_storable
 from yoq_web.problems import Problem
 
@@ -18,29 +19,36 @@ HEALTH_BYTES = 16
 """A longer word for a GPU's health is cut."""
 
 
-def _read_integer(value: object) -> int | None:
+def _read_integer(value: object, info: ValidationInfo) -> int | None:
     """Read a JSON number as yoq does: without its decimal part, and nothing else is a number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_INTEGER:
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= MAX_INTEGER:
+        return int(value)
+    if value is None or is_lenient(info):
         return None
-    return int(value)
+    raise PydanticCustomError("int_type", "not a number")
 
 
-def _require_integer(value: object) -> int:
-    found = _read_integer(value)
+def _require_integer(value: object, info: ValidationInfo) -> int:
+    found = _read_integer(value, info)
     if found is None:
         raise PydanticCustomError("int_type", "not a number")
     return found
 
 
-def _read_text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _read_text(value: object, info: ValidationInfo) -> object:
+    return value if isinstance(value, str) or not is_lenient(info) else None
 
 
-def _read_count(value: object) -> int:
-    return max(0, _read_integer(value) or 0)
+def _read_count(value: object, info: ValidationInfo) -> int:
+    found = _read_integer(value, info) or 0
+    if found < 0 and not is_lenient(info):
+        raise ValueError("it is negative")
+    return max(0, found)
 
 
-def _read_health(value: object) -> str:
+def _read_health(value: object, info: ValidationInfo) -> object:
+    if not isinstance(value, str) and not is_lenient(info):
+        return value
     text = value.replace("\0", "") if isinstance(value, str) else ""
     return text.encode()[:HEALTH_BYTES].decode(errors="ignore") or "healthy"
 
@@ -50,11 +58,11 @@ def _bound(low: int, high: int) -> dict[str, Any]:
 
 
 Count = Annotated[int, BeforeValidator(_read_count)]
-"""A number; what is none counts as 0, as does a negative one."""
+"""A number; on yoq's own routes what is none counts as 0, as does a negative one."""
 
 
 class Registration(BaseModel):
-    """An agent that registers. Optional fields of another type than theirs count as absent, as in yoq."""
+    """An agent that registers. On yoq's own route optional fields of another type than theirs count as absent."""
 
     token: SecretStr = Field(
         description="The join token again, as in the header", json_schema_extra={"writeOnly": True}
@@ -125,11 +133,11 @@ class Peer(BaseModel):
 class PeersQuery(PageQuery):
     """Which peers to list."""
 
-    servers_only: str = Field("", description="`1` for those alone whose agents are servers, too")
+    servers_only: Literal["0", "1"] = Field("0", description="`1` for those alone whose agents are servers, too")
 
 
 class Beat(BaseModel):
-    """What an agent reports of itself with each heartbeat. What is absent or no number counts as 0."""
+    """What an agent reports of itself with each heartbeat. What is absent counts as 0."""
 
     cpu_used: Count = 0
     memory_used_mb: Count = 0

@@ -35,7 +35,7 @@ def take_backup(body: BackupIn) -> dict[str, object]:
     It is encrypted, for the recipients given or with the key of the server's data directory, and kept in a directory
     of the server's own. The answer comes when it is complete.
     """
-    return asdict(operations.keep_backup(body.recipients))
+    return asdict(operations.keep_backup(body.recipients or ()))
 
 
 @blueprint.get("/v1/backups/<name>")

@@ -12,7 +12,9 @@ Recipient = Annotated[str, StringConstraints(pattern=r"^age1[0-9a-z]{20,100}$")]
 class BackupIn(BaseModel):
     """How to take a backup. Without recipients it is encrypted with the key of the server's data directory."""
 
-    recipients: list[Recipient] = Field(default=[], max_length=16, description="age keys (age1…) that are to open it.")
+    recipients: Annotated[list[Recipient], Field(min_length=1, max_length=16)] | None = Field(
+        None, description="age keys (age1…) that are to open it"
+    )
 
 
 class BackupOut(BaseModel):

@@ -15,7 +15,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from yoq_web.database.pages import Page
 from yoq_web.hooks.errors import isolate
 from yoq_web.http.paging import make_next_link
-from yoq_web.http.validation import explain_invalid
+from yoq_web.http.validation import choose_extra, explain_invalid, explain_unknown, refuse_repeated
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
 from yoq_web.operations.event import current_events
@@ -25,6 +25,9 @@ from yoq_web.problems import Problem
 READING = ("GET", "HEAD")
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body; more is answered 413."""
+
+NOTHING = (b"", b"{}")
+"""What many clients send where a route takes no body."""
 
 P = ParamSpec("P")
 
@@ -52,6 +55,7 @@ class Declaration:
     target: Callable[..., object] | None
     hidden: bool
     at_once: bool
+    lenient: bool
     summary: str
     description: str
 
@@ -77,6 +81,7 @@ def endpoint(
     target: Callable[..., object] | None = None,
     hidden: bool = False,
     at_once: bool = False,
+    lenient: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
 
@@ -89,8 +94,10 @@ def endpoint(
     why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
     target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
     spelling of a route is left out of the API's description (`hidden`). What does little and needs no database is
-    answered `at_once`, however many requests are at work; so is what is public. Raises TypeError unless exactly one is
-    given of operation, scope and `public`.
+    answered `at_once`, however many requests are at work; so is what is public. Parameters, members of the body and
+    bodies that the route does not take are refused, and so is what is given twice; a route that must take whatever its
+    clients send is `lenient`, a public one ignores them always. Raises TypeError unless exactly one is given of
+    operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")
@@ -111,6 +118,7 @@ def endpoint(
             target=target,
             hidden=hidden,
             at_once=at_once,
+            lenient=lenient or public,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),
         )
@@ -120,10 +128,7 @@ def endpoint(
             for name, value in arguments.items():
                 if isinstance(value, str):
                     check_name(name, value)
-            if query is not None:
-                arguments["query"] = read_query(query)
-            if body is not None:
-                arguments["body"] = receive_body() if raw else read_body(body)
+            arguments.update(read_input(declaration))
             with isolate():  # it may be a plugin's
                 response = make_response(view(*positional, **arguments), declaration)
             if (
@@ -162,15 +167,36 @@ def make_response(result: object, declaration: Declaration) -> Response:
     return current_app.response_class(text, declaration.status, headers, content_type=declaration.media_type)
 
 
-def read_body(model: type[BaseModel]) -> BaseModel:
+def read_input(declaration: Declaration) -> dict[str, Any]:
+    """Read what a view takes beside the path: the query and the body. Raises a 400 for what it does not take."""
+    found: dict[str, Any] = {}
+    if declaration.query is not None:
+        found["query"] = read_query(declaration.query, lenient=declaration.lenient)
+    elif not declaration.lenient and request.args:
+        raise explain_unknown("parameter", next(iter(request.args)), ())
+    if declaration.body is None:
+        if not declaration.lenient and receive_body().strip() not in NOTHING:
+            raise Problem(400, "unexpected request body", "this takes none")
+    elif declaration.raw:
+        found["body"] = receive_body()
+        if not declaration.lenient:
+            refuse_repeated(found["body"])
+    else:
+        found["body"] = read_body(declaration.body, lenient=declaration.lenient)
+    return found
+
+
+def read_body(model: type[BaseModel], *, lenient: bool) -> BaseModel:
     """Read the request's body as `model`. Raises a 400 with yoq's text and a detail that says more."""
     raw = receive_body()
     if not raw:
         raise Problem(400, "missing request body")
+    if not lenient:
+        refuse_repeated(raw)
     try:
-        return model.model_validate_json(raw)
+        return model.model_validate_json(raw, extra=choose_extra(model, lenient=lenient), context={"lenient": lenient})
     except ValidationError as error:
-        raise explain_invalid(model, error) from None
+        raise explain_invalid(model, error, "member") from None
 
 
 def receive_body() -> bytes:
@@ -192,18 +218,20 @@ def check_name(argument: str, value: str) -> None:
         raise Problem(400, f"invalid {argument}", str(error)) from None
 
 
-def read_query(model: type[BaseModel]) -> BaseModel:
-    """Read the query's parameters as `model`; of a repeated one the first counts unless its field is a list.
+def read_query(model: type[BaseModel], *, lenient: bool) -> BaseModel:
+    """Read the query's parameters as `model`. Raises a 400 that names the parameter.
 
-    Raises a 400 that names the parameter.
+    One given twice is refused unless its field is a list; where it is `lenient` the first counts.
     """
     # What is no field stays a list: a model may have further spellings of its own.
     given: dict[str, Any] = request.args.to_dict(flat=False)
     for name, field in model.model_fields.items():
         parameter = field.alias or name
         if parameter in given and get_origin(field.annotation) is not list:
+            if len(given[parameter]) > 1 and not lenient:
+                raise Problem(400, f"repeated parameter {parameter}", "it can be given once")
             given[parameter] = given[parameter][0]
     try:
-        return model.model_validate(given)
+        return model.model_validate(given, extra=choose_extra(model, lenient=lenient))
     except ValidationError as error:
         raise explain_invalid(model, error) from None

@@ -118,7 +118,7 @@ def find_target(declaration: Declaration) -> str | None:
         return str(next(iter(arguments.values()))) if len(arguments) == 1 else None
     if declaration.body is not None:
         try:
-            arguments["body"] = receive_body() if declaration.raw else read_body(declaration.body)
+            arguments["body"] = receive_body() if declaration.raw else read_body(declaration.body, lenient=True)
         except HOOK_ERRORS:  # whatever is wrong with it, or with a plugin's model of it; the path may tell still
             arguments["body"] = None
     try:

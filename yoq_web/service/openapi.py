@@ -35,6 +35,7 @@ PROBLEM = {
 def describe_api(app: Flask) -> dict[str, Any]:
     """Describe an application, of which this is the current one."""
     schemas: dict[str, Any] = {"Problem": PROBLEM}
+    bodies: set[str] = set()
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         declaration = find_declaration(app.view_functions[rule.endpoint])
@@ -43,6 +44,10 @@ def describe_api(app: Flask) -> dict[str, Any]:
         path = "".join(f"{{{part}}}" if variable else part for variable, part in _split_rule(rule))
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
             paths.setdefault(path, {})[method.lower()] = _describe_operation(rule, declaration, schemas)
+        if declaration.body:
+            bodies |= _name_models(declaration.body, rule.endpoint.partition(".")[0])
+    for name in bodies:
+        schemas[name].setdefault("additionalProperties", False)  # what a body has beside is refused
     return {
         "openapi": "3.1.0",
         "info": {
@@ -166,6 +171,14 @@ def _describe_schema(kind: Any, schemas: dict[str, Any], owner: str, mode: JsonS
             schemas[name] = renamed
         return {"$ref": REFERENCE.format(model=name)}
     return renamed
+
+
+def _name_models(model: type[BaseModel], owner: str) -> set[str]:
+    """Name the schemas of a model and of those inside it."""
+    inside: dict[str, Any] = model.model_json_schema().get("$defs", {})
+    return {f"{owner}.{name}" for name, schema in inside.items() if "properties" in schema} | {
+        f"{owner}.{model.__name__}"
+    }
 
 
 def _keep_definitions(schema: dict[str, Any], schemas: dict[str, Any], owner: str) -> dict[str, Any]:

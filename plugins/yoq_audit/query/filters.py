@@ -26,7 +26,7 @@ from yoq_audit.query.conditions import DetailFilter, Filter, Parameter, PeerFilt
 from yoq_audit.query.networks import normalize_peer
 from yoq_audit.query.times import Time, resolve_time
 from yoq_audit.storage.models import ENTRIES
-from yoq_web import ActorKind, Name, Outcome, dumps
+from yoq_web import ActorKind, Name, Outcome, Problem, dumps
 
 MOST_VALUES = 20
 """So many values of one filter may be given."""
@@ -169,12 +169,14 @@ class FilterQuery(create_model("Parameters", **_FIELDS)):  # type: ignore[misc] 
         return folded
 
     def resolve(self, now: int | None = None) -> Selection:
-        """Return what is selected, with times relative to `now` made absolute."""
+        """Return what is selected, with times relative to `now` made absolute. Raises a 400 for times without any."""
         values: dict[Filter, dict[str, None]] = {row: dict.fromkeys(getattr(self, row.name)) for row in FILTERS}
         for filter_, value in [*map(_read_detail, self.details), *map(_read_not, getattr(self, NOT.name))]:
             values.setdefault(filter_, {})[value] = None
         texts: tuple[str | None, str | None] = (self.since, self.until)
         since, until = (None if given is None else resolve_time(given, now) for given in texts)
+        if since is not None and until is not None and since >= until:
+            raise Problem(400, "since is not before until", "no entry can be at such a time")
         return Selection({row: tuple(found) for row, found in values.items() if found}, since, until, texts)
 
 

@@ -54,12 +54,13 @@ class EntryOut(BaseModel):
 
 
 def _parse_limit(given: object) -> int:
-    """Read a limit by yoq's rule: an unsigned 32-bit decimal, at most 500; anything else counts as not given."""
+    """Read a limit: a decimal, at most 500. Of yoq's clients, which ask for any number, more are taken for the most."""
     text = str(given)
     if not (text.isascii() and text.isdigit()):
-        return DEFAULT_LIMIT
-    number = int(text.lstrip("0")[:11] or "0")
-    return min(number, MAX_LIMIT) if number < 2**32 else DEFAULT_LIMIT
+        raise ValueError(f"a number from 0 to {MAX_LIMIT}")
+    if int(text) > MAX_LIMIT and find_answer_limit() is None:
+        raise ValueError(f"{MAX_LIMIT} at most; the Link header leads to the next page")
+    return min(int(text), MAX_LIMIT)
 
 
 class AuditQuery(FilterQuery):
@@ -67,7 +68,8 @@ class AuditQuery(FilterQuery):
 
     limit: Annotated[int, BeforeValidator(_parse_limit)] = Field(
         DEFAULT_LIMIT,
-        description=f"How many entries, {MAX_LIMIT} at most; what is not a number counts as {DEFAULT_LIMIT}",
+        description=f"How many entries, {MAX_LIMIT} at most",
+        json_schema_extra={"minimum": 0, "maximum": MAX_LIMIT},
     )
     order: Literal["desc", "asc"] = Field("desc", description="The newest first, or the oldest")
     cursor: str | None = Field(None, description="Where the page before ended: take it from its Link header as it is")

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import yoq_audit
-from tests.conftest import ADMIN, Api
+from tests.conftest import Api
 from tests.support.commandline import output
 from tests.support.trail import SECOND, START, Entry, make_entry, make_url, store, walk
 from yoq_audit.query import search
@@ -225,7 +225,10 @@ def try_query(api: Api, parameters: dict[str, Any], order: str, limit: int) -> N
     """Walk through the pages of one query."""
     limit = max(limit, 7) if len(parameters) < 2 else limit
     address = make_url({**parameters, "order": order, "limit": limit})
-    assert walk(api, address) == expected(trail(), parameters, order), parameters
+    if parameters.get("since", "") >= parameters.get("until", "z"):
+        assert api("GET", address).get_json()["error"] == "since is not before until"
+    else:
+        assert walk(api, address) == expected(trail(), parameters, order), parameters
 
 
 def test_any_filters_in_any_order_show_what_a_plain_filter_would(filled: Api, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +370,6 @@ def test_what_cannot_be_meant_is_a_400_that_names_the_parameter(api: Api) -> Non
         assert api("GET", make_url({"actor": [str(number) for number in range(21)]}, address)).status_code == 400
     for query in ("limit=1", "order=asc", "cursor=x", "bucket=2h", "bucket=1m&since=2d"):
         assert api("GET", f"/v1/audit/stats?{query}").status_code == 400, query
-    assert api.with_token(ADMIN)("GET", "/v1/audit?limit=abc").status_code == 200
 
 
 def test_the_end_of_a_prefix() -> None:

@@ -70,7 +70,7 @@ def try_operation(operation: APIOperation[Any, Any, Any, Any], mode: GenerationM
     excluded = [ignored_auth]
     if "cursor" in {parameter["name"] for parameter in operation.definition.raw.get("parameters", ())}:
         # No description says what a cursor looks like. A bad parameter that has no value is not sent, and what is left
-        # of the query is good; in the trail's a limit that is not a number counts as not given, by yoq's rule.
+        # of the query is good; a number is a text here.
         excluded += [negative_data_rejection, positive_data_acceptance]
     if operation.path == "/v1/audit/stats":
         # Nor how a time is written relative to now, or how many buckets are too many; and `false` is a text here.
@@ -87,6 +87,9 @@ def try_operation(operation: APIOperation[Any, Any, Any, Any], mode: GenerationM
     if operation.path in ("/v1/apps", "/v1/apps/diff"):
         # By yoq's rule a field of another type counts as not given, and a manifest needs workloads, and agents.
         excluded += [negative_data_rejection, positive_data_acceptance]
+    if operation.path == "/v1/metrics":
+        # A bad parameter that has no value is not sent, and what is left of the query is good.
+        excluded.append(negative_data_rejection)
     if operation.label == "POST /v1/tokens":
         # Which characters are printable no pattern says that every reader of the description understands.
         excluded.append(positive_data_acceptance)
