@@ -12,9 +12,9 @@ import click
 from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
-from yoq_web.apps.manifest.toml import make_request_body
+from yoq_web.apps.manifest.toml import list_mistakes, make_request_body
 from yoq_web.commands.command import CommandGroup
-from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
+from yoq_web.commands.output import Failure, as_json, escape_text, named, print_json, print_table
 from yoq_web.database.pages import MOST, Slice, walk_pages
 from yoq_web.problems import NotFound
 
@@ -29,6 +29,7 @@ HISTORY_HEADER = ("MARK", "ID", "STATUS", "ROLLOUT", "CTRL", "TRIGGER", "HASH", 
 group = CommandGroup("app", help="Apply, watch and roll back apps.")
 
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+strict_option = click.option("--strict", is_flag=True, help="Refuse what else is passed over with a warning.")
 app_option = click.option("--app", "app", metavar="NAME", help="The app's name, for a manifest in TOML that has none.")
 
 
@@ -83,22 +84,24 @@ def history_command(app: str, limit: int, as_json: bool) -> None:
 @group.command("apply")
 @file_argument
 @app_option
+@strict_option
 @as_json
-def apply_command(file: Path, app: str | None, as_json: bool) -> None:
+def apply_command(file: Path, app: str | None, strict: bool, as_json: bool) -> None:
     """Apply a manifest: yoq's manifest.toml, or a request document in JSON.
 
     The app is called as its document says, else as --app says, else as the folder in which the manifest is.
     """
-    _print_release(operations.apply(read_manifest_file(file, app)), as_json=as_json)
+    _print_release(operations.apply(read_manifest_file(file, app, strict=strict)), as_json=as_json)
 
 
 @group.command("diff")
 @file_argument
 @app_option
+@strict_option
 @as_json
-def diff_command(file: Path, app: str | None, as_json: bool) -> None:
+def diff_command(file: Path, app: str | None, strict: bool, as_json: bool) -> None:
     """Show what an apply would change, without doing it."""
-    found = queries.diff_manifest(read_manifest_file(file, app))
+    found = queries.diff_manifest(read_manifest_file(file, app, strict=strict))
     if as_json:
         print_json(found)
         return
@@ -158,19 +161,28 @@ def run_command(app: str, worker: str, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
 
 
-def read_manifest_file(file: Path, app: str | None) -> bytes:
-    """Read the request document in a file: a JSON object as it is, else what yoq's CLI would send for the TOML."""
+def read_manifest_file(file: Path, app: str | None, *, strict: bool = False) -> bytes:
+    """Read the request document in a file: a JSON object as it is, else what yoq's CLI would send for the TOML.
+
+    What is passed over in TOML, as a key that does not exist, is warned of; with `strict` it is a Failure.
+    """
     raw = file.read_bytes()
     if len(raw) > MAX_MANIFEST:
         raise Failure(f"the manifest is longer than {MAX_MANIFEST} bytes")
     if raw.lstrip().startswith(b"{"):
         return raw
     try:
-        return make_request_body(raw.decode(), app or file.resolve().parent.name, os.environ)
+        body = make_request_body(raw.decode(), app or file.resolve().parent.name, os.environ)
+        mistakes = list_mistakes(raw.decode(), os.environ)
     except UnicodeDecodeError:
         raise Failure("the manifest is not UTF-8 text") from None
     except ManifestError as error:
         raise Failure(f"manifest: {error}") from None
+    if mistakes and strict:
+        raise Failure(f"manifest: {'; '.join(mistakes)}")
+    for mistake in mistakes:
+        click.echo(f"warning: {escape_text(mistake)}; it is passed over", err=True)
+    return body
 
 
 def _run_control(app: str, act: Callable[[str], Document], *, as_json: bool) -> None:

@@ -27,6 +27,14 @@ def read_integer(table: Table, key: str, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
+def read_bounded(table: Table, key: str, default: int, bounds: tuple[int, int], what: str) -> int:
+    """Read a whole number that must be within bounds. Raises ManifestError, which begins with `what`, for another."""
+    value = read_integer(table, key, default)
+    if not bounds[0] <= value <= bounds[1]:
+        raise ManifestError(f"{what} must be between {bounds[0]} and {bounds[1]}")
+    return value
+
+
 def read_strings(table: Table, key: str) -> list[str]:
     """Read a list of texts."""
     value = table.get(key)

@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from yoq_web.apps.manifest.fields import ManifestError, read_duration, read_integer, read_strings, read_text
+from yoq_web.apps.manifest.fields import (
+    ManifestError,
+    read_bounded,
+    read_duration,
+    read_integer,
+    read_strings,
+    read_text,
+)
 
 Table = Mapping[str, Any]
 
@@ -27,7 +34,7 @@ def read_rollout(service: str, table: Table) -> dict[str, Any]:
             f"service '{service}' has unsupported rollout strategy '{strategy}' "
             "(expected rolling, blue_green, or canary)"
         )
-    parallelism = _read_bounded(found, "parallelism", 1, (1, U32), f"service '{service}' rollout parallelism")
+    parallelism = read_bounded(found, "parallelism", 1, (1, U32), f"service '{service}' rollout parallelism")
     action = read_text(found, "failure_action") or "rollback"
     if action not in ("rollback", "pause"):
         raise ManifestError(
@@ -70,7 +77,7 @@ def read_health_check(service: str, table: Table) -> dict[str, Any] | None:
     if kind == "grpc" and (name := read_text(found, "service")) is not None:
         check["service"] = name
     for key, default, least in (("interval", 10, 1), ("timeout", 5, 1), ("retries", 3, 1), ("start_period", 0, 0)):
-        check[key] = _read_bounded(found, key, default, (least, U32), f"service '{service}' health_check {key}")
+        check[key] = read_bounded(found, key, default, (least, U32), f"service '{service}' health_check {key}")
     return check
 
 
@@ -79,6 +86,9 @@ def read_tls(service: str, table: Table) -> dict[str, Any] | None:
     found = table.get("tls")
     if not isinstance(found, dict):
         return None
+    if "peer" in found:
+        # Nothing here checks a peer: who asks for it must not believe that it is done.
+        raise ManifestError(f"service '{service}' tls.peer cannot be had here")
     acme = found.get("acme")
     domain = read_text(found, "domain") or ""
     if not isinstance(acme, dict):
@@ -118,8 +128,8 @@ def _read_dns(service: str, table: Table) -> dict[str, Any]:
         "secrets": _read_pairs(table, "secrets", where),
         "config": _read_pairs(table, "config", where),
         "hook": hook,
-        "propagation_timeout_secs": _read_bounded(table, "propagation_timeout_secs", 300, (1, U32), where),
-        "poll_interval_secs": _read_bounded(table, "poll_interval_secs", 5, (1, U32), where),
+        "propagation_timeout_secs": read_bounded(table, "propagation_timeout_secs", 300, (1, U32), where),
+        "poll_interval_secs": read_bounded(table, "poll_interval_secs", 5, (1, U32), where),
     }
 
 
@@ -179,13 +189,13 @@ def _read_route(service: str, name: str, table: Table) -> dict[str, Any]:
         ("request_timeout_ms", 5000, (1, U32)),
         ("http2_idle_timeout_ms", 30000, (1, U32)),
     ):
-        document[key] = _read_bounded(table, key, default, bounds, f"{where} {key}")
+        document[key] = read_bounded(table, key, default, bounds, f"{where} {key}")
     document["preserve_host"] = table.get("preserve_host") is not False
     document["retry_on_5xx"] = table.get("retry_on_5xx") is not False
-    document["circuit_breaker_threshold"] = _read_bounded(
+    document["circuit_breaker_threshold"] = read_bounded(
         table, "circuit_breaker_threshold", 3, (1, 10), f"{where} circuit_breaker_threshold"
     )
-    document["circuit_breaker_timeout_ms"] = _read_bounded(
+    document["circuit_breaker_timeout_ms"] = read_bounded(
         table, "circuit_breaker_timeout_ms", 30000, (1, U32), f"{where} circuit_breaker_timeout_ms"
     )
     if rewrite is not None:
@@ -224,10 +234,3 @@ def _read_backends(service: str, where: str, table: Table) -> list[dict[str, Any
     if sum(found.values()) != 100 or 0 in found.values():
         raise ManifestError(f"{where} backend_services weights must sum to 100")
     return [{"service_name": name, "weight": weight} for name, weight in found.items()]
-
-
-def _read_bounded(table: Table, key: str, default: int, bounds: tuple[int, int], what: str) -> int:
-    value = read_integer(table, key, default)
-    if not bounds[0] <= value <= bounds[1]:
-        raise ManifestError(f"{what} must be between {bounds[0]} and {bounds[1]}")
-    return value

@@ -7,8 +7,10 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from yoq_web.apps.manifest.document import LARGEST
 from yoq_web.apps.manifest.fields import (
     ManifestError,
+    read_bounded,
     read_duration,
     read_environment,
     read_gpu,
@@ -19,8 +21,10 @@ from yoq_web.apps.manifest.fields import (
     read_text,
     read_volumes,
 )
+from yoq_web.apps.manifest.keys import find_mistakes
 from yoq_web.apps.manifest.services import read_health_check, read_http_routes, read_rollout, read_tls
 from yoq_web.jsontext import dumps
+from yoq_web.names import is_plain_text
 
 Document = dict[str, Any]
 
@@ -31,10 +35,7 @@ VARIABLE = re.compile(r"\$(?:\$|\{([^}]*)\})")
 
 def make_request_body(content: str, app: str, variables: Mapping[str, str]) -> bytes:
     """Make the body of the apply request for a manifest's text. Raises ManifestError with what is wrong with it."""
-    try:
-        root = tomllib.loads(expand_variables(content, variables))
-    except tomllib.TOMLDecodeError as error:
-        raise ManifestError(f"failed to parse TOML: {error}") from None
+    root = _parse(content, variables)
     services = [_read_service(name, table) for name, table in _list_tables(root, "service")]
     workers = [_read_worker(name, table) for name, table in _list_tables(root, "worker")]
     crons = [_read_cron(name, table) for name, table in _list_tables(root, "cron")]
@@ -49,6 +50,18 @@ def make_request_body(content: str, app: str, variables: Mapping[str, str]) -> b
         "training_jobs": training,
     }
     return dumps(document).encode()
+
+
+def list_mistakes(content: str, variables: Mapping[str, str]) -> list[str]:
+    """List what of a manifest's text would be passed over. Raises ManifestError if it is no TOML."""
+    return list(find_mistakes(_parse(content, variables)))
+
+
+def _parse(content: str, variables: Mapping[str, str]) -> Document:
+    try:
+        return tomllib.loads(expand_variables(content, variables))
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(f"failed to parse TOML: {error}") from None
 
 
 def expand_variables(content: str, variables: Mapping[str, str]) -> str:
@@ -95,6 +108,8 @@ def _read_common(kind: str, name: str, table: Mapping[str, Any]) -> Document:
     image = read_text(table, "image")
     if image is None:
         raise ManifestError(f"{kind} '{name}' is missing required field 'image'")
+    if not is_plain_text(image):
+        raise ManifestError(f"{kind} '{name}' has invalid image '{image}'")
     return {"name": name, "image": image, "command": read_strings(table, "command")}
 
 
@@ -123,8 +138,10 @@ def _read_service(name: str, table: Mapping[str, Any]) -> Document:
         "env": read_environment(table),
         "depends_on": read_strings(table, "depends_on"),
         # yoq's own manifest knows neither limits nor labels; its server does.
-        "cpu_limit": read_integer(table, "cpu_limit", 1000),
-        "memory_limit_mb": read_integer(table, "memory_limit_mb", 256),
+        "cpu_limit": read_bounded(table, "cpu_limit", 1000, (1, LARGEST), f"service '{name}' cpu_limit"),
+        "memory_limit_mb": read_bounded(
+            table, "memory_limit_mb", 256, (1, LARGEST), f"service '{name}' memory_limit_mb"
+        ),
         **_read_where(table),
         "restart": restart,
         "rollout": read_rollout(name, table),
