@@ -15,6 +15,7 @@ from yoq_web.contributions.resource import Resource
 from yoq_web.database.engine import set_deadline
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import Page, Slice, read_page
+from yoq_web.database.schema import CannotCompare, compare_schema
 from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
 from yoq_web.hooks.descriptions import describe_actor
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
@@ -46,6 +47,7 @@ __all__ = [
     "ActorKind",
     "AppLocal",
     "Authenticator",
+    "CannotCompare",
     "Choice",
     "Command",
     "CommandGroup",
@@ -82,6 +84,7 @@ __all__ = [
     "check_storable",
     "checked",
     "command",
+    "compare_schema",
     "create_app",
     "current_actor",
     "current_intents",

@@ -43,7 +43,11 @@ def attack(url: str, *statements: str) -> None:
         listed = "SELECT DISTINCT tgrelid::regclass::text AS name FROM pg_trigger WHERE NOT tgisinternal"
         tables = [found["name"] for found in behind(url, listed)]
         off, on = ([f"ALTER TABLE {name} {word} TRIGGER USER" for name in tables] for word in ("DISABLE", "ENABLE"))
-    behind(url, *off, *statements, *on)
+    behind(url, *off)
+    try:
+        behind(url, *statements)
+    finally:
+        behind(url, *on)
 
 
 def format_bytes(url: str, data: bytes) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing.key_chain import KeyChain, link_keys
@@ -101,6 +101,16 @@ def read_head(known: Sequence[Verifier]) -> Checkpoint | None:
         return checkpoints.parse(notes.verify(note, known).text)
     except LogError as error:
         raise SettingsError(f"{path} is not a checkpoint of this log: {error}") from None
+
+
+def has_sealed() -> bool:
+    """Tell whether this machine has kept a head, or has the database to itself, so that nobody else seals its log."""
+    settings = current_settings()
+    if settings.on_sqlite:
+        database = make_url(settings.database_url).database
+        if database and Path(database).absolute().parent == settings.data_dir.absolute():
+            return True
+    return any((settings.data_dir / name).exists() for name in (HEAD_FILE, f"{HEAD_FILE}.lock"))
 
 
 def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:

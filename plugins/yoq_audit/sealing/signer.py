@@ -26,6 +26,11 @@ HEAD_MISSING = (
     "log is whole as far as you know, run: yoq-web audit accept-head"
 )
 
+KEY_MISSING = (
+    f"{keys.KEY_FILE} is missing on a machine that has sealed the log, without which it is not sealed any more; put it "
+    f"back, with {keys.HEAD_FILE}"
+)
+
 
 class Rewound(Exception):
     """The database's tree is not an extension of the head kept outside it: nothing may be signed."""
@@ -113,6 +118,8 @@ def _find_turn(session: Session) -> SigningTurn | None:
     """Find out who may sign now; None on a machine that has no key. Raises CannotSign."""
     own, following = keys.read_signer(), keys.read_next_signer()
     if own is None and following is None:
+        if is_key_lost(session):
+            raise CannotSign(KEY_MISSING)
         return None
     chain = keys.read_chain(session, own)
     if not chain.keys:
@@ -136,6 +143,12 @@ def _find_turn(session: Session) -> SigningTurn | None:
         )
     # The old key signs once more: for the tree that holds the announcement of the new one.
     return SigningTurn(own, chain)
+
+
+def is_key_lost(session: Session) -> bool:
+    """Tell whether this machine has no key although the log in the database was sealed here."""
+    here = keys.read_signer() or keys.read_next_signer()
+    return here is None and bool(keys.read_vkeys(session)) and keys.has_sealed()
 
 
 def find_turn() -> SigningTurn | None:

@@ -25,6 +25,7 @@ from yoq_audit.verification.reader import FIRST_FIELD, RECORDED_AT, TIME, LogRea
 from yoq_audit.verification.reconciliation import reconcile
 from yoq_audit.verification.removed_places import find_removed_places
 from yoq_audit.verification.report import Report
+from yoq_audit.verification.rows import check_rows
 from yoq_web import ProgressCallback
 
 FULL = TILE * HASH_SIZE
@@ -73,6 +74,7 @@ class _Verification:
         self._report.size, self._report.root = walked, root
         self._checkpoints.finish(walked)
         self._check_upper_tiles(walked)
+        check_rows(self._reader, self._report)
         explain(self._reader, self._report, self._suspects, whole=self._placed == self._report.entries)
         return self._report
 

@@ -12,10 +12,27 @@ from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import Report
-from yoq_web import Progress, SettingsError, as_json, command, current_spool, db, escape_text, print_json
+from yoq_web import (
+    CannotCompare,
+    Progress,
+    SettingsError,
+    as_json,
+    command,
+    compare_schema,
+    current_spool,
+    db,
+    escape_text,
+    print_json,
+)
 
 AGAIN_SECONDS = 3.0
 """How long an entry that is old and waits gets to be sealed before it is called overdue."""
+
+UNKNOWN = (
+    f"whether the database and {keys.HEAD_FILE} were put back together: a checkpoint that was kept elsewhere tells",
+    "what the spool holds: its records are not in the log before the database takes them",
+)
+"""What nothing on this machine can tell."""
 
 
 @command("verify", read_only=True)
@@ -35,15 +52,16 @@ def verify_command(as_json: bool) -> None:
 def verify_log(bar: Progress | None = None) -> Report:
     """Verify the current application's log."""
     own = keys.read_signer()
-    head, complaint = _read_head(own)
+    head, complaints = _read_head(own)
     connection = db.engine.raw_connection()
     try:
         own_key = own.verifier if own else None
         report = verify(connection.driver_connection, own=own_key, head=head, progress=bar.show if bar else None)
     finally:
         connection.close()
-    if complaint:
+    for complaint in complaints:
         report.add("head", complaint)
+    _compare_schema(report)
     if report.oldest_pending is not None and report.oldest_pending.age >= overdue.MOST_SECONDS:
         # What comes late, from a spool, is old when it is stored: it is sealed within a second.
         time.sleep(AGAIN_SECONDS)
@@ -52,21 +70,37 @@ def verify_log(bar: Progress | None = None) -> Report:
                 "pending", f"{report.oldest_pending.complaint}; it is sealed by a server, and by any other command"
             )
     report.spool = len(current_spool().read_waiting())
+    report.unknown += UNKNOWN
+    if own is None:
+        report.unknown.append(
+            "whether the keys in the database are the log's: this machine has none to hold against them"
+        )
     return report
 
 
-def _read_head(own: Signer | None) -> tuple[Checkpoint | None, str | None]:
-    """Read the head kept outside the database, or what is wrong with it."""
-    if own is None:
-        return None, None
+def _compare_schema(report: Report) -> None:
     try:
-        head = keys.read_head(keys.read_chain(db.session(), own).keys or (own.verifier,))
+        for difference in compare_schema("audit"):
+            report.add("schema", str(difference), field=difference.name, was=difference.made, now=difference.found)
+    except CannotCompare as error:
+        report.unknown.append(f"whether the tables are as the migrations made them: {error}")
+
+
+def _read_head(own: Signer | None) -> tuple[Checkpoint | None, list[str]]:
+    """Read the head kept outside the database, and what is wrong with it or with the key."""
+    session = db.session()
+    complaints = [signer.KEY_MISSING] if signer.is_key_lost(session) else []
+    known = keys.read_chain(session, own).keys or ((own.verifier,) if own else ())
+    head = None
+    try:
+        head = keys.read_head(known) if known else None
+        if own is not None and head is None and tree.find_signed_tree(session) is not None:
+            complaints.append(signer.HEAD_MISSING)
     except SettingsError as error:
-        return None, str(error)
-    missing = head is None and tree.find_signed_tree(db.session()) is not None
+        complaints.append(str(error))
     # The log goes on growing while it is verified, from what is read now.
-    db.session.rollback()
-    return head, signer.HEAD_MISSING if missing else None
+    session.rollback()
+    return head, complaints
 
 
 def _print(report: Report) -> None:
@@ -83,3 +117,5 @@ def _print(report: Report) -> None:
     if report.pruned or report.erased:
         click.echo(f"{report.pruned} pruned and {report.erased} erased, as sealed entries announce")
     click.echo(f"root {report.document()['root']}")
+    for said in report.unknown:
+        click.echo(f"not known: {said}")

@@ -80,6 +80,9 @@ def _report_unplaced(reader: LogReader, report: Report, wanted: set[bytes]) -> d
             message = f"entry {entry} ({event_id}) inserted: entries after it are sealed, it is not"
             report.add("inserted", message, entry=entry, event_id=event_id)
         else:
+            if hash_columns(columns) is None:
+                message = f"entry {entry} ({quote_value(event_id)}) holds a value that no entry was stored with"
+                report.add("type", f"{message}: it cannot be sealed, nor what comes after it", entry=entry)
             report.add_pending(Waiting(entry, str(event_id), columns[TIME] if isinstance(columns[TIME], int) else 0))
     return displaced
 

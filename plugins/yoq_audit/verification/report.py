@@ -25,6 +25,9 @@ Kind = Literal[
     "fork",
     "retention",
     "pending",
+    "repeated",
+    "schema",
+    "type",
 ]
 
 
@@ -60,6 +63,8 @@ class Report:
     pruned: int = 0
     erased: int = 0
     """How many places are empty because sealed entries announced that."""
+    unknown: list[str] = field(default_factory=list)
+    """What could not be looked at, or cannot be known."""
     findings: list[Finding] = field(default_factory=list)
     found: int = 0
     """How many findings there are, with those that are not described."""
@@ -93,6 +98,7 @@ class Report:
             "spool": self.spool,
             "pruned": self.pruned,
             "erased": self.erased,
+            "unknown": self.unknown,
             "findings": [finding.document() for finding in self.findings],
             "found": self.found,
         }

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from tests.conftest import Api
+from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output
 from tests.support.door import behind
 from tests.support.faults import Injected
 from tests.support.log_keys import LOG, list_signers, read_health
 from tests.support.tampering import add_entries, attack, format_bytes, list_findings, make_log, seal, verify_log
 from yoq_audit.sealing import keys
+from yoq_web.files import replace
 
 
 def test_a_log_has_a_head_from_its_beginning(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,3 +69,53 @@ def test_a_missing_head_is_told_and_can_be_taken_anew(app: Flask, database_url: 
     assert read_health(app) is None
     assert verify_log(app)["ok"]
     assert "audit_head_accept" in [entry["action"] for entry in Api(app).entries(3)]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("names", [("log.key",), ("log.key", "log.head"), ("log.key", "log.head", "log.head.lock")])
+def test_a_machine_that_lost_its_key(app: Flask, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Where a machine has sealed before, it is no machine that never had the key: it says so, head or not."""
+    make_log(app, 3)
+    kept = {name: (tmp_path / name).read_bytes() for name in names}
+    for name in names:
+        (tmp_path / name).unlink()
+    assert (read_health(app) or "").startswith("nothing is sealed: log.key is missing on a machine that has sealed")
+    assert ("head",) in list_findings(app, "kind")
+    add_entries(app, 1)
+    assert read_health(app) is not None
+    for name, content in kept.items():
+        replace(tmp_path / name, content)
+    assert read_health(app) is None
+    assert verify_log(app)["size"] == 4
+
+
+def test_a_machine_that_lost_its_key_beside_others(
+    make_app: MakeApp, backend: str, tmp_path: Path, database_url: str
+) -> None:
+    """One of several says so as long as anything tells that it has sealed; one that never did has nothing to say."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    here, there = (make_app(YOQ_DATA_DIR=str(tmp_path / name)) for name in ("here", "there"))
+    make_log(here, 3)
+    for name in (keys.KEY_FILE, keys.HEAD_FILE):
+        (tmp_path / "here" / name).unlink()
+    assert "log.key is missing" in (read_health(here) or "")
+    assert list_findings(here, "kind") == [("head",)]
+    assert read_health(there) is None
+    report = verify_log(there)
+    assert report["ok"]
+    assert "this machine has none" in report["unknown"][-1]
+
+
+def test_a_cut_is_told_without_the_key(make_app: MakeApp, tmp_path: Path, database_url: str) -> None:
+    """A machine that has the head, and the key no more, still notices that the log was cut off."""
+    app = make_app()
+    make_log(app, 3, 2)
+    (tmp_path / keys.KEY_FILE).unlink()
+    attack(
+        database_url,
+        "DELETE FROM audit_log WHERE id IN (SELECT entry_id FROM audit_leaf WHERE leaf_index >= 3)",
+        "DELETE FROM audit_leaf WHERE leaf_index >= 3",
+        "DELETE FROM audit_checkpoint WHERE size > 3",
+    )
+    assert ("cut off",) in list_findings(app, "kind")
