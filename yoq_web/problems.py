@@ -28,15 +28,23 @@ class Problem(Exception):
     """An error to tell the caller: over HTTP as a problem document, on the command line as one line and exit code 1.
 
     `error` is the short text that clients match on, `detail` says more for people. Neither may hold a secret value.
+    The trail has `reason`, which is `error` unless told: it may say more there.
     """
 
     def __init__(
-        self, status: int, error: str, detail: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        status: int,
+        error: str,
+        detail: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        reason: str | None = None,
     ) -> None:
         super().__init__(error)
         self.status = status
         self.error = error
         self.detail = detail
+        self.reason = reason or error
         self.headers = dict(headers or {})
 
 

@@ -167,7 +167,7 @@ def _tell(entries: list[dict[str, Any]], ann: Agent, bob: Agent, releases: list[
         ("api-token", "app_apply", "shop", "failed"),
         ("system", "app_rollout_end", "shop", "ok"),
         ("api-token", "app_apply", "shop", "ok"),
-        ("system", "app_rollout_end", "shop", "ok"),
+        ("system", "app_rollout_end", "shop", "failed"),
         ("api-token", "app_apply", "shop", "ok"),
         ("api-token", "app_pause", "shop", "ok"),
         ("api-token", "app_resume", "shop", "ok"),

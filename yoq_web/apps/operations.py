@@ -22,7 +22,15 @@ from yoq_web.apps.manifest.document import (
 )
 from yoq_web.apps.models import App, AssignmentRow, Release, RolloutRow
 from yoq_web.apps.rollout.assignment import Assignment, add_assignments, make_assignments
-from yoq_web.apps.rollout.controller import PlannedStep, app_rollout_end, continue_rollout, make_reconciler, write_step
+from yoq_web.apps.rollout.controller import (
+    PlannedStep,
+    app_rollout_end,
+    continue_rollout,
+    make_end_details,
+    make_reconciler,
+    write_step,
+)
+from yoq_web.apps.rollout.diagnosis import explain_no_place
 from yoq_web.apps.rollout.machine import set_control
 from yoq_web.apps.rollout.rescheduler import app_move
 from yoq_web.apps.rollout.scheduler import place
@@ -30,17 +38,21 @@ from yoq_web.apps.rollout.state import Control, ReleaseState, start_rollout
 from yoq_web.database.session import db
 from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
-from yoq_web.operations.performance import add_details
+from yoq_web.operations.performance import add_details, add_sequel, mark_failed
 from yoq_web.problems import NotFound, Problem
 
 app_apply = Operation(
-    "app_apply", "Apply a manifest", "apps:write", details=("release_id", "manifest_hash", "before"), activity="update"
+    "app_apply",
+    "Apply a manifest",
+    "apps:write",
+    details=("release_id", "manifest_hash", "before", "status"),
+    activity="update",
 )
 app_rollback = Operation(
     "app_rollback",
     "Roll an app back",
     "apps:write",
-    details=("release_id", "source_release_id", "manifest_hash", "before"),
+    details=("release_id", "source_release_id", "manifest_hash", "before", "status"),
     activity="update",
 )
 CONTROLLED = ("release_id", "before")
@@ -162,6 +174,11 @@ def _make_release(
     after = reconciler.rollout
     step = PlannedStep(number, release_id, app, rollout, after, assigned, reconciler.assignments, rollout.due_at)
     write_step(session, step, now)
+    add_details(status=after.status)
+    if after.failure:
+        mark_failed(after.failure)
+    if after.over:
+        add_sequel(app_rollout_end, app, after.failure, **make_end_details(release_id, after))
     del release["body"]
     return ReleaseState(number=number, rollout=after, **release)
 
@@ -181,11 +198,18 @@ def _place_only(session: Session, wanted: AppManifest) -> Document:
         raise Problem(400, "no agents available")
     made: dict[str, Assignment] = {}
     failed = 0
+    misfits: list[str] = []
     for service in wanted.services:
-        seats = place(service, add_assignments(nodes, made.values()))
-        failed += 0 if seats else service.parts
+        left = add_assignments(nodes, made.values())
+        seats = place(service, left)
+        if not seats:
+            failed += service.parts
+            misfits.append(f"{service.name}: {explain_no_place(service, left)}")
         made |= make_assignments(service, seats, None, assignment_store.make_id)
     assignment_store.save_assignments(session, None, {}, made, int(time.time()))
+    add_details(status=("partially_failed" if made else "failed") if misfits else "completed")
+    if misfits:
+        mark_failed("; ".join(misfits))
     return {"placed": len(made), "failed": failed}
 
 
@@ -246,6 +270,8 @@ def run_worker(app: str, worker: str) -> Document:
         # Earlier runs that are over make room in the table.
         after = {key: one for key, one in before.items() if one.alive}
         seats = place(workload, nodes)
+        if not seats:
+            mark_failed(explain_no_place(workload, nodes))
         after |= make_assignments(workload, seats, found.number, assignment_store.make_id)
         assignment_store.save_assignments(session, app, before, after, int(time.time()))
     failed = 0 if seats else workload.parts

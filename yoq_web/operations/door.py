@@ -123,4 +123,4 @@ def translate_veto(event: Event, veto: Veto) -> Denied:
 
 def make_reason(error: BaseException) -> str:
     """Return what the trail says of an error: a problem's own text, else its type, as messages may hold secrets."""
-    return error.error if isinstance(error, Problem) else type(find_raised(error)).__name__
+    return error.reason if isinstance(error, Problem) else type(find_raised(error)).__name__

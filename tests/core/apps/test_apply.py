@@ -64,17 +64,19 @@ def test_a_release(make_app: MakeApp) -> None:
     assert found["release_id"] == answer["release_id"]
     assert found["manifest_hash"] == f"sha256:{hashlib.sha256(body).hexdigest()}"
     assert found["remaining_targets"] == 1  # the service that was skipped, as yoq counts
-    entry = shop.operator.entries(1)[0]
+    end, entry = shop.operator.entries(2)
+    assert (end["action"], end["details"]["release_id"]) == ("app_rollout_end", answer["release_id"])
     assert (entry["action"], entry["outcome"]) == ("app_apply", "ok")
     assert entry["details"] == {
         "release_id": answer["release_id"],
         "manifest_hash": found["manifest_hash"],
         "before": None,
+        "status": "completed",
     }
 
 
 def test_a_failed_release_is_answered_with_200(make_app: MakeApp) -> None:
-    """What finds no place is in the document, not in the status; the entry is ok, as yoq has it."""
+    """What finds no place is in the document, not in the status; the entry says that it failed."""
     shop = Shop(make_app)
     shop.join(cpu_cores=1)
     answer = shop.apply(service("a"), service("big", cpu_limit=5000))
@@ -82,7 +84,10 @@ def test_a_failed_release_is_answered_with_200(make_app: MakeApp) -> None:
     assert answer["failure_details"] == [
         {"workload_kind": "service", "workload_name": "big", "reason": "placement_failed"}
     ]
-    assert shop.trail()[-1][3] == "ok"
+    assert [entry[1:] for entry in shop.trail()] == [
+        ("app_apply", "shop", "failed"),
+        ("app_rollout_end", "shop", "failed"),
+    ]
 
 
 def test_releases_follow_each_other(make_app: MakeApp) -> None:
@@ -120,7 +125,8 @@ def test_releases_follow_each_other(make_app: MakeApp) -> None:
         assert shop.post("/shop/rollback", body, status)["error"] == error
     assert shop.post("/other/rollback", {"release_id": first}, 404)
     assert len(shop.trail()) == before
-    assert shop.trail()[-2:] == [("api-token", "app_rollback", "shop", "ok")] * 2
+    back_and_end = [("api-token", "app_rollback", "shop", "ok"), ("system", "app_rollout_end", "shop", "ok")]
+    assert shop.trail()[-4:] == back_and_end * 2
 
 
 def test_a_rollout_in_progress_excludes_others(make_app: MakeApp) -> None:

@@ -26,7 +26,7 @@ def test_an_agent_that_goes_offline_loses_its_work(shop: Shop) -> None:
     shop.agents("POST", f"/v1/agents/{first}/heartbeat", json={})
     shop.run_due_work()
     assert shop.running(first) == {}
-    assert [entry[1] for entry in shop.trail()] == ["app_apply", "app_move", "app_move"]
+    assert [entry[1] for entry in shop.trail()] == ["app_apply", "app_rollout_end", "app_move", "app_move"]
 
 
 def test_a_draining_agent_gives_its_services_away(shop: Shop) -> None:

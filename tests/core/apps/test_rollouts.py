@@ -25,8 +25,9 @@ def test_a_failing_target_rolls_back_by_itself(shop: Shop) -> None:
     assert found["failure_details"][0]["reason"] == "image_pull_failed"
     assert shop.trail() == [
         ("api-token", "app_apply", "shop", "ok"),
-        ("api-token", "app_apply", "shop", "ok"),
         ("system", "app_rollout_end", "shop", "ok"),
+        ("api-token", "app_apply", "shop", "ok"),
+        ("system", "app_rollout_end", "shop", "failed"),
     ]
     entry = shop.operator.entries(1)[0]
     assert entry["actor_kind"] == "system"
@@ -74,7 +75,7 @@ def test_commands_and_restarts(shop: Shop, make_app: MakeApp) -> None:
     )
     assert shop.running(*agents) == {"a": {"img:2"}, "b": {"img:2"}, "c": {"img:2"}}
     shop.post("/shop/resume", status=404)
-    assert [entry[:2] for entry in shop.trail()[1:]] == [
+    assert [entry[:2] for entry in shop.trail()[2:]] == [
         ("api-token", "app_apply"),
         ("api-token", "app_pause"),
         ("api-token", "app_resume"),

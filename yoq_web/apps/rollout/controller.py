@@ -20,6 +20,7 @@ from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.logs import render_exception
 from yoq_web.operations.operation import Operation
+from yoq_web.operations.performance import mark_failed
 from yoq_web.problems import NotFound
 
 log = get_logger("yoq_web")
@@ -128,24 +129,28 @@ def advance_rollout(number: int, at: int | None = None) -> None:
                     with unit_of_work() as session:
                         _take_step(session, step, now)
                 return
-            with act_as_system(), app_rollout_end.performed(step.app, **_make_details(step)) as session:
-                _take_step(session, step, now)
+            details = make_end_details(step.release_id, step.after)
+            with act_as_system(), app_rollout_end.performed(step.app, **details) as session:
+                taken = _take_step(session, step, now)
+                if taken.after.failure:
+                    mark_failed(taken.after.failure)
         except StaleDecision:
             continue
         return
 
 
-def _take_step(session: Session, expected: PlannedStep, now: int) -> None:
+def _take_step(session: Session, expected: PlannedStep, now: int) -> PlannedStep:
     step = decide_step(session, expected.number, now, lock=True)
     if step is None or step.ends != expected.ends:
         raise StaleDecision
     write_step(session, step, now)
+    return step
 
 
-def _make_details(step: PlannedStep) -> dict[str, str | bool | None]:
-    rollout = step.after
+def make_end_details(release_id: str, rollout: Rollout) -> dict[str, str | bool | None]:
+    """Make the details of a release's end."""
     return {
-        "release_id": step.release_id,
+        "release_id": release_id,
         "status": rollout.status,
         "rollout_state": name_rollout_state(rollout, rollout.remaining),
         "reverted": rollout.reverted,

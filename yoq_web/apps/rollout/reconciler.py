@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from yoq_web.apps.manifest.document import Workload
 from yoq_web.apps.rollout.assignment import DROPPED, Assignment, add_assignments, make_assignments
+from yoq_web.apps.rollout.diagnosis import explain_no_place, explain_not_ready
 from yoq_web.apps.rollout.machine import Activate, Discard, Finish, Observation, Place, Revert, advance, note_placements
 from yoq_web.apps.rollout.scheduler import Node, Usage, compute_usage, place
-from yoq_web.apps.rollout.state import Rollout
+from yoq_web.apps.rollout.state import Rollout, Target
+from yoq_web.operations.cleaning import DETAIL_BYTES, clean_text
 
 
 @dataclass
@@ -27,6 +29,7 @@ class Reconciler:
     assignments: dict[str, Assignment]
     nodes: Sequence[Node]
     make_id: Callable[[], str]
+    _misfits: dict[str, str] = field(default_factory=dict, init=False)
 
     def run(self, now: int) -> None:
         """Take every step that can be taken now. Afterwards `rollout` and `assignments` say how things stand."""
@@ -36,6 +39,8 @@ class Reconciler:
                 for key, one in self.assignments.items()
             }
             self.rollout, decisions = advance(self.rollout, seen, now)
+            # Before it is carried out: then the assignments may be gone.
+            self._explain()
             if not decisions:
                 return
             while decisions:
@@ -55,6 +60,25 @@ class Reconciler:
                 decisions = ()
                 if made is not None:
                     self.rollout, decisions = note_placements(self.rollout, made, now)
+                    self._explain()
+
+    def _explain(self) -> None:
+        """Say of the targets that failed just now why they did."""
+        # It is stored with the rollout: short, and of characters that both databases take.
+        targets = tuple(
+            replace(target, explanation=clean_text(self._explain_target(target), DETAIL_BYTES, "", []))
+            if target.state == "failed" and target.explanation is None
+            else target
+            for target in self.rollout.targets
+        )
+        if targets != self.rollout.targets:
+            self.rollout = replace(self.rollout, targets=targets)
+
+    def _explain_target(self, target: Target) -> str:
+        if target.name in self._misfits:
+            return self._misfits[target.name]
+        parts = [self.assignments[key] for key in target.assignments if key in self.assignments]
+        return explain_not_ready(target.reason, parts, self.nodes)
 
     def _list_names(self, targets: Iterable[int]) -> set[str]:
         return {self.rollout.targets[target].name for target in targets}
@@ -66,22 +90,22 @@ class Reconciler:
         for target in targets:
             name = self.rollout.targets[target].name
             workload = self.services[name]
-            in_place = {*going, name}
-            if policy.timeout == 0:
-                # What it replaces goes in this very transaction.
-                seats = place(workload, self._list_nodes(), self._sum_freed(in_place))
-            else:
-                seats = place(workload, self._list_nodes())
-                if not seats and policy.strategy != "blue_green":
-                    # No room for both at once: the old one makes way, and comes back if this fails.
-                    seats = place(workload, self._list_nodes(), self._sum_freed({name}))
-                    if seats:
-                        self._activate({name}, keep=True)
-            if seats:
-                going.add(name)
-                parts = make_assignments(workload, seats, self.number, self.make_id)
-                self.assignments |= parts
-                made[target] = tuple(parts)
+            # Without a wait what it replaces goes in this very transaction.
+            freed = self._sum_freed({*going, name}) if policy.timeout == 0 else {}
+            seats = place(workload, self._list_nodes(), freed)
+            if not seats and policy.timeout and policy.strategy != "blue_green":
+                # No room for both at once: the old one makes way, and comes back if this fails.
+                freed = self._sum_freed({name})
+                seats = place(workload, self._list_nodes(), freed)
+                if seats:
+                    self._activate({name}, keep=True)
+            if not seats:
+                self._misfits[name] = explain_no_place(workload, self._list_nodes(), freed)
+                continue
+            going.add(name)
+            parts = make_assignments(workload, seats, self.number, self.make_id)
+            self.assignments |= parts
+            made[target] = tuple(parts)
         return made
 
     def _list_nodes(self) -> list[Node]:

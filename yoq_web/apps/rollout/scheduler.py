@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from yoq_web.apps.manifest.document import Workload
@@ -40,11 +40,6 @@ class Node:
     reported: Usage = Usage()
     assigned: Usage = Usage()
 
-    @property
-    def open(self) -> bool:
-        """Whether it takes anything new at all."""
-        return self.status == "active" and self.role != "server"
-
     def compute_free(self, freed: Usage = Usage()) -> Usage:
         """Compute what can still be assigned, once what `freed` counts is gone."""
         # Agents report nothing for what they have not started yet, and some never report anything.
@@ -76,16 +71,21 @@ def place(workload: Workload, nodes: Sequence[Node], freed: Mapping[str, Usage] 
     `nodes` come in the order of their registration: of equal candidates the earliest wins. `freed` is what goes away,
     by agent, once the workload is there.
     """
-    gone = freed or {}
+    seats, _ = place_parts(workload, nodes, freed or {})
+    return tuple(replace(seat, master=seats[0].master) for seat in seats) if len(seats) == workload.parts else ()
+
+
+def place_parts(workload: Workload, nodes: Sequence[Node], freed: Mapping[str, Usage]) -> tuple[list[Seat], list[Node]]:
+    """Find places for as many parts as there are places for; returns them, and the agents as they are then."""
     left = list(nodes)
     seats: list[Seat] = []
     for rank in range(workload.parts):
-        chosen = _choose_node(workload, left, gone)
+        chosen = _choose_node(workload, left, freed)
         if chosen is None:
-            return ()
+            break
         left = [add_workload(node, workload) if node.id == chosen.id else node for node in left]
         seats.append(Seat(chosen.id, rank, chosen.address) if workload.ranks else Seat(chosen.id))
-    return tuple(replace(seat, master=seats[0].master) for seat in seats)
+    return seats, left
 
 
 def add_workload(node: Node, workload: Workload) -> Node:
@@ -95,16 +95,28 @@ def add_workload(node: Node, workload: Workload) -> Node:
 
 def fits(workload: Workload, node: Node, free: Usage) -> bool:
     """Tell whether an agent with so much free may take one part of the workload."""
-    needed = compute_usage(workload)
-    return (
-        node.open
-        and free.cpu >= needed.cpu
-        and free.memory_mb >= needed.memory_mb
-        and (needed.gpus == 0 or free.gpus >= needed.gpus)
-        and (workload.gpu_model is None or needed.gpus == 0 or node.gpu_model == workload.gpu_model)
-        and (needed.gpus == 0 or node.gpu_vram_mb >= workload.gpu_vram_mb)
-        and node.labels.issuperset(workload.labels)
-    )
+    return next(find_lacks(workload, node, free), None) is None
+
+
+def find_lacks(workload: Workload, node: Node, free: Usage) -> Iterator[str]:
+    """Find what keeps an agent with so much free from taking one part of the workload."""
+    if node.status != "active":
+        yield f"is {node.status}"
+    if node.role == "server":
+        yield "runs no services"
+    if free.cpu < workload.cpu:
+        yield f"has {max(0, free.cpu)} of {workload.cpu} thousandths of a core free"
+    if free.memory_mb < workload.memory_mb:
+        yield f"has {max(0, free.memory_mb)} of {workload.memory_mb} MB free"
+    if workload.gpus:
+        if free.gpus < workload.gpus:
+            yield f"has {max(0, free.gpus)} of {workload.gpus} GPUs free"
+        if workload.gpu_model is not None and node.gpu_model != workload.gpu_model:
+            yield f"has no {workload.gpu_model}"
+        if node.gpu_vram_mb < workload.gpu_vram_mb:
+            yield f"has {node.gpu_vram_mb} of {workload.gpu_vram_mb} MB on a GPU"
+    if lacking := set(workload.labels) - node.labels:
+        yield f"lacks {', '.join(sorted(lacking))}"
 
 
 def _choose_node(workload: Workload, nodes: Iterable[Node], gone: Mapping[str, Usage]) -> Node | None:

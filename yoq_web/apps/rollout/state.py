@@ -17,13 +17,17 @@ Waiting = Literal["readiness", "delay", "operator"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A service of the release, how far it has got, and the assignments that were made for its `parts`."""
+    """A service of the release, how far it has got, and the assignments that were made for its `parts`.
+
+    `reason` is yoq's word for why it failed; `explanation` says it to people.
+    """
 
     name: str
     parts: int = 1
     state: TargetState = "pending"
     reason: str | None = None
     assignments: tuple[str, ...] = ()
+    explanation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,14 @@ class Rollout:
     def over(self) -> bool:
         """Whether it has ended."""
         return self.status != "in_progress"
+
+    @property
+    def failure(self) -> str | None:
+        """Why it failed, wholly or in part, in words for people; None if it did not, or not yet."""
+        if self.status not in ("failed", "partially_failed"):
+            return None
+        said = (f"{one.name}: {one.explanation or one.reason}" for one in self.targets if one.state == "failed")
+        return ": ".join(part for part in (self.message, "; ".join(said)) if part)
 
     @property
     def end(self) -> int:
