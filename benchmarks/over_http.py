@@ -61,7 +61,7 @@ def measure(folder: Path) -> float:
         db.session.connection().exec_driver_sql(
             "CREATE TABLE bench_values (name VARCHAR PRIMARY KEY, text VARCHAR NOT NULL, updated_at INTEGER NOT NULL)"
         )
-        from yoq_web.database.engine import allow_commits  # noqa: PLC0415 - a benchmark's table needs no migration
+        from yoq_web.database.rights import allow_commits  # noqa: PLC0415 - a benchmark's table needs no migration
 
         with allow_commits():
             db.session.commit()

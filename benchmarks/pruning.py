@@ -20,8 +20,8 @@ from yoq_audit.retention import pruner
 from yoq_audit.storage.models import PRUNED
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import create_app, db
-from yoq_web.database.engine import allow_commits
 from yoq_web.database.migrations import upgrade
+from yoq_web.database.rights import allow_commits
 
 COLUMNS = (
     "id, event_id, recorded_at, time, actor, actor_kind, action, target, outcome, reason, request_id, node, peer, "

@@ -9,9 +9,9 @@ from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection
 
-from yoq_web.database.engine import allow_commits
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.migrations import CORE, Lineage
+from yoq_web.database.rights import allow_commits
 from yoq_web.database.session import Model, db
 
 lineage: Lineage = context.config.attributes["lineage"]

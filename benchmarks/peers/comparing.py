@@ -15,8 +15,8 @@ from benchmarks.over_sqlite import TABLE
 from benchmarks.plugin import Value, bench_set
 from yoq_web import create_app, db
 from yoq_web.actors import make_local_actor, set_actor
-from yoq_web.database.engine import allow_commits
 from yoq_web.database.migrations import upgrade
+from yoq_web.database.rights import allow_commits
 from yoq_web.database.session import upsert
 
 ROOT = Path(__file__).parent.parent.parent

@@ -1,13 +1,10 @@
-"""Engines: how connections to SQLite and PostgreSQL are set up, how long they wait, and who may commit on them."""
+"""Engines: how connections to SQLite and PostgreSQL are set up, and how long they wait."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from yoq_web import files
 from yoq_web.app_local import ContextLocal
+from yoq_web.database.rights import guard_engine
 from yoq_web.settings import Settings
 
 BUSY_TIMEOUT_MS = 15_000
@@ -33,12 +31,6 @@ POSTGRES_POOL = {"pool_size": 10, "max_overflow": 10}
 
 SQLITE_FILES = 3
 """Descriptors of one connection: of the database, its write-ahead log, and what readers share."""
-
-_may_commit: ContextVar[bool] = ContextVar("yoq_may_commit", default=False)
-
-
-class CommitRefused(RuntimeError):
-    """Something other than the unit of work tried to commit: it would have changed data without a record."""
 
 
 def make_options(settings: Settings) -> dict[str, Any]:
@@ -60,13 +52,11 @@ def count_files(settings: Settings) -> int:
 
 def set_rules(engine: Engine) -> None:
     """Put this project's rules of connections and commits on the application's engine, and on no other."""
-    event.listen(engine, "commit", _refuse_foreign_commit)
-    for options_set in ("set_connection_execution_options", "set_engine_execution_options"):
-        event.listen(engine, options_set, _refuse_isolation_level)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         _watch_file(engine)
+    guard_engine(engine)
 
 
 def make_files(settings: Settings) -> None:
@@ -170,31 +160,6 @@ def _begin_sqlite(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     finally:
         connection.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-
-
-def _refuse_foreign_commit(connection: Connection) -> None:
-    if not _may_commit.get():
-        # SQLAlchemy takes a commit that raises for the end of the transaction: without this the connection would go
-        # back to the pool in the middle of it, and whoever gets it next would commit the refused changes.
-        connection.connection.rollback()
-        raise CommitRefused("only an operation commits: change data inside `with OPERATION.performed() as session:`")
-
-
-def _refuse_isolation_level(_connection: Connection | Engine, options: Mapping[str, Any]) -> None:
-    # AUTOCOMMIT would commit without being asked, and any other level would undo what _prepare_sqlite set up.
-    if "isolation_level" in options:
-        raise CommitRefused("the isolation level is not to be chosen: only an operation commits")
-
-
-@contextmanager
-def allow_commits() -> Iterator[None]:
-    """Let this thread commit for a while: the unit of work and migrations."""
-    # Not a mark on the connection: it is another thread's as soon as the commit has returned it to the pool.
-    before = _may_commit.set(True)
-    try:
-        yield
-    finally:
-        _may_commit.reset(before)
 
 
 def set_deadline(seconds: float) -> None:

@@ -18,13 +18,12 @@ from sqlalchemy.orm import DeclarativeBase, Session, registry
 
 from yoq_web.app_local import AppLocal
 from yoq_web.database.engine import (
-    CommitRefused,
-    allow_commits,
     compute_patience_ms,
     has_deadline,
     make_options,
     set_rules,
 )
+from yoq_web.database.rights import CommitRefused, allow_commits, forbid_ending
 from yoq_web.settings import Settings
 
 _registries: dict[str, registry] = {}
@@ -96,11 +95,11 @@ def unit_of_work() -> Iterator[Session]:
     end_reading(session)
     # A second one would wait for itself for ever.
     with _hold_write_lock(session.get_bind()), forbid_units_of_work("a unit of work began inside another one"):
-        session.connection(execution_options={"yoq_writes": True})
+        connection = session.connection(execution_options={"yoq_writes": True})
         try:
             if has_deadline() and session.get_bind().dialect.name == "postgresql":
                 session.execute(text(f"SET LOCAL lock_timeout = {compute_patience_ms()}"))
-            with forbid_endings(session):
+            with forbid_endings(session), forbid_ending(connection):
                 yield session
                 session.flush()
             with allow_commits():

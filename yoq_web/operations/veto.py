@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from yoq_web.app_local import AppLocal
 from yoq_web.database.engine import compute_patience_ms
+from yoq_web.database.rights import forbid_writing
 from yoq_web.database.session import db, end_reading, forbid_units_of_work
 from yoq_web.hooks.errors import HOOK_ERRORS, Veto
 from yoq_web.hooks.host import Implementation, current_host
@@ -107,7 +108,8 @@ class _Question:
 
     def _work(self, kept: Mapping[str, Any]) -> None:
         try:
-            with current_app.app_context(), forbid_units_of_work("a plugin that is asked before may read, not write"):
+            forbidden = forbid_units_of_work("a plugin that is asked before may read, not write")
+            with forbid_writing(), current_app.app_context(), forbidden:
                 vars(g).update(kept)
                 for ask in self._asked:
                     self._at = ask.plugin

@@ -16,6 +16,7 @@ from tests.support.door import behind
 from tests.support.faults import Injected, failing_at
 from tests.support.served import Served, command
 from tests.support.tampering import add_entries, attack, seal
+from tests.support.trail import make_engine
 from yoq_audit.sealing import edge, keys, sealer, signer
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
@@ -162,13 +163,12 @@ def test_many_sealers_take_turns(make_app: MakeApp, database_url: str) -> None:
 def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> None:
     """On PostgreSQL an entry may commit after others with higher ids are sealed already; it is not overlooked."""
     add_entries(app, 2)
-    with app.app_context():
-        late = db.engine.raw_connection()
-        columns = ", ".join(name for name in FIELDS if name != "event_id")
-        late.cursor().execute(
-            f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
-            f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
-        )
+    late = make_engine(database_url).raw_connection()
+    columns = ", ".join(name for name in FIELDS if name != "event_id")
+    late.cursor().execute(
+        f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
+        f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
+    )
     add_entries(app, 2)
     assert seal(app) == 4
     late.commit()

@@ -10,7 +10,7 @@ from sqlalchemy import Column, MetaData, String, Table, delete, insert, select, 
 
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Name, NotFound, Resource, add_details, db, hookimpl
-from yoq_web.database.engine import allow_commits
+from yoq_web.database.rights import allow_commits
 
 flags = Resource("flags", __name__)
 rows = Table("flags_flags", MetaData(), Column("name", String, primary_key=True), Column("value", String))

@@ -16,7 +16,6 @@ from tests.conftest import Api, MakeApp
 from tests.support.migrations import BOXES, ITEMS, other, standing, things
 from tests.support.plugins import contributing, refused
 from yoq_web import db
-from yoq_web.database.engine import allow_commits
 from yoq_web.database.migrations import (
     UpgradeFailed,
     find_lineage,
@@ -26,6 +25,7 @@ from yoq_web.database.migrations import (
     prepare_database,
     upgrade,
 )
+from yoq_web.database.rights import allow_commits
 
 
 def tables() -> set[str]:

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DataError, InternalError
 from tests.conftest import Api, MakeApp
 from yoq_web import Contribution, Resource, db, hookimpl
 from yoq_web.cli import Root
-from yoq_web.database.engine import allow_commits
+from yoq_web.database.rights import allow_commits
 
 labels = Resource("labels", __name__)
 declared = MetaData()

@@ -120,12 +120,17 @@ ISOLATED: dict[str, Attack] = {
 }
 
 LOUD: dict[str, Attack] = {
-    "rolls back in SQL": lambda event, session: session.connection().exec_driver_sql("ROLLBACK"),
     "commits the transaction": lambda event, session: session.connection().get_transaction().commit(),  # type: ignore[union-attr]
     "rolls back the transaction": lambda event, session: session.connection().get_transaction().rollback(),  # type: ignore[union-attr]
     "releases the savepoint": lambda event, session: session.connection().exec_driver_sql("RELEASE yoq_record"),
 }
 """Attacks past SQLAlchemy's own interface. They cannot be kept apart from the operation: it fails, whole."""
+
+IN_SQL: dict[str, Attack] = {
+    "rolls back in SQL": lambda event, session: session.connection().exec_driver_sql("ROLLBACK"),
+    "commits in SQL": lambda event, session: session.connection().exec_driver_sql("COMMIT"),
+}
+"""SQLite refuses these, PostgreSQL does them."""
 
 
 def hostile(make_app: MakeApp, attack: Attack) -> Flask:
@@ -141,7 +146,19 @@ def hostile(make_app: MakeApp, attack: Attack) -> Flask:
 @pytest.mark.parametrize("name", ISOLATED)
 def test_a_recorder_that_is_kept_apart(make_app: MakeApp, name: str) -> None:
     """The operation goes on: change and record are stored, by whom it was, and the next one works as well."""
-    api = Api(hostile(make_app, ISOLATED[name]))
+    assert_kept_apart(make_app, ISOLATED[name])
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("name", IN_SQL)
+def test_sqlite_lets_no_recorder_end_the_transaction(make_app: MakeApp, name: str) -> None:
+    """Not in plain SQL either: the recorder has failed, and the operation goes on."""
+    assert_kept_apart(make_app, IN_SQL[name])
+
+
+def assert_kept_apart(make_app: MakeApp, attack: Attack) -> None:
+    """Two operations succeed and are recorded in spite of a recorder."""
+    api = Api(hostile(make_app, attack))
     for secret in ("a", "b"):
         answer = api("POST", "/v1/secrets", json={"name": secret, "value": "v"})
         assert (answer.status_code, answer.text) == (200, '{"status":"ok"}')
@@ -160,7 +177,18 @@ def test_a_recorder_that_is_kept_apart(make_app: MakeApp, name: str) -> None:
 @pytest.mark.parametrize("name", LOUD)
 def test_a_recorder_that_breaks_the_transaction(make_app: MakeApp, name: str) -> None:
     """The operation fails and says so: nothing is changed, the failure is recorded, and other operations work."""
-    api = Api(hostile(make_app, LOUD[name]))
+    assert_loud(make_app, LOUD[name])
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_recorder_that_rolls_back_behind_everybodys_back(make_app: MakeApp) -> None:
+    """PostgreSQL does that, and the operation fails as loudly."""
+    assert_loud(make_app, IN_SQL["rolls back in SQL"])
+
+
+def assert_loud(make_app: MakeApp, attack: Attack) -> None:
+    """Two operations fail because of a recorder, and others work."""
+    api = Api(hostile(make_app, attack))
     for _ in range(2):
         assert api("POST", "/v1/secrets", json={"name": "a", "value": "v"}).status_code >= 500
     assert api("GET", "/v1/secrets").json == []
@@ -171,9 +199,10 @@ def test_a_recorder_that_breaks_the_transaction(make_app: MakeApp, name: str) ->
     ]
 
 
+@pytest.mark.parametrize("backend", ["postgresql"])
 def test_a_recorder_that_commits_behind_everybodys_back(make_app: MakeApp) -> None:
-    """A commit in plain SQL cannot be prevented; it is not answered as if all were well."""
-    api = Api(hostile(make_app, lambda event, session: session.connection().exec_driver_sql("COMMIT")))
+    """PostgreSQL does that as well; it is not answered as if all were well."""
+    api = Api(hostile(make_app, IN_SQL["commits in SQL"]))
     assert api("POST", "/v1/secrets", json={"name": "a", "value": "v"}).status_code >= 500
     assert [(entry["action"], entry["outcome"]) for entry in api.entries()] == [("secret_set", "failed")]
     assert api("POST", "/v1/policies", json={"source": "a", "target": "b", "action": "deny"}).status_code == 200

@@ -10,7 +10,7 @@ from sqlalchemy import insert
 from tests.conftest import Api, MakeApp
 from tests.support.door import Probe, acting, entries, policies, probe_act, probe_other
 from yoq_web import Denied, db
-from yoq_web.database.engine import CommitRefused
+from yoq_web.database.rights import CommitRefused
 from yoq_web.policies.models import Policy
 from yoq_web.policies.operations import add_policy, delete_policy
 from yoq_web.secrets.operations import delete_secret, get_secret, list_secrets, rotate_secret, set_secret

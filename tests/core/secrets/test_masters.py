@@ -19,6 +19,7 @@ from tests.support.faults import Injected
 from tests.support.secret_keys import fill_secrets, read_keys, read_secrets
 from yoq_web import db, files, hookimpl
 from yoq_web.database.migrations import find_lineage, make_configuration, upgrade
+from yoq_web.database.rights import allow_commits
 from yoq_web.secrets.keys import masters, rotation
 from yoq_web.secrets.keys.encryption import compute_key_id
 from yoq_web.secrets.operations import get_secret, set_secret
@@ -185,15 +186,14 @@ def legacy(app: Flask, url: str, folder: Path) -> bytes:
     (folder / "secrets.key").chmod(0o600)
     with app.app_context():
         alembic.downgrade(make_configuration(find_lineage("core")), "core001")
-        with db.engine.connect() as connection:
-            raw = connection.connection.cursor()
+        with allow_commits(), db.engine.begin() as connection:
             mark = "?" if url.startswith("sqlite") else "%s"
             for number in range(3):
                 name, nonce = f"old{number}", os.urandom(12)
                 sealed = AESGCM(key).encrypt(nonce, f"value {number}".encode(), b"yoq-web secret\0" + name.encode())
                 marks = ", ".join([mark] * 6)
-                raw.execute(f"INSERT INTO secrets VALUES ({marks})", (name, compute_key_id(key), nonce, sealed, 1, 1))
-            connection.connection.commit()
+                row = (name, compute_key_id(key), nonce, sealed, 1, 1)
+                connection.exec_driver_sql(f"INSERT INTO secrets VALUES ({marks})", row)
         db.engine.dispose()
     return key
 

@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from tests.conftest import Api
 from yoq_web import db
 from yoq_web.actors import ADMIN, set_actor
-from yoq_web.database.engine import allow_commits
+from yoq_web.database.rights import allow_commits
 from yoq_web.secrets.models import Secret
 from yoq_web.secrets.operations import get_secret, rotate_secret
 

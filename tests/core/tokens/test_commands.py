@@ -14,7 +14,7 @@ from tests.conftest import Api
 from tests.support.commandline import failure, local_entries, output
 from tests.support.served import command
 from yoq_web import db
-from yoq_web.database.engine import allow_commits
+from yoq_web.database.rights import allow_commits
 from yoq_web.tokens.models import Token
 
 

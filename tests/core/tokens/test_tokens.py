@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 
 from tests.conftest import Api
 from yoq_web import db
-from yoq_web.database.engine import allow_commits
+from yoq_web.database.rights import allow_commits
 from yoq_web.tokens.models import Token
 
 
