@@ -66,8 +66,8 @@ def export(folder: Path, name: str, with_proofs: bool) -> tuple[float, int]:
         raise SystemExit("the log is not sealed")
     started = time.perf_counter()
     if name == "followed":
-        pages = Follower(current_sealed_log(app), Selection(), 0).read_new(sealed.size)
-        count = sum(len(rows) for rows in pages)
+        pieces = Follower(current_sealed_log(app), Selection(), 0).read_new(sealed.size)
+        count = sum(len(piece.rows) for piece in pieces)
         if count != ENTRIES:
             raise SystemExit(f"{count} entries were followed")
     else:

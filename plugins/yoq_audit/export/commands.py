@@ -14,7 +14,8 @@ from typing import BinaryIO
 import click
 
 from yoq_audit.export.formats import FORMATS, FormatName
-from yoq_audit.export.ndjson import make_lines
+from yoq_audit.export.gaps import Gap
+from yoq_audit.export.ndjson import make_placed_lines
 from yoq_audit.export.operations import begin_export, begin_following
 from yoq_audit.export.sealed_log import Row, current_sealed_log
 from yoq_audit.export.verify import VerifiedExport, verify_export
@@ -114,16 +115,25 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
         while True:
             with log.app.app_context(), translate_log_errors():
                 sealer.seal()
-            for rows in follower.read_new(log.find_size()):
-                _print_entries(rows, as_json)
+            for piece in follower.read_new(log.find_size()):
+                if piece.gap:
+                    _print_gap(piece.gap, as_json)
+                _print_entries(piece.rows, as_json)
             time.sleep(WAIT_SECONDS)
     except KeyboardInterrupt:
         return
 
 
+def _print_gap(gap: Gap, as_json: bool) -> None:
+    if as_json:
+        print_json(gap.to_document())
+    else:
+        click.echo(str(gap), err=True)
+
+
 def _print_entries(rows: list[Row], as_json: bool) -> None:
     if as_json:
-        for line in make_lines(rows):
+        for line in make_placed_lines(rows):
             print_json(json.loads(line))
         return
     for row in rows:

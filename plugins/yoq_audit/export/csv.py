@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from yoq_audit.export.gaps import Gap
 from yoq_audit.export.sealed_log import Row
 from yoq_audit.storage.log import STORED
 from yoq_web import format_time
@@ -31,6 +32,11 @@ def guard(cell: Any) -> Any:
 def encode_entries(rows: Iterable[Row]) -> bytes:
     """Write entries as lines. What is null is an empty cell."""
     return _encode([row[0], format_time(row[_TIME]), *[guard(row[at]) for at in _OTHERS]] for row in rows)
+
+
+def encode_gap(gap: Gap) -> bytes:
+    """Write a line that says what is missing: a single cell, as of an error."""
+    return _encode([[f"gap: {gap}"]])
 
 
 def encode_error(reason: str) -> bytes:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 from flask import Blueprint, Response, request
 from pydantic import Field
 
-from yoq_audit.export.ndjson import make_lines
+from yoq_audit.export.gaps import Gap
+from yoq_audit.export.ndjson import make_placed_lines
 from yoq_audit.export.operations import Follower, audit_follow, begin_following
 from yoq_audit.export.sealed_log import Row, SealedLog, current_sealed_log
 from yoq_audit.export.streaming import EndOfFeed, Feed, Lifetime
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing.sealer import current_sealing
 from yoq_audit.tlog.encoding import parse_decimal
-from yoq_web import Problem, endpoint
+from yoq_web import Problem, dumps, endpoint
 
 blueprint = Blueprint("audit_follow", __name__)
 
@@ -26,6 +29,9 @@ RETRY_MS = 2000
 """How long a client should wait before it connects anew."""
 
 MAX_PLACE = 2**62
+
+LOG_ID = re.compile(r"[0-9a-f]{1,64}")
+"""The id of a log, which stands behind the place in an event's id."""
 
 
 class StreamQuery(FilterQuery):
@@ -49,14 +55,15 @@ class StreamQuery(FilterQuery):
     errors={503: "Too many streams at once, or the log cannot be sealed"},
 )
 def stream_entries(query: StreamQuery) -> Response:
-    """Stream entries as they are sealed, as server-sent events: each is an `entry` with its place in the log as id.
+    """Stream entries as they are sealed, as server-sent events: each is an `entry`, with its `place` in the log.
 
     Takes the filters of the list. A client that connects anew with `Last-Event-ID` misses nothing and gets nothing
-    twice. The stream ends when the token is revoked or expires, and after an hour: then a client connects anew.
+    twice. What it cannot get, because it was pruned or because the log began anew since, is an event `gap` before the
+    first entry. The stream ends when the token is revoked or expires, and after an hour: then a client connects anew.
     """
     feed = Feed("streams", audit_follow.scope)
     try:
-        follower = begin_following(query.resolve(), _find_start(query.start))
+        follower = begin_following(query.resolve(), *_find_start(query.start))
     except BaseException:
         feed.close()
         raise
@@ -67,43 +74,52 @@ def stream_entries(query: StreamQuery) -> Response:
     return answer
 
 
-def _find_start(start: int | None) -> int | None:
-    """Find the place after the event that the client saw last, if it says so; else it is `start`."""
+def _find_start(start: int | None) -> tuple[int | None, str]:
+    """Find the place after the event that the client saw last, if it says so, and of which log; else it is `start`."""
     last = request.headers.get("Last-Event-ID", "")
     if not last:
-        return start
-    try:
-        return parse_decimal(last) + 1
-    except ValueError:
-        raise Problem(400, "invalid Last-Event-ID", "it is the id of an event of this stream") from None
+        return start, ""
+    place, dash, log = last.partition("-")
+    with suppress(ValueError):
+        if LOG_ID.fullmatch(log) or not dash:
+            return parse_decimal(place) + 1, log
+    raise Problem(400, "invalid Last-Event-ID", "it is the id of an event of this stream")
 
 
 def _write_events(log: SealedLog, follower: Follower, lifetime: Lifetime) -> Iterator[bytes]:
     yield f"retry: {RETRY_MS}\n: from place {follower.place}\n\n".encode()
+    if follower.gap:
+        yield _encode_gap(follower.gap)
+    log_id = ""
     sent = time.monotonic()
     while True:
-        for rows in follower.read_new(log.find_recent_size()):
-            yield _encode_entries(rows)
-            sent = time.monotonic() if rows else sent
+        log_id = log_id or log.find_id()
+        for piece in follower.read_new(log.find_recent_size()):
+            yield (_encode_gap(piece.gap) if piece.gap else b"") + _encode_entries(piece.rows, log_id)
+            sent = time.monotonic() if piece.rows else sent
         if time.monotonic() - sent >= HEARTBEAT_SECONDS:
-            yield _make_heartbeat(follower.place)
+            yield _make_heartbeat(follower.place, log_id)
             sent = time.monotonic()
         lifetime.wait()
         _check_sealing(log)
 
 
-def _encode_entries(rows: list[Row]) -> bytes:
-    events = zip(rows, make_lines(rows), strict=True)
-    return "".join([f"id: {row[0]}\nevent: entry\ndata: {line}\n" for row, line in events]).encode()
+def _encode_entries(rows: list[Row], log_id: str) -> bytes:
+    events = zip(rows, make_placed_lines(rows), strict=True)
+    return "".join([f"id: {row[0]}-{log_id}\nevent: entry\ndata: {line}\n" for row, line in events]).encode()
+
+
+def _encode_gap(gap: Gap) -> bytes:
+    return f"event: gap\ndata: {dumps(gap.to_document())}\n\n".encode()
 
 
 def _encode_comment(text: str) -> bytes:
     return f": {text}\n\n".encode()
 
 
-def _make_heartbeat(place: int) -> bytes:
+def _make_heartbeat(place: int, log_id: str) -> bytes:
     """Make a comment, with the id of the last place that was looked at: a client that resumes need not look again."""
-    return f"id: {place - 1}\n: heartbeat\n\n".encode() if place else _encode_comment("heartbeat")
+    return f"id: {place - 1}-{log_id}\n: heartbeat\n\n".encode() if place and log_id else _encode_comment("heartbeat")
 
 
 def _check_sealing(log: SealedLog) -> None:

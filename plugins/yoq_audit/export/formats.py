@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic_core import CoreSchema, core_schema
 
 from yoq_audit.export import csv, ndjson, ocsf
+from yoq_audit.export.gaps import Gap
 from yoq_audit.export.sealed_log import Row
 
 
@@ -16,6 +17,7 @@ from yoq_audit.export.sealed_log import Row
 class Format:
     """How entries are written: the entries, the end of an export that was broken off, and what stands before all.
 
+    `encode_gap` writes what is missing before entries, unless as ndjson a line of JSON.
     The functions are called within the application's context. `note` is what the API says of the format.
     """
 
@@ -25,11 +27,19 @@ class Format:
     encode_error: Callable[[str], bytes]
     head: bytes = b""
     note: str = ""
+    encode_gap: Callable[[Gap], bytes] = ndjson.encode_gap
 
 
 FORMATS = {
     "ndjson": Format("ndjson", "application/x-ndjson", ndjson.encode_entries, ndjson.encode_error),
-    "csv": Format("csv", "text/csv; charset=utf-8; header=present", csv.encode_entries, csv.encode_error, csv.HEAD),
+    "csv": Format(
+        "csv",
+        "text/csv; charset=utf-8; header=present",
+        csv.encode_entries,
+        csv.encode_error,
+        csv.HEAD,
+        encode_gap=csv.encode_gap,
+    ),
     "ocsf": Format(
         "ocsf.ndjson",
         "application/x-ndjson",

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from yoq_audit.export.ndjson import make_lines
+from yoq_audit.export.ndjson import make_placed_lines
 from yoq_audit.export.sealed_log import MOST_PLACES, PAGE, Scan, current_sealed_log
 from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
@@ -68,6 +68,7 @@ def read_log(place: int = 0, *, limit: int = PAGE, **filters: Any) -> LogPage:
         until = max(first, min(first + MOST_PLACES, size))
         rows = scan.read_in(session, first, until)
         entries = tuple(
-            SealedEntry(row[0], line.removesuffix("\n")) for row, line in zip(rows, make_lines(rows), strict=True)
+            SealedEntry(row[0], line.removesuffix("\n"))
+            for row, line in zip(rows, make_placed_lines(rows), strict=True)
         )
         return LogPage(find_log_id(session), minimum, size, entries, scan.find_next(rows, until))

@@ -1,17 +1,29 @@
-"""One entry a line, as JSON: what a proof covers, in the order of the API, so that each line can be proved."""
+"""One entry a line, as JSON: what a proof covers, in the order of the API, and then its place in the log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from json.encoder import encode_basestring as quoted
 
+from yoq_audit.export.gaps import Gap
 from yoq_audit.export.sealed_log import Row
 from yoq_web import dumps, format_time
 
 
 def encode_entries(rows: Iterable[Row]) -> bytes:
-    """Write entries as lines."""
+    """Write entries as lines with their places."""
+    return "".join(make_placed_lines(rows)).encode()
+
+
+def encode_proved(rows: Iterable[Row]) -> bytes:
+    """Write entries as lines of what a proof covers, and nothing else."""
     return "".join(make_lines(rows)).encode()
+
+
+def make_placed_lines(rows: Iterable[Row]) -> list[str]:
+    """Make the line of each entry with its place: who gives `--start` the next one goes on behind it."""
+    rows = list(rows)
+    return [f'{line[:-2]},"place":{row[0]}}}\n' for row, line in zip(rows, make_lines(rows), strict=True)]
 
 
 def make_lines(rows: Iterable[Row]) -> list[str]:
@@ -51,6 +63,11 @@ class _Texts(dict[str | None, str]):
     def __missing__(self, text: str | None) -> str:
         self[text] = found = "null" if text is None else quoted(text)
         return found
+
+
+def encode_gap(gap: Gap) -> bytes:
+    """Write a line that says what is missing: no entry has its first member."""
+    return f"{dumps(gap.to_document())}\n".encode()
 
 
 def encode_error(reason: str) -> bytes:

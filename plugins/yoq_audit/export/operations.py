@@ -8,7 +8,8 @@ from itertools import chain
 
 from yoq_audit.export import proofs
 from yoq_audit.export.formats import FORMATS, FormatName
-from yoq_audit.export.sealed_log import Row, Scan, SealedLog, current_sealed_log
+from yoq_audit.export.gaps import OtherLog
+from yoq_audit.export.sealed_log import Piece, Scan, SealedLog, current_sealed_log
 from yoq_audit.proofs import prover
 from yoq_audit.query.filters import Selection
 from yoq_audit.storage.tree import SignedTree
@@ -40,35 +41,41 @@ class Export:
         """
         pages = self._read_pages(progress)
         if self.with_proofs:
-            yield from proofs.write(self.log, chain.from_iterable(pages), self.tree, self.selection.to_document())
+            # Its proofs say which places it has.
+            rows = chain.from_iterable(piece.rows for piece in pages)
+            yield from proofs.write(self.log, rows, self.tree, self.selection.to_document())
             return
         form = FORMATS[self.format]
         yield form.head
-        for rows in pages:
+        for piece in pages:
             with self.log.app.app_context():
-                piece = form.encode_entries(rows)
-            yield piece
+                encoded = form.encode_entries(piece.rows)
+            yield form.encode_gap(piece.gap) + encoded if piece.gap else encoded
 
-    def _read_pages(self, progress: Callable[[int, int], None] | None) -> Iterator[list[Row]]:
+    def _read_pages(self, progress: Callable[[int, int], None] | None) -> Iterator[Piece]:
         first, end = self.log.find_span(self.selection, self.tree.size)
-        for rows, done in Scan(self.log, self.selection).read_pages(first, end):
+        for piece in Scan(self.log, self.selection).read_pages(first, end):
             if progress:
-                progress(done - first, end - first)
-            yield rows
+                progress(piece.place - first, end - first)
+            yield piece
 
 
 class Follower:
-    """One who follows the trail. `place` is the next one to look at: whatever is before it was given out."""
+    """One who follows the trail. `place` is the next one to look at: whatever is before it was given out.
 
-    def __init__(self, log: SealedLog, selection: Selection, place: int) -> None:
+    `gap` says that it is not the log that was read before.
+    """
+
+    def __init__(self, log: SealedLog, selection: Selection, place: int, gap: OtherLog | None = None) -> None:
         self._scan = Scan(log, selection)
         self.place = place
+        self.gap = gap
 
-    def read_new(self, size: int) -> Iterator[list[Row]]:
+    def read_new(self, size: int) -> Iterator[Piece]:
         """Read the selected entries that are new in a log of this size, page by page, in order; some are empty."""
-        for rows, place in self._scan.read_pages(self.place, size):
-            self.place = place
-            yield rows
+        for piece in self._scan.read_pages(self.place, size):
+            self.place = piece.place
+            yield piece
 
 
 def begin_export(selection: Selection, format_name: FormatName, *, with_proofs: bool) -> Export:
@@ -80,21 +87,25 @@ def begin_export(selection: Selection, format_name: FormatName, *, with_proofs: 
     return Export(current_sealed_log(), selection, format_name, with_proofs, prover.seal_now())
 
 
-def begin_following(selection: Selection, start: int | None) -> Follower:
+def begin_following(selection: Selection, start: int | None, known_log: str = "") -> Follower:
     """Record that the trail is followed, and say from where on.
 
-    That is the place `start`, without one the first entry of `since`, else the next entry. Raises a Problem for a place
-    that the log does not have yet, or if it cannot be sealed.
+    That is the place `start`, without one the first entry of `since`, else the next entry. Where `known_log`, the id
+    of the log that was read before, is another log's it is the beginning. Raises a Problem for a place that the log
+    does not have yet, or if it cannot be sealed.
     """
     log = current_sealed_log()
     before = _seal_all()
+    gap = None
+    if known_log and (now := log.find_id()) != known_log:
+        gap, start = OtherLog(now, known_log), 0
     if start is not None and start > before:
         raise Problem(400, "invalid start", f"the log has {before} sealed entries")
     with audit_follow.performed(start=start, filters=_summarize(selection)):
         pass
     if start is None:
         start = log.find_span(selection, before)[0] if selection.since is not None else before
-    return Follower(log, selection, start)
+    return Follower(log, selection, start, gap)
 
 
 def _seal_all() -> int:

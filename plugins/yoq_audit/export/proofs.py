@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
-from yoq_audit.export.ndjson import encode_entries
+from yoq_audit.export.ndjson import encode_proved
 from yoq_audit.export.sealed_log import Row, SealedLog
 from yoq_audit.storage import tree
 from yoq_audit.storage.tree import SignedTree
@@ -41,7 +41,7 @@ def write(log: SealedLog, rows: Iterable[Row], sealed: SignedTree, filters: dict
         entries = list(group)
         hashes = b"".join(prove([row[0] for row in entries], sealed.size, subtree))
         proof = _encode_line({PROOF: {"places": _join_places(entries), "hashes": encode_base64(hashes)}})
-        piece = proof + encode_entries(entries)
+        piece = proof + encode_proved(entries)
         seen.update(piece)
         count += len(entries)
         yield piece

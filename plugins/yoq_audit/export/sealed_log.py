@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Flask
@@ -17,10 +18,12 @@ from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from yoq_audit.export.gaps import Pruned
 from yoq_audit.query.filters import Selection
 from yoq_audit.storage.log import STORED
 from yoq_audit.storage.models import ENTRIES, LEAVES
-from yoq_audit.storage.tree import find_signed_tree
+from yoq_audit.storage.tombstones import find_cutoff, find_minimum
+from yoq_audit.storage.tree import find_log_id, find_signed_tree
 from yoq_web import AppLocal, db
 
 Row = Sequence[Any]
@@ -53,6 +56,11 @@ class SealedLog:
             newest = find_signed_tree(db.session())
             return newest.size if newest else 0
 
+    def find_id(self) -> str:
+        """Find the log's id, which is empty before it begins."""
+        with self.app.app_context():
+            return find_log_id(db.session())
+
     def find_recent_size(self) -> int:
         """Find the size as it was a moment ago, looked up once for all who ask."""
         with self._looking:
@@ -62,17 +70,31 @@ class SealedLog:
             return self._size
 
     def find_span(self, selection: Selection, size: int) -> tuple[int, int]:
-        """Find the first place, and the end, of what is of the selection's time among the first `size` places."""
+        """Find the first place, and the end, of what is of the selection's time among the first `size` places.
+
+        Pruned places that may be of that time are among them.
+        """
         if not selection.timed:
             return 0, size
         timed = Selection(since=selection.since, until=selection.until)
         query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
         with self.app.app_context():
             row = db.session.execute(query.where(*timed.match(db.engine.dialect.name))).one()
-        return (0, 0) if row[0] is None else (row[0], min(row[1] + 1, size))
+            minimum, cutoff = find_minimum(db.session()), find_cutoff(db.session())
+        first, end = (minimum, minimum) if row[0] is None else (row[0], row[1] + 1)
+        return 0 if selection.since is None or selection.since < cutoff else first, min(end, size)
 
 
 current_sealed_log: AppLocal[SealedLog] = AppLocal("audit_sealed_log", SealedLog)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Entries of the log, the place up to which everything was looked at, and what was pruned before the first one."""
+
+    rows: list[Row]
+    place: int
+    gap: Pruned | None = None
 
 
 class Scan:
@@ -96,13 +118,17 @@ class Scan:
         self._statement = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
         self._bind = _make_binder(compiled)
 
-    def read(self, first: int, end: int) -> list[Row]:
-        """Read the first selected entries, a page at most, of the places from `first` on and before `end`."""
+    def read(self, first: int, end: int) -> tuple[list[Row], int]:
+        """Read the first selected entries, a page at most, of the places from `first` on and before `end`.
+
+        With them comes the log's minimum index, as it was then or later: what is under it may be missing.
+        """
         with self._app.app_context():
-            return self.read_in(db.session(), first, end)
+            session = db.session()
+            return self.read_in(session, first, end), find_minimum(session)
 
     def read_in(self, session: Session, first: int, end: int) -> list[Row]:
-        """Read the same in a session's transaction."""
+        """Read the same entries in a session's transaction."""
         # Through the driver: rows of SQLAlchemy cost as much again as reading them.
         with closing(session.connection().connection.cursor()) as cursor:
             cursor.execute(self._statement, self._bind(first, end))
@@ -113,15 +139,20 @@ class Scan:
         # A full page ends with its last entry, since there may be more behind it.
         return int(rows[-1][0]) + 1 if len(rows) == self._limit else end
 
-    def read_pages(self, first: int, end: int) -> Iterator[tuple[list[Row], int]]:
-        """Read page by page; some are empty. Each comes with the place up to which everything was looked at."""
+    def read_pages(self, first: int, end: int) -> Iterator[Piece]:
+        """Read page by page; some are without entries."""
         reach = self._limit
         while first < end:
             until = min(first + reach, end)
-            rows = self.read(first, until)
-            first = self.find_next(rows, until)
+            rows, minimum = self.read(first, until)
+            following = self.find_next(rows, until)
             reach = min(2 * reach, MOST_PLACES) if len(rows) < self._limit // 2 else self._limit
-            yield rows, first
+            gap = Pruned(first, min(minimum, end) - 1) if minimum > first else None
+            if gap:
+                rows = [row for row in rows if row[0] > gap.last]
+                following = max(following, gap.last + 1)
+            first = following
+            yield Piece(rows, first, gap)
 
 
 def _make_binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:

@@ -10,8 +10,9 @@ from typing import Any
 from yoq_audit.tlog.leaf import FIELDS, LeafError, encode_leaf
 from yoq_web import dumps, parse_time
 
-UNPROVED = ("id", "actor_description")
-"""Members that a document may have beside those of its leaf: a number of the database, and a plugin's words."""
+UNPROVED = ("id", "actor_description", "place")
+"""Members that a document may have beside those of its leaf: a number of the database, a plugin's words, and the place,
+which the proof says itself."""
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
 

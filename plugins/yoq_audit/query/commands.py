@@ -77,6 +77,8 @@ def check_query(model: type[FilterQuery], **given: Any) -> Any:
 def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: str | None, as_json: bool) -> None:
     """List entries, the newest first."""
     page = pages.read_page(db.session(), filters.resolve(), limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
+    if page.pruned:
+        click.echo(f"places 0 to {page.pruned - 1} of the log were pruned", err=True)
     if as_json:
         print_json(page.entries)
         return

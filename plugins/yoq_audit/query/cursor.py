@@ -22,12 +22,18 @@ BEYOND = 2**63
 
 @dataclass(frozen=True)
 class Cursor:
-    """The last entry shown (its id, or its time and id), and what the walk shows. Times in microseconds since 1970."""
+    """The last entry shown (its id, or its time and id), and what the walk shows. Times in microseconds since 1970.
+
+    `log` is the id of the log that is walked, and `minimum` its minimum index when the page was read; those that were
+    given out before these were in them have neither.
+    """
 
     position: tuple[int, ...]
     snapshot: Snapshot
     since: int | None = None
     until: int | None = None
+    log: str = ""
+    minimum: int = 0
 
     def encode(self, selection: Selection, order: str) -> str:
         """Write the cursor as text, good for these filters and this order only."""
@@ -35,7 +41,7 @@ class Cursor:
         ends = [self.snapshot.floor, *(end for ends in self.snapshot.ranges for end in ends)]
         steps = [high - low for low, high in pairwise(ends)]
         parts = [VERSION, order, selection.digest(), self.since, self.until, *self.position]
-        payload = dumps([parts, self.snapshot.floor, self.snapshot.size, steps]).encode()
+        payload = dumps([parts, self.snapshot.floor, self.snapshot.size, steps, self.log, self.minimum]).encode()
         return _encode_text(_compute_check(payload) + payload)
 
 
@@ -44,10 +50,12 @@ def decode_cursor(text: str, selection: Selection, order: str) -> Cursor:
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         payload = raw[CHECK:]
-        (version, given_order, digest, since, until, *position), floor, size, steps = json.loads(payload)
-        numbers = [floor, size, *position, *steps, *(each for each in (since, until) if each is not None)]
+        parts, floor, size, steps, *log = json.loads(payload)
+        version, given_order, digest, since, until, *position = parts
+        log_id, minimum = log or ("", 0)
+        numbers = [floor, size, minimum, *position, *steps, *(each for each in (since, until) if each is not None)]
         sound = raw[:CHECK] == _compute_check(payload) and _encode_text(raw) == text and version == VERSION
-        sound = sound and len(position) == 1 + (since is not None or until is not None)
+        sound = sound and isinstance(log_id, str) and len(position) == 1 + (since is not None or until is not None)
         sound = sound and all(type(number) is int and abs(number) < BEYOND for number in numbers)
     except (ValueError, TypeError, RecursionError):
         sound = False
@@ -55,7 +63,7 @@ def decode_cursor(text: str, selection: Selection, order: str) -> Cursor:
         raise Problem(400, "invalid cursor", "take it from the Link header as it is")
     if digest != selection.digest() or given_order != order:
         raise Problem(400, "invalid cursor", "it belongs to other filters or another order: repeat those it came with")
-    return Cursor(tuple(position), Snapshot(floor, size, _make_ranges(floor, steps)), since, until)
+    return Cursor(tuple(position), Snapshot(floor, size, _make_ranges(floor, steps)), since, until, log_id, minimum)
 
 
 def _make_ranges(floor: int, steps: list[int]) -> tuple[tuple[int, int], ...]:

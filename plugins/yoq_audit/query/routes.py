@@ -82,7 +82,8 @@ def list_entries(query: AuditQuery) -> Response:
 
     `Link: <…>; rel="next"` leads to the next page; the last one has none. All pages show the entries that were there
     when the first one was read, each once, however many are recorded meanwhile. Without a time the order is that in
-    which entries were stored, with `since` or `until` that of their `time`. A client that does not take answers of
+    which entries were stored, with `since` or `until` that of their `time`. Where entries that are meant may have been
+    pruned, `Audit-Gap: pruned;from=0;to=511` says at which places of the log. A client that does not take answers of
     any length, as yoq's, gets the first five members only where the rest would be too long for it, and no more entries
     than it can take.
     """
@@ -96,6 +97,8 @@ def list_entries(query: AuditQuery) -> Response:
         room=None if room is None else room - LINK_BYTES,
     )
     answer = Response(dumps(page.entries), content_type="application/json")
+    if page.pruned:
+        answer.headers["Audit-Gap"] = f"pruned;from=0;to={page.pruned - 1}"
     if page.cursor:
         # A time that is exact by now: yesterday is another day at midnight, and the cursor's walk is not.
         exact = {one.name: getattr(query, one.name) for one in TIMES}

@@ -95,6 +95,11 @@ def check_served(session: Session, bundle: Bundle) -> None:
         )
 
 
+def find_cutoff(session: Session) -> int:
+    """Return the time before which entries may be pruned, in microseconds since 1970; 0 if none are."""
+    return session.scalar(select(MINIMUMS.c.cutoff).order_by(MINIMUMS.c.minimum.desc()).limit(1)) or 0
+
+
 def find_minimum(session: Session) -> int:
     """Return the minimum index: entries under it are pruned, or about to be."""
     return session.scalar(select(func.max(MINIMUMS.c.minimum))) or 0
