@@ -5,25 +5,31 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from itertools import cycle
 from pathlib import Path
+
+import psycopg
+from sqlalchemy.exc import SQLAlchemyError
 
 from faults.examination import examine
 from faults.fault import Fault, Scene
 from faults.judge import Finding
+from faults.libraries import preload
 from faults.load import Load
 from faults.site import Broken, Database, Site, make_template
 from faults.table import FAULTS
 from faults.tally import SHOWN, Tally
 from tests.support import postgres as postgres_server
+from tests.support.limits import small_disk
 from tests.support.postgres import Postgres
 
-STRIKES = 3
+STRIKES = 2
 """How often a fault strikes in a round."""
 
 MOST_ROUNDS = 1000
@@ -43,14 +49,18 @@ def main() -> None:
         for number, (fault, database) in enumerate(_order(chosen, generator)):
             if number >= MOST_ROUNDS or (chosen.minutes and time.monotonic() - started > chosen.minutes * 60):
                 break
+            if obstacle := fault.find_obstacle():
+                print(f"{fault.name} on {database} is left out: {obstacle}")
+                continue
             place = folder / f"{number}"
             place.mkdir()
-            site = Site(place, databases.make(database), fault.settings(place))
-            findings = _run_round(fault, site, generator, total)
-            if findings:
-                kept = Path(tempfile.mkdtemp(prefix=f"yoq-fault-{fault.name}-"))
-                shutil.copytree(place, kept, dirs_exist_ok=True)
-                print(f"    what is left of it is kept in {kept}")
+            settings = preload(fault.library, place) if fault.library else {}
+            with small_disk(place / "data", fault.disk) if fault.disk else nullcontext():
+                site = Site(place, databases.make(database, empty=fault.first), settings)
+                if _run_round(fault, site, generator, total):
+                    kept = Path(tempfile.mkdtemp(prefix=f"yoq-fault-{fault.name}-"))
+                    shutil.copytree(place, kept, dirs_exist_ok=True)
+                    print(f"    what is left of it is kept in {kept}")
             shutil.rmtree(place)
     print(f"{time.monotonic() - started:.0f} seconds")
     total.print()
@@ -91,8 +101,8 @@ class Databases:
         self._server: Postgres | None = None
         self._template = ""
 
-    def make(self, database: Database) -> str | None:
-        """Return the URL of a new PostgreSQL database; None for SQLite, which is in the data directory."""
+    def make(self, database: Database, *, empty: bool) -> str | None:
+        """Return the URL of a new PostgreSQL database, migrated unless `empty`; None for SQLite, which needs none."""
         if database == "sqlite":
             return None
         if self._server is None:
@@ -100,38 +110,43 @@ class Databases:
             place = self._folder / "template"
             place.mkdir()
             self._template = make_template(self._server, place)
-        return self._server.url(self._server.create(self._template))
+        return self._server.url(self._server.create(*([] if empty else [self._template])))
 
 
 def _run_round(fault: Fault, site: Site, generator: random.Random, total: Tally) -> list[Finding]:
     """Run one round, and print and count how it went."""
     print(f"{fault.name} on {site.database}: {fault.what}", flush=True)
     strikes = 0
-    load: Load | None = None
+    load = Load(site, generator)
+    scene = Scene(site, load, generator)
     try:
-        site.start()
-        load = Load(site, generator)
-        scene = Scene(site, load, generator)
-        load.begin()
+        if not fault.first:
+            site.start()
+            load.begin()
         for _ in range(STRIKES):
             scene.wait(0.3, 1.2)
             with fault.strike(scene):
                 strikes += 1
                 scene.wait(0.2, 2.0)
+            if not fault.first:
+                site.start()
+        if fault.first:
+            scene.site.prepare()
             site.start()
+            load.begin()
+            scene.wait(1.0, 2.0)
         scene.wait(0.2, 0.6)
         site.kill()  # what is in memory only is gone
         load.end()
-        findings = examine(site, load.history, scene.cuts, generator)
-    except Broken as error:
-        findings = [Finding("not recovered", str(error))]
+        findings = examine(site, load.history, scene.undone, generator)
+    except (Broken, OSError, SQLAlchemyError, psycopg.Error, sqlite3.Error) as error:  # nor could it be undone
+        findings = [Finding("not recovered", f"{type(error).__name__}: {error}")]
     finally:
         site.kill()
-        if load is not None:
-            load.end()
+        load.end()
     round_ = Tally()
     for tally in (round_, total):
-        tally.add(strikes, load.history if load else [], findings)
+        tally.add(strikes, load.history, findings)
     counts = round_.counts
     print(f"  {', '.join(f'{counts[name]} {name}' for name in list(counts)[1:])}; {len(findings)} findings", flush=True)
     for finding in findings[:SHOWN]:

@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 
-from faults.judge import Finding, judge
+from faults.judge import Finding, Undone, judge
 from faults.load import Attempt
 from faults.site import Broken, Site
 
@@ -19,7 +19,7 @@ OPENED = 1
 
 
 def examine(
-    site: Site, history: Sequence[Attempt], cuts: Sequence[int | None], generator: random.Random
+    site: Site, history: Sequence[Attempt], undone: Sequence[Undone], generator: random.Random
 ) -> list[Finding]:
     """Start the site once more and look at everything; returns every breach of the rule."""
     try:
@@ -34,10 +34,10 @@ def examine(
         kept = {backup["name"] for backup in site.list_all("/v1/backups")}
     except Broken as error:
         return [Finding("not recovered", str(error))]
-    found = judge(history, entries, present, cuts)
+    found = judge(history, entries, present, undone)
     found += _judge_backups(history, kept)
     found += _verify(site)
-    found += _open_secrets(site, history, sorted(present["secrets"]), cuts, generator)
+    found += _open_secrets(site, history, sorted(present["secrets"]), undone, generator)
     try:
         code = site.stop()
     except Broken as error:
@@ -77,13 +77,13 @@ def _open_secrets(
     site: Site,
     history: Sequence[Attempt],
     names: list[str],
-    cuts: Sequence[int | None],
+    undone: Sequence[Undone],
     generator: random.Random,
 ) -> list[Finding]:
     found = []
     for name in generator.sample(names, min(OPENED, len(names))):
         tried = [each for each in history if each.target == name and each.action == "secret_set"]
-        certain = tried[-1].acknowledged and cuts == (None,)
+        certain = tried[-1].acknowledged and list(undone) == [()]
         values = {each.value for each in (tried[-1:] if certain else tried)}
         done = site.command("secret", "get", name)
         if done.returncode or done.stdout.rstrip("\n") not in values:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from faults.judge import Undone
+from faults.libraries import Library, has_compiler
 from faults.load import Load
 from faults.site import Database, Site
 
@@ -17,12 +19,15 @@ BOTH: tuple[Database, ...] = ("sqlite", "postgresql")
 
 @dataclass
 class Scene:
-    """What a fault works on. It may say with `cuts` that a restore took the state back to so many attempts."""
+    """What a fault works on.
+
+    `undone` are the ways in which restores may have ended: each a tuple of ranges of attempts whose changes are gone.
+    """
 
     site: Site
     load: Load
     random: random.Random
-    cuts: list[int | None] = field(default_factory=lambda: [None])
+    undone: list[Undone] = field(default_factory=lambda: [()])
 
     def wait(self, least: float, most: float) -> None:
         """Let the load go on for a while, in seconds; how long is not to be foreseen."""
@@ -37,11 +42,17 @@ class Fault:
     what: str
     strike: Callable[[Scene], AbstractContextManager[object]]
     on: tuple[Database, ...] = BOTH
-    libraries: tuple[str, ...] = ()
-    """C sources that are compiled and preloaded into every process of the site."""
-    settings: Callable[[Path], Mapping[str, str]] = lambda _folder: {}
-    """Further environment variables, given the site's folder."""
+    library: Library | None = None
+    """It is preloaded into every process of the site."""
     disk: str | None = None
     """The data directory is on a disk of its own, of this size."""
     first: bool = False
     """It strikes before the first start."""
+
+    def find_obstacle(self) -> str | None:
+        """Say why it cannot be had on this machine, if so."""
+        if self.library is not None and not has_compiler():
+            return "there is no C compiler"
+        if self.disk is not None and os.geteuid():
+            return "only the superuser can make a small disk"
+        return None

@@ -27,6 +27,8 @@ Breach = Literal[
 
 Entry = Mapping[str, Any]
 Present = Mapping[str, set[str]]
+Undone = tuple[tuple[int, int], ...]
+"""Ranges of attempts, by their numbers in the history, whose changes a restore took back."""
 
 JUDGED = (
     "secret_set",
@@ -50,11 +52,11 @@ class Finding:
 
 
 def judge(
-    history: Sequence[Attempt], entries: Iterable[Entry], present: Present, cuts: Sequence[int | None] = (None,)
+    history: Sequence[Attempt], entries: Iterable[Entry], present: Present, undone: Sequence[Undone] = ((),)
 ) -> list[Finding]:
     """Find every breach. `present` are the targets that are there, by kind.
 
-    `cuts`: a restore may have taken what is there back to the state after so many attempts; None is all of them.
+    `undone` are the ways in which restores may have ended, of which one must fit.
     """
     stored = list(entries)
     found = list(_find_doubled(stored))
@@ -67,7 +69,7 @@ def judge(
         for entry in stored
         if entry["action"] in JUDGED and id(entry) not in claimed
     ]
-    return found + min((_judge_state(history, matched, present, cut) for cut in cuts), key=len)
+    return found + min((_judge_state(history, matched, present, ranges) for ranges in undone), key=len)
 
 
 def _find_doubled(entries: list[Entry]) -> Iterable[Finding]:
@@ -127,7 +129,7 @@ def _expect(attempt: Attempt) -> set[str]:
 
 
 def _judge_state(
-    history: Sequence[Attempt], matched: list[list[Entry]], present: Present, cut: int | None
+    history: Sequence[Attempt], matched: list[list[Entry]], present: Present, undone: Undone
 ) -> list[Finding]:
     """Compare what is there with what the answers and the entries say, target by target."""
     possible: dict[tuple[str, str], set[bool]] = {}
@@ -137,7 +139,8 @@ def _judge_state(
             continue
         key = attempt.kind, attempt.target
         # What was made since is gone; of tokens, those that were revoked since stay revoked.
-        if cut is not None and number >= cut and (attempt.kind != "tokens" or attempt.makes):
+        gone = any(begin <= number < end for begin, end in undone)
+        if gone and (attempt.kind != "tokens" or attempt.makes):
             possible.setdefault(key, {False})
             last.setdefault(key, attempt)
             continue

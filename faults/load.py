@@ -59,10 +59,11 @@ class Load:
         self._over = threading.Event()
         self._clients: list[threading.Thread] = []
         self._numbers = count()
-        self._weak = self._make_weak_token()
+        self._weak = ""
 
     def begin(self) -> None:
-        """Let the clients begin."""
+        """Let new clients begin, with names of their own."""
+        self._weak = self._weak or self._make_weak_token()
         self._over.clear()
         for number in range(CLIENTS):
             client = Client(self, f"c{next(self._numbers)}", self._generator.random())

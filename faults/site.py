@@ -16,7 +16,7 @@ from typing import Any, Literal
 import psycopg
 import requests
 
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, programs_first
 from tests.support.served import PROGRAM, environment
 
 Database = Literal["sqlite", "postgresql"]
@@ -49,8 +49,9 @@ class Site:
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder / "serve.log"
+        own = {"PATH": programs_first()} if database_url else {}
         self.environment = environment(
-            self.data, YOQ_DATABASE_URL=self.database_url, YOQ_API_TOKEN=TOKEN, **dict(settings)
+            self.data, YOQ_DATABASE_URL=self.database_url, YOQ_API_TOKEN=TOKEN, **own, **settings
         )
         self._server: subprocess.Popen[bytes] | None = None
 
@@ -65,6 +66,11 @@ class Site:
                 stderr=output,
                 start_new_session=True,
             )
+
+    def prepare(self) -> None:
+        """Make the database ready, which on PostgreSQL the server does not do. Raises Broken if that fails."""
+        if self.database == "postgresql" and (done := self.command("db", "upgrade")).returncode:
+            raise Broken(f"the database cannot be migrated: {done.stderr}")
 
     def launch_server(self) -> subprocess.Popen[bytes]:
         """Start to serve, and return at once."""
@@ -162,9 +168,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 def make_template(postgres: Postgres, folder: Path) -> str:
     """Make a migrated PostgreSQL database to be copied; returns its name."""
     name = postgres.create()
-    done = Site(folder, postgres.url(name), {}).command("db", "upgrade")
-    if done.returncode:
-        raise Broken(f"the database cannot be migrated: {done.stderr}")
+    Site(folder, postgres.url(name), {}).prepare()
     return name
 
 

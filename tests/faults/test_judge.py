@@ -79,19 +79,19 @@ def test_every_breach_that_he_judges_has_a_case() -> None:
 
 
 def test_a_restore_takes_back_what_was_made_since_and_nothing_else() -> None:
-    """What is there is that of the cut, whole; tokens that were revoked since stay revoked."""
+    """What is there is what it was, whole; tokens that were revoked since stay revoked."""
     later = made(target="b", request_id="r2", audit_id="e2")
     entries = [ENTRY, entry(event_id="e2", target="b", request_id="r2")]
     both = NOTHING | {"secrets": {"a", "b"}}
-    assert judge([MADE, later], entries, THERE, [1]) == []
-    assert judge([MADE, later], entries, both, [None, 1]) == []
-    assert judge([MADE, later], entries, both, [1]) != []
-    assert judge([MADE, later], entries, NOTHING | {"secrets": {"b"}}, [None, 1]) != []
+    assert judge([MADE, later], entries, THERE, [((1, 2),)]) == []
+    assert judge([MADE, later], entries, both, [(), ((1, 2),)]) == []
+    assert judge([MADE, later], entries, both, [((1, 2),)]) != []
+    assert judge([MADE, later], entries, NOTHING | {"secrets": {"b"}}, [(), ((1, 2),)]) != []
     token = Attempt("tokens", "token_create", "t", "r3", makes=True, status=201, audit_id="e3")
     revoked = Attempt("tokens", "token_revoke", "t", "r4", makes=False, status=200, audit_id="e4")
     said = [
         entry(event_id="e3", action="token_create", target="t", request_id="r3"),
         entry(event_id="e4", action="token_revoke", target="t", request_id="r4"),
     ]
-    assert judge([token, revoked], said, NOTHING, [1]) == []
-    assert judge([token, revoked], said, NOTHING | {"tokens": {"t"}}, [1]) != []
+    assert judge([token, revoked], said, NOTHING, [((1, 2),)]) == []
+    assert judge([token, revoked], said, NOTHING | {"tokens": {"t"}}, [((1, 2),)]) != []

