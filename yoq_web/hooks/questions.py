@@ -22,17 +22,17 @@ _changing = threading.Lock()
 
 
 class Unanswered(Exception):
-    """There is no answer: it did not come in time, or one that was asked for earlier is still owed."""
+    """There is no answer: it did not come in time, the question could not be put, or too many answers are owed."""
 
 
 class Question(Generic[T]):
-    """One question, being asked. Whoever owes the answer to an earlier one is not asked again until that has come.
+    """One question, being asked. Whoever owes `most` answers to earlier ones is not asked until one of them has come.
 
     `ask` sees the request and the values of `flask.g` as they are now, and returns or raises what wait() will.
     `was_put` says whether it was asked at all.
     """
 
-    def __init__(self, whom: str, ask: Callable[[], T]) -> None:
+    def __init__(self, whom: str, ask: Callable[[], T], *, most: int = 1) -> None:
         self._whom = whom
         self._ask = ask
         self._debts = current_debts()
@@ -40,25 +40,27 @@ class Question(Generic[T]):
         self._owed = False
         self._answer: T | None = None
         self._error: BaseException | None = None
-        self.was_put = not self._debts[whom]
+        self.was_put = self._debts[whom] < most
+        self._refusal = "earlier answers are still owed"
         if self.was_put:
             asking = contextvars.copy_context()
             thread = threading.Thread(target=asking.run, args=(self._work, dict(vars(g))), name=whom, daemon=True)
             try:
                 thread.start()
-            except RuntimeError:  # no thread can be started
+            except RuntimeError as error:  # no thread can be started
                 self.was_put = False
+                self._refusal = str(error)
 
     def wait(self, until: float) -> T:
         """Wait for the answer until a moment in the time of time.monotonic(). Raises Unanswered, or what was raised."""
         if not self.was_put:
-            raise Unanswered
+            raise Unanswered(self._refusal)
         if not self._answered.wait(max(0.0, until - time.monotonic())):
             with _changing:
                 if not self._answered.is_set():
                     self._owed = True
                     self._debts[self._whom] += 1
-                    raise Unanswered
+                    raise Unanswered("no answer in time")
         if self._error is not None:
             raise self._error
         return cast("T", self._answer)

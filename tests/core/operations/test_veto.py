@@ -133,7 +133,7 @@ def test_a_plugin_that_never_answers_is_not_asked_for_ever(
     monkeypatch.setattr("yoq_web.operations.veto.PATIENCE", 0.05)
     api = Api(make_app(hanging.plugin()))
     assert [set_secret(api, f"slow {number}") for number in range(8)] == [403] * 8
-    assert sum(thread.name == "veto" for thread in threading.enumerate()) == 4
+    assert sum(thread.name.startswith("yoq_before_operation") for thread in threading.enumerate()) == 4
     policy = {"source": "a", "target": "b", "action": "deny"}
     assert api("POST", "/v1/policies", json=policy).status_code == 200
     hanging.released.set()
