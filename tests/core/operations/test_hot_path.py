@@ -128,7 +128,7 @@ def test_no_orm_object_is_built_for_the_trail(app: Flask, api: Api) -> None:
 
 
 def test_reading_the_newest_entries_is_one_statement(app: Flask, api: Api) -> None:
-    """However many are asked for, they are read in one statement, and what was pruned in another; nothing is written."""
+    """However many are wanted, they are read in one statement, and what was pruned in another; nothing is written."""
     for number in range(20):
         api("POST", "/v1/secrets", json=SET | {"name": f"n{number}"})
     with statements(app) as heard:
