@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,12 @@ from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.note import Verifier
-from yoq_audit.tlog.tiles import MAX_ENTRY, TILE, Bundle, Tile, decode_bundle, parse_path
+from yoq_audit.tlog.tiles import MAX_ENTRY, TILE, Bundle, Tile, decode_bundle, list_tiles
 from yoq_audit.tlog.verified_tiles import VerifiedTiles
 
 MAX_MEMBER = TILE * (MAX_ENTRY + 2)
 """The largest bundle there can be; nothing in an archive is larger."""
-MAX_TILES = 512 * 1024 * 1024
-"""Bytes of tiles above the leaves that are kept: those of a log of four thousand million entries."""
+DETAILS = re.compile(r"details/(0|[1-9][0-9]{0,18})\.json", re.ASCII)
 
 
 class ArchiveError(LogError):
@@ -90,59 +90,62 @@ class _ArchiveReader:
         self._leaves: tuple[int, bytes] = (-1, b"")
         self._details: dict[int, str] = {}
         self._entries = 0
+        self._next: tuple[str, bytes] | None = next(members, None)
 
     def run(self, digest: str) -> Archive:
-        """Read everything."""
+        """Read everything, in the order in which it was written."""
         self._found.sha256 = digest
-        self._read_description(self._read_member(DESCRIPTION))
-        self._found.head = head = self._open_checkpoint(self._read_member(CHECKPOINT))
-        expected, name, content, room = self._found.first, "", b"", MAX_TILES
-        for name, content in self._members:
-            if name.startswith("details/"):
-                break
-            place = parse_path(name)
-            if isinstance(place, Bundle) or (place.level == 0 and place.full):
-                break
-            self._upper[place] = content
-            room -= len(content)
-            if room < 0:
-                raise ArchiveError("the archive has more tiles than any log")
+        self._read_description(self._take(DESCRIPTION))
+        self._found.head = head = self._open_checkpoint(self._take(CHECKPOINT))
+        for tile in list_tiles(head.size):
+            if tile.level > 0 or not tile.full:
+                self._upper[tile] = self._take_tile(tile)
         trusted = VerifiedTiles(self._read_tile, head.size, head.root)
-        while expected < self._found.end:
-            if name.startswith("details/"):
-                self._keep_details(name, content)
-            elif isinstance(place := parse_path(name), Tile):
-                self._leaves = place.index, content
-            else:
-                self._check_bundle(place, content, expected, trusted)
-                expected = place.end
-            name, content = next(self._members, ("", b""))
-            if not name and expected < self._found.end:
-                raise ArchiveError(f"the archive ends before number {expected}")
-        if name:
-            raise ArchiveError(f"{name!r} is more than the archive has")
-        if self._details:
-            raise ArchiveError("the archive has details of no entry")
+        for number in range(self._found.first // TILE, self._found.end // TILE):
+            self._take_details()
+            self._leaves = number, self._take_tile(Tile(0, number))
+            self._check_bundle(Bundle(number), trusted)
+        if self._next is not None:
+            raise ArchiveError(f"{self._next[0]!r} is more than the archive has")
         if self._entries != self._found.entries:
             raise ArchiveError(f"the archive has {self._entries} entries, not {self._found.entries}")
         return self._found
 
-    def _read_member(self, wanted: str) -> bytes:
-        name, content = next(self._members, ("", b""))
+    def _take(self, wanted: str) -> bytes:
+        """Return the next file, which must have this name."""
+        if self._next is None:
+            raise ArchiveError(f"the archive ends before {wanted}")
+        name, content = self._next
         if name != wanted:
-            raise ArchiveError(f"the archive does not have {wanted} where it must be")
+            raise ArchiveError(f"the archive has {name!r} where {wanted} must be")
+        self._next = next(self._members, None)
         return content
+
+    def _take_tile(self, tile: Tile) -> bytes:
+        content = self._take(tile.path)
+        if len(content) != tile.width * HASH_SIZE:
+            raise ArchiveError(f"{tile.path} has {len(content)} bytes")
+        return content
+
+    def _take_details(self) -> None:
+        """Keep the details that stand before a bundle's tile."""
+        while self._next is not None and (found := DETAILS.fullmatch(self._next[0])) and len(self._details) < TILE:
+            index = int(found[1])
+            if index in self._details:
+                raise ArchiveError(f"the archive has the details of number {index} twice")
+            self._details[index] = self._take(self._next[0]).decode(errors="surrogateescape")
 
     def _read_description(self, content: bytes) -> None:
         try:
             said = json.loads(content)
-            first, end, entries = int(said["first"]), int(said["end"]), int(said["entries"])
+            first, end, entries, version = said["first"], said["end"], said["entries"], said["version"]
             erased = list(said["erased"])
-            version = said["version"]
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise ArchiveError(f"{DESCRIPTION} is malformed") from error
         if version != VERSION:
             raise ArchiveError("the archive is from another version of the software")
+        if not all(type(number) is int for number in (first, end, entries)):
+            raise ArchiveError(f"{DESCRIPTION} is malformed")
         if not 0 <= first < end or first % TILE or end % TILE:
             raise ArchiveError("the archive does not hold whole bundles")
         self._found.first, self._found.end, self._found.entries = first, end, entries
@@ -174,16 +177,9 @@ class _ArchiveReader:
             return self._leaves[1]
         return self._upper.get(tile, b"")
 
-    def _keep_details(self, name: str, content: bytes) -> None:
-        number = name.removeprefix("details/").removesuffix(".json")
-        if not (number.isascii() and number.isdigit() and len(number) < 20) or len(self._details) > TILE:
-            raise ArchiveError(f"{name!r} is nothing that an archive has")
-        self._details[int(number)] = content.decode(errors="surrogateescape")
-
-    def _check_bundle(self, bundle: Bundle, content: bytes, expected: int, trusted: VerifiedTiles) -> None:
-        if not bundle.full or bundle.start != expected:
-            raise ArchiveError(f"{bundle.path} is not where it must be")
+    def _check_bundle(self, bundle: Bundle, trusted: VerifiedTiles) -> None:
         hashes = trusted.read_leaves(bundle.index)
+        content = self._take(bundle.path)
         leaves = decode_bundle(content)
         if len(leaves) != TILE:
             raise ArchiveError(f"{bundle.path} has {len(leaves)} entries")
@@ -195,6 +191,8 @@ class _ArchiveReader:
                 raise ArchiveError(f"number {index} is not the entry that was sealed")
             self._entries += 1
             self._on_entry(index, self._decode_entry(index, leaf))
+        if self._details:
+            raise ArchiveError("the archive has details of no entry")
 
     def _decode_entry(self, index: int, leaf: bytes) -> dict[str, Any]:
         entry: dict[str, Any] = json.loads(leaf)

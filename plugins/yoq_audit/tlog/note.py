@@ -22,6 +22,11 @@ ED25519 = 1
 MAX_SIGNATURES = 100
 """Sixteen must be accepted; there must be some limit."""
 
+_FIELD = 2**255 - 19
+_EIGHTH = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+_SMALL_ORDER = {0, 1, _FIELD - 1, _EIGHTH, _FIELD - _EIGHTH}
+"""The y of the points of order 1, 2, 4 or 8: who signs for such a key needs no private one. OpenSSL takes them."""
+
 _KEY_ID_SIZE = 4
 _SIGNATURE_START = "\u2014 "  # an em dash
 _PRIVATE = "PRIVATE+KEY+"
@@ -39,6 +44,9 @@ class Verifier:
         _check_name(self.name)
         if len(self.public_key) != 32:
             raise NoteError("an Ed25519 public key has 32 bytes")
+        y = int.from_bytes(self.public_key, "little") % 2**255
+        if y in _SMALL_ORDER or y >= _FIELD:
+            raise NoteError("anybody can sign for this Ed25519 key")
         object.__setattr__(self, "key_id", _compute_key_id(self.name, self.public_key))
 
     @property

@@ -60,6 +60,16 @@ def repacked(content: bytes, change: dict[str, bytes | None], file: Path) -> Pat
     return file
 
 
+def packed(files: list[tuple[str, bytes]], file: Path) -> Path:
+    """An archive of these files."""
+    with tarfile.open(file, "w") as new:
+        for name, data in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return file
+
+
 @contextmanager
 def no_room_beyond(size: int) -> Iterator[None]:
     """No file of this process can become longer than this, as on a full disk."""
@@ -137,12 +147,24 @@ def test_a_tampered_archive(app: Flask, api: Api, tmp_path: Path) -> None:
     for name in names:
         with pytest.raises(LogError):
             opened(repacked(content, {name: None}, other), vkey)
+    listed = list(parts.items())
+    for at in range(len(listed)):
+        for changed in (
+            [*listed[:at], listed[at], *listed[at:]],
+            [*listed[:at], *listed[at : at + 2][::-1], *listed[at + 2 :]],
+            [*listed[:at], ("tile/2/000", bytes(8192)), *listed[at:]],
+            [*listed[:at], (listed[at][0], listed[at][1] + bytes(32)), *listed[at + 1 :]],
+        ):
+            if changed != listed:
+                with pytest.raises(LogError):
+                    opened(packed(changed, other), vkey)
     description = json.loads(parts["archive.json"])
     claims: list[dict[str, Any]] = [
         {"first": 256},
         {"end": 256},
         {"end": 768},
         {"entries": 511},
+        {"entries": "512"},
         {"version": 2},
         {"erased": [{"index": 3, "event_id": "x", "announced_by": "y", "details": '{"index":3,"signature":"z"}'}]},
         {"erased": [{}]},

@@ -20,6 +20,16 @@ def test_gos_private_key() -> None:
     assert verify(sign("text\n", signer), [Verifier.from_vkey(GO_PUBLIC)]).text == "text\n"
 
 
+def test_keys_that_anybody_can_sign_for() -> None:
+    """A public key that is a point of small order, in whichever spelling, is refused."""
+    field = 2**255 - 19
+    eighth = 2707385501144840649318225287225658788936804267575313519463743609750303402022
+    for y in (0, 1, field - 1, eighth, field - eighth, field, field + 1):
+        for sign_of_x in (0, 1):
+            with pytest.raises(NoteError, match="anybody can sign"):
+                Verifier("log", (y | sign_of_x << 255).to_bytes(32, "little"))
+
+
 def test_a_new_key_comes_back_from_its_text() -> None:
     """A generated key survives being written and read, its public half too, and no repr shows the secret."""
     signer = Signer.generate("yoq-web/node")
