@@ -93,12 +93,12 @@ def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: s
 @add_filter_options
 @as_json
 def stats_command(filters: FilterQuery, bucket: str | None, as_json: bool) -> None:
-    """Count entries by time, actor, action and outcome, of the last 24 hours unless told otherwise."""
+    """Count what was done by time, actor, action, outcome and peer, in the last 24 hours unless told otherwise."""
     counted = statistics.count_entries(db.session(), check_query(StatsQuery, bucket=bucket, **filters.model_dump()))
     if as_json:
         print_json(counted)
         return
     print_table((28,), ("FROM", "ENTRIES"), [(bucket["start"], bucket["count"]) for bucket in counted["buckets"]])
-    for title in ("actors", "actions", "outcomes"):
+    for title in ("actors", "actions", "outcomes", "peers"):
         click.echo()
         print_table((28,), (title[:-1].upper(), "ENTRIES"), list(counted[title].items()))

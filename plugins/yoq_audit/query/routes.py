@@ -110,9 +110,10 @@ def list_entries(query: AuditQuery) -> Response:
 @lists.get("/v1/audit/stats")
 @endpoint(scope="audit:read", query=StatsQuery, answer=StatsOut)
 def get_stats(query: StatsQuery) -> dict[str, Any]:
-    """Count entries by time, actor, action and outcome, of the last 24 hours unless told otherwise.
+    """Count what was done by time, actor, action, outcome and peer, in the last 24 hours unless told otherwise.
 
-    Takes the filters of the list. `bucket` says how long the counted periods are, which begin at multiples of it.
+    An entry that stands for several attempts without credentials, which were recorded together, counts as many. Takes
+    the filters of the list. `bucket` says how long the counted periods are, which begin at multiples of it.
     """
     return statistics.count_entries(db.session(), query)
 

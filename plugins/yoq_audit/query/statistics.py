@@ -1,4 +1,4 @@
-"""Counting the trail: how many entries in each period, of each actor, action and outcome.
+"""Counting the trail: how much was done in each period, by each actor and action, with each outcome, from each peer.
 
 Counted anew each time, over the index of times: half a million entries a second. A table of sums kept beside the log
 would be one that somebody can change without the log's proofs noticing.
@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
-from sqlalchemy import func, literal_column, select, text
+from sqlalchemy import BigInteger, ColumnElement, case, cast, func, literal_column, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
@@ -31,7 +31,16 @@ FEW_BUCKETS = 60
 MOST_BUCKETS = 1500
 """A day in minutes."""
 
-COUNTED = (ENTRIES.c.actor, ENTRIES.c.action, ENTRIES.c.outcome)
+MOST_PEERS = 100
+"""So many peers are told, those with the highest counts."""
+
+COUNTED = (ENTRIES.c.actor, ENTRIES.c.action, ENTRIES.c.outcome, ENTRIES.c.peer)
+
+ATTEMPTS = "access_denied"
+"""The action of which one entry may stand for many attempts: its detail `count` says for how many."""
+
+PLAIN_COUNT = '"count":([0-9]{1,9})[,}]'
+"""Where PostgreSQL finds it in the text: within a text of JSON there is no quote that is not escaped."""
 
 
 class StatsQuery(FilterQuery):
@@ -50,7 +59,10 @@ class BucketOut(BaseModel):
 
 
 class StatsOut(BaseModel):
-    """The counts, the highest first. `since` and `until` are what was counted, each period is `bucket` long."""
+    """The counts, the highest first. `since` and `until` are what was counted, each period is `bucket` long.
+
+    All but `entries` count attempts that were recorded together one by one.
+    """
 
     since: str
     until: str
@@ -60,6 +72,8 @@ class StatsOut(BaseModel):
     actors: dict[str, int]
     actions: dict[str, int]
     outcomes: dict[str, int]
+    peers: dict[str, int] = Field(description=f"The {MOST_PEERS} addresses from which most was done")
+    entries: int = Field(description="How many entries these are")
 
 
 def count_entries(session: Session, query: StatsQuery, now: int | None = None) -> dict[str, Any]:
@@ -78,15 +92,21 @@ def count_entries(session: Session, query: StatsQuery, now: int | None = None) -
     # Spelled out: PostgreSQL groups by it only if it is the same text in both places, which no two parameters are.
     period = (ENTRIES.c.time - ENTRIES.c.time % literal_column(str(length))).label("period")
     chosen = selection.replace_times(since, until).match(session.get_bind().dialect.name)
-    statement = select(period, *COUNTED, func.count()).where(*chosen, *match_visible(None)).group_by(period, *COUNTED)
+    attempts = func.sum(_weigh(session.get_bind().dialect.name))
+    statement = (
+        select(period, *COUNTED, attempts, func.count()).where(*chosen, *match_visible(None)).group_by(period, *COUNTED)
+    )
+    total = 0
     buckets: Counter[int] = Counter()
-    by: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED)
+    by: tuple[Counter[str | None], ...] = tuple(Counter() for _ in COUNTED)
     snapshot.begin_reading(session)
     on_sqlite = session.get_bind().dialect.name == "sqlite"
     try:
         if on_sqlite:  # which sorts all that it counts; else its temporary data is in memory
             session.execute(text("PRAGMA temp_store=FILE"))
-        for start, *values, number in session.execute(statement):
+        for start, *values, weight, entries in session.execute(statement):
+            number = int(weight)
+            total += entries
             buckets[start] += number
             for counter, value in zip(by, values, strict=True):
                 counter[value] += number
@@ -94,7 +114,7 @@ def count_entries(session: Session, query: StatsQuery, now: int | None = None) -
         if on_sqlite:
             session.execute(text("PRAGMA temp_store=MEMORY"))
         session.rollback()
-    actors, actions, outcomes = (dict(sorted(each.items(), key=lambda one: (-one[1], one[0]))) for each in by)
+    actors, actions, outcomes, peers = (_rank(each) for each in by)
     return {
         "since": format_time(since),
         "until": format_time(until),
@@ -104,7 +124,27 @@ def count_entries(session: Session, query: StatsQuery, now: int | None = None) -
         "actors": actors,
         "actions": actions,
         "outcomes": outcomes,
+        "peers": dict(list(peers.items())[:MOST_PEERS]),
+        "entries": total,
     }
+
+
+def _rank(counts: Counter[str | None]) -> dict[str, int]:
+    """Return the counts of what has a name, the highest first."""
+    named = [(name, number) for name, number in counts.items() if name is not None]
+    return dict(sorted(named, key=lambda one: (-one[1], one[0])))
+
+
+def _weigh(dialect: str) -> ColumnElement[int]:
+    """Make how many attempts an entry stands for."""
+    if dialect == "sqlite":
+        counted = (func.json_valid(ENTRIES.c.details) == 1) & (
+            func.json_type(ENTRIES.c.details, "$.count") == "integer"
+        )
+        count: ColumnElement[int] = case((counted, func.json_extract(ENTRIES.c.details, "$.count")), else_=1)
+    else:
+        count = func.coalesce(cast(func.substring(ENTRIES.c.details, PLAIN_COUNT), BigInteger), 1)
+    return case((ENTRIES.c.action == ATTEMPTS, count), else_=1)
 
 
 def _choose_bucket(span: int) -> str:

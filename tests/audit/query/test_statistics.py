@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -11,6 +12,7 @@ from flask import Flask
 from tests.conftest import Api
 from tests.support.commandline import failure, output
 from tests.support.trail import SECOND, START, make_entry, make_url, store
+from yoq_web.http.login_throttle import current_throttle
 from yoq_web.times import format_time
 
 ROWS = [
@@ -92,3 +94,32 @@ def test_the_command(app: Flask, filled: Api) -> None:
     shown = json.loads(output(app, "audit", "stats", "--json", *options))
     assert shown == filled("GET", make_url({**ALL, "bucket": "1d", "actor": "ci"}, "/v1/audit/stats")).json
     assert "invalid bucket" in failure(app, "audit", "stats", *options[:4], "--bucket", "1m")
+
+
+def test_attempts_that_were_recorded_together_are_counted(api: Api, app: Flask, database_url: str) -> None:
+    """Each attempt without credentials counts, under its address; what else has such a detail counts once."""
+    stranger = api.with_token("wrong")
+    for _ in range(7):
+        assert stranger("GET", '/v1/secrets?x="count":99,').status_code == 401
+    with app.app_context():
+        current_throttle().flush(everything=True)
+    odd = [
+        ("secret_set", '{"count":50}'),
+        ("access_denied", "no JSON"),
+        ("access_denied", '{"count":"9"}'),
+        ("access_denied", "{}"),
+    ]
+    rows = [
+        make_entry(number, time=time.time_ns() // 1000 - SECOND, action=action, details=details, peer="192.0.2.7")
+        for number, (action, details) in enumerate(odd)
+    ]
+    store(database_url, rows)
+    counted = api("GET", "/v1/audit/stats").json or {}
+    assert counted["actions"] == {"access_denied": 7 + 3, "secret_set": 1}
+    assert counted["peers"] == {"127.0.0.1": 7, "192.0.2.7": 4}
+    assert (counted["total"], counted["entries"]) == (11, 2 + 4)
+    assert sum(bucket["count"] for bucket in counted["buckets"]) == 11
+    counted = api("GET", "/v1/audit/stats?action=access_denied&peer=127.0.0.0/8&kind=unauthenticated").json or {}
+    assert (counted["total"], counted["peers"]) == (7, {"127.0.0.1": 7})
+    printed = output(app, "audit", "stats")
+    assert "\nPEER                         ENTRIES\n127.0.0.1                    7\n" in printed
