@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from yoq_audit.query import snapshot
 from yoq_audit.query.cursor import Cursor, decode_cursor
 from yoq_audit.query.filters import Selection
-from yoq_audit.query.search import Finder
+from yoq_audit.query.search import ID, Finder
 from yoq_audit.storage.documents import fit, make_documents
 from yoq_audit.storage.tombstones import find_cutoff, find_minimum
 from yoq_audit.storage.tree import find_log_id
@@ -58,7 +58,9 @@ def read_page(
         may_go_on = len(rows) > limit or room is not None
         walk = at.snapshot if at is not None else snapshot.take_snapshot(session) if may_go_on else None
         log_id = find_log_id(session) if at is not None or walk is not None else ""
-        minimum = find_minimum(session)
+        # Where the first entry that was ever stored is shown, nothing was pruned before it.
+        begins = walk is None and bool(rows) and rows[-1 if order == "desc" else 0][ID] == 1
+        minimum = 0 if begins else find_minimum(session)
         behind = minimum > 0 and (selection.since is None or selection.since < find_cutoff(session))
     finally:
         session.rollback()
