@@ -202,7 +202,8 @@ class Spool:
             done = {line.key for line in waiting} - {line.key for line in kept}
             with self._lock:
                 self._taken |= list_pairs(waiting) - list_pairs(kept)
-                self._held[: len(held)] = [line for line in held if find_subject(line) not in done]
+                # By name, not by place: meanwhile the disk may have taken all of them, and others be held.
+                self._held[:] = [line for line in self._held if find_subject(line) not in done]
         finally:
             self._held_lock.release()
 

@@ -148,6 +148,22 @@ def test_a_disk_that_takes_nothing_is_said_and_what_is_held_is_not_forgotten(spo
     assert ids(Spool(tmp_path)) == ["a", "b", "c"]
 
 
+def test_what_is_held_while_a_replay_goes_on_is_not_forgotten(spool: Spool, tmp_path: Path) -> None:
+    """A disk that takes lines again in the middle of a replay of what is held, and then none, loses no later one."""
+    broken = break_spool(tmp_path)
+    spool.hold(event("a"), ["audit"])
+
+    def store(_waiting: list[SpooledEvent]) -> list[SpooledEvent]:
+        broken.rmdir()
+        spool.keep(event("b"), ["audit"])
+        spool.hold(event("c"), ["audit"])
+        return []
+
+    assert _fails(lambda: spool.replay(store))
+    assert spool.holds("c")
+    assert [name for name, _, _ in drained(spool)] == ["b", "c"]
+
+
 def test_a_memory_that_is_full_vouches_for_nothing(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """What no longer fits is not taken for something that is on disk."""
     monkeypatch.setattr(spool_module, "HELD", 2)
