@@ -10,11 +10,24 @@ from contextlib import contextmanager, suppress
 
 from faults.fault import Scene
 from faults.files import full_disk
+from faults.site import Database
 from tests.support.door import behind
 
 OTHERS = b" FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 SESSIONS = b"SELECT pid" + OTHERS
 TERMINATE = b"SELECT pg_terminate_backend(pid)" + OTHERS
+
+REFUSING: dict[Database, tuple[str, str]] = {
+    "sqlite": (
+        "CREATE TRIGGER away BEFORE INSERT ON audit_log BEGIN SELECT RAISE(ABORT, 'away'); END",
+        "DROP TRIGGER away",
+    ),
+    "postgresql": (
+        "ALTER TABLE audit_log ADD CONSTRAINT away CHECK (false) NOT VALID",
+        "ALTER TABLE audit_log DROP CONSTRAINT away",
+    ),
+}
+"""How the trail is made to take nothing, and to take entries again."""
 
 
 @contextmanager
@@ -38,17 +51,19 @@ def locked(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def no_trail(scene: Scene) -> Iterator[None]:
-    """Take the trail's table away, so that the spool has to take the records."""
-    _rename(scene, "audit_log", "audit_log_away")
+    """Have the trail's table take no entry, so that the spool has to."""
+    refuse, take = REFUSING[scene.site.database]
+    wait = "?timeout=60" if scene.site.database == "sqlite" else ""
+    behind(f"{scene.site.database_url}{wait}", refuse)
     try:
         yield
     finally:
-        _rename(scene, "audit_log_away", "audit_log")
+        behind(f"{scene.site.database_url}{wait}", take)
 
 
 @contextmanager
 def no_trail_kill(scene: Scene) -> Iterator[None]:
-    """Take it away, and kill the server while it lives on its spool; it starts before the table is back."""
+    """Have it take none, and kill the server while it lives on its spool; it starts before the table takes any."""
     with no_trail(scene):
         scene.wait(0.5, 1.5)
         scene.site.kill()
@@ -58,14 +73,9 @@ def no_trail_kill(scene: Scene) -> Iterator[None]:
 
 @contextmanager
 def no_trail_full_disk(scene: Scene) -> Iterator[None]:
-    """Take it away, and fill the disk that the spool is on."""
+    """Have it take none, and fill the disk that the spool is on."""
     with no_trail(scene), full_disk(scene):
         yield
-
-
-def _rename(scene: Scene, before: str, after: str) -> None:
-    wait = "?timeout=60" if scene.site.database == "sqlite" else ""
-    behind(f"{scene.site.database_url}{wait}", f"ALTER TABLE {before} RENAME TO {after}")
 
 
 @contextmanager
