@@ -21,20 +21,18 @@ from yoq_audit.export.sealed_log import Row, current_sealed_log
 from yoq_audit.export.verify import VerifiedExport, verify_export
 from yoq_audit.proofs.prover import translate_log_errors
 from yoq_audit.query.commands import add_filter_options
+from yoq_audit.query.display import add_table_options, make_table
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing import sealer
-from yoq_audit.storage.log import STORED
+from yoq_audit.storage.documents import make_documents
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_json, print_table
+from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_json
 
 SHOWN_GAPS = 10
 
 WAIT_SECONDS = 1.0
 """How long `audit follow` waits between two looks."""
-
-COLUMNS = tuple(1 + STORED.index(name) for name in ("recorded_at", "actor", "action", "target", "outcome"))
-WIDTHS = (12, 16, 16, 28)
 
 
 @command("export")
@@ -104,13 +102,15 @@ def _print_verified(found: VerifiedExport) -> None:
 @command("follow")
 @click.option("--start", type=click.IntRange(0), metavar="PLACE", help="From this place of the log on; 0 is its first.")
 @add_filter_options
+@add_table_options
 @as_json
-def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> None:
+def follow_command(filters: FilterQuery, start: int | None, wide: bool, plain: bool, as_json: bool) -> None:
     """Show entries as they are recorded, until interrupted; with --since or --start older ones first."""
+    table = None if as_json else make_table(wide=wide, plain=plain)
     log = current_sealed_log()
     follower = begin_following(filters.resolve(), start)
-    if not as_json:
-        print_table(WIDTHS, ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), [])
+    if table:
+        table.print_head()
     try:
         while True:
             with log.app.app_context(), translate_log_errors():
@@ -118,7 +118,10 @@ def follow_command(filters: FilterQuery, start: int | None, as_json: bool) -> No
             for piece in follower.read_new(log.find_size()):
                 if piece.gap:
                     _print_gap(piece.gap, as_json)
-                _print_entries(piece.rows, as_json)
+                if table:
+                    table.print_entries(make_documents([(*row[1:6], None, *row[6:]) for row in piece.rows]))
+                else:
+                    _print_lines(piece.rows)
             time.sleep(WAIT_SECONDS)
     except KeyboardInterrupt:
         return
@@ -131,10 +134,6 @@ def _print_gap(gap: Gap, as_json: bool) -> None:
         click.echo(str(gap), err=True)
 
 
-def _print_entries(rows: list[Row], as_json: bool) -> None:
-    if as_json:
-        for line in make_placed_lines(rows):
-            print_json(json.loads(line))
-        return
-    for row in rows:
-        print_table(WIDTHS, tuple("-" if row[at] is None else str(row[at]) for at in COLUMNS), [])
+def _print_lines(rows: list[Row]) -> None:
+    for line in make_placed_lines(rows):
+        print_json(json.loads(line))

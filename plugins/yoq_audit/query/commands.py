@@ -11,13 +11,12 @@ import click
 
 from yoq_audit.query import pages, statistics
 from yoq_audit.query.conditions import Filter, Parameter
+from yoq_audit.query.display import add_table_options, make_table
 from yoq_audit.query.filters import PARAMETERS, TIMES, FilterQuery
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
 from yoq_audit.query.times import make_exact
 from yoq_web import as_json, checked, command, db, print_json, print_table
-
-SHOWN = ("recorded_at", "actor", "action", "target", "outcome")
 
 
 def add_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,17 +72,21 @@ def check_query(model: type[FilterQuery], **given: Any) -> Any:
 )
 @click.option("--cursor", metavar="TEXT", help="Go on where a list ended, which said this.")
 @add_filter_options
+@add_table_options
 @as_json
-def list_command(filters: FilterQuery, limit: int, order: pages.Order, cursor: str | None, as_json: bool) -> None:
-    """List entries, the newest first."""
+def list_command(
+    *, filters: FilterQuery, limit: int, order: pages.Order, cursor: str | None, wide: bool, plain: bool, as_json: bool
+) -> None:
+    """List entries, the newest first: on a terminal for people, else as yoq does."""
     page = pages.read_page(db.session(), filters.resolve(), limit=min(limit, MAX_LIMIT), order=order, cursor=cursor)
     if page.pruned:
         click.echo(f"places 0 to {page.pruned - 1} of the log were pruned", err=True)
     if as_json:
         print_json(page.entries)
         return
-    rows = [tuple("-" if entry[name] is None else entry[name] for name in SHOWN) for entry in page.entries]
-    print_table((12, 16, 16, 28), ("TIME", "ACTOR", "ACTION", "TARGET", "OUTCOME"), rows)
+    table = make_table(page.entries, wide=wide, plain=plain)
+    table.print_head()
+    table.print_entries(page.entries)
     if page.cursor:
         click.echo(f"there are more: --cursor {page.cursor}", err=True)
 

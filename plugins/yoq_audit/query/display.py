@@ -1,9 +1,13 @@
-"""Entries for people: local time with its zone, who, what, how it ended, from where, why, and a short id."""
+"""Entries for people: local time with its zone, who, what, how it ended, from where, why, and a short id.
+
+Where the output is no terminal, or is to be plain, entries are printed as yoq prints them: scripts read that.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,12 +16,15 @@ from typing import Any
 
 import click
 
-from yoq_web import dumps, escape_text, parse_time
+from yoq_web import Failure, dumps, escape_text, parse_time, print_table
 
 SHORT_ID = 13
 """So many characters of an event's id are shown: its time to the millisecond. `audit show` takes them."""
 
 COLORS = {"ok": "green", "failed": "red", "denied": "yellow", "interrupted": "magenta", "started": "cyan"}
+
+PLAIN = ("recorded_at", "actor", "action", "target", "outcome")
+PLAIN_WIDTHS = (12, 16, 16, 28)
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -143,6 +150,40 @@ class EntryTable:
         if color:
             padded[outcome] = click.style(padded[outcome], fg=color)
         return " ".join(padded)
+
+
+class PlainTable:
+    """Yoq's table: five columns, times in seconds since 1970."""
+
+    def print_head(self) -> None:
+        """Print the line that names the columns."""
+        print_table(PLAIN_WIDTHS, ("TIME", *(name.upper() for name in PLAIN[1:])), [])
+
+    def print_entries(self, entries: Iterable[Document]) -> None:
+        """Print a line an entry."""
+        for entry in entries:
+            print_table(PLAIN_WIDTHS, tuple(_show(name)(entry) for name in PLAIN), [])
+
+
+def add_table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options `wide` and `plain`, for make_table()."""
+    plain = click.option(
+        "--plain",
+        is_flag=True,
+        help="yoq's table of five columns, times in seconds since 1970: what is printed where it is no terminal.",
+    )
+    wide = click.option(
+        "--wide", is_flag=True, help="All that each entry has, in one line, also where it is no terminal."
+    )
+    decorated: Callable[..., Any] = wide(plain(command))
+    return decorated
+
+
+def make_table(entries: Sequence[Document] = (), *, wide: bool, plain: bool) -> EntryTable | PlainTable:
+    """Make the table that is asked for, or that suits where the output goes. Raises a Failure for both at once."""
+    if wide and plain:
+        raise Failure("--plain has five columns, --wide has all: give one of them")
+    return EntryTable(entries, wide=wide) if wide or (sys.stdout.isatty() and not plain) else PlainTable()
 
 
 def _title(column: Column) -> str:
