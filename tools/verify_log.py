@@ -223,7 +223,7 @@ LEAF = (
     *("version", "event_id", "time", "actor", "actor_kind", "action", "target", "outcome"),
     *("reason", "request_id", "node", "peer", "nonce", "details"),
 )
-UNPROVED = {"id", "actor_description"}
+UNPROVED = {"id", "actor_description", "place"}
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 dump = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode

@@ -19,6 +19,7 @@ from tests.support.retention import make_old_event, make_old_log, prune, read_vk
 from tests.support.tampering import make_log, seal
 from tests.support.trail import make_entry
 from tests.support.trail import store as store_rows
+from yoq_audit.proofs.entry_leaf import UNPROVED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.note import Signer, sign
 from yoq_web import dumps
@@ -169,7 +170,10 @@ def test_altered_entries(app: Flask, api: Api, judges: Judges) -> None:
     assert not judges.ask("entry", files | {"proof": other["proof"]}, vkey)
     assert not judges.ask("entry", files | {"entry": other["entry"]}, vkey)
     entry = json.loads(files["entry"])
-    unproved = {"id", "actor_description"}
+    unproved = set(UNPROVED)
+    for name in unproved:
+        assert judges.ask("entry", files | {"entry": dumps(entry | {name: 5}).encode()}, vkey)
+        assert name in judges.said.partition("not covered by the proof: ")[2].split()
     for name, value in entry.items():
         others: list[Any] = [None, "x", 0, True, {}, [value], f"{value} "]
         for changed in others:

@@ -55,6 +55,7 @@ class Declaration:
     target: Callable[..., object] | None
     hidden: bool
     at_once: bool
+    head: bool
     lenient: bool
     summary: str
     description: str
@@ -81,6 +82,7 @@ def endpoint(
     target: Callable[..., object] | None = None,
     hidden: bool = False,
     at_once: bool = False,
+    head: bool = False,
     lenient: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
@@ -94,10 +96,10 @@ def endpoint(
     why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
     target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
     spelling of a route is left out of the API's description (`hidden`). What does little and needs no database is
-    answered `at_once`, however many requests are at work; so is what is public. Parameters, members of the body and
-    bodies that the route does not take are refused, and so is what is given twice; a route that must take whatever its
-    clients send is `lenient`, a public one ignores them always. Raises TypeError unless exactly one is given of
-    operation, scope and `public`.
+    answered `at_once`, however many requests are at work; so is what is public. With `head` HEAD is answered as GET is,
+    without the body; else it is a 405, as with yoq. Parameters, members of the body and bodies that the route does not
+    take are refused, and so is what is given twice; a route that must take whatever its clients send is `lenient`, a
+    public one ignores them always. Raises TypeError unless exactly one is given of operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")
@@ -118,6 +120,7 @@ def endpoint(
             target=target,
             hidden=hidden,
             at_once=at_once,
+            head=head,
             lenient=lenient or public,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),

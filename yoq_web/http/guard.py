@@ -87,7 +87,7 @@ def guard() -> None:
     check_scope(actor, path, declaration)
     if path != request.path:
         raise Problem(404, "not found")
-    if request.method == "HEAD" and routed:
+    if request.method == "HEAD" and routed and not (declaration and declaration.head):
         adapter = current_app.create_url_adapter(request)
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,28 @@ def test_bundles_are_compressed_for_those_who_say_so(app: Flask, api: Api) -> No
         assert answer.data == plain.data
         assert "Accept-Encoding" in answer.headers["Vary"]
     assert "Content-Encoding" not in api("GET", f"{LOG}/tile/0/000.p/9", headers={"Accept-Encoding": "gzip"}).headers
+
+
+def test_head_is_answered_as_get_is(app: Flask, api: Api) -> None:
+    """On every path of the log HEAD has the status and the headers of GET, and no body; its scope is the same."""
+    fill(app, 3)
+    entry = api.entries(1)[0]["event_id"]
+    stranger = api.token("secrets:read")
+    given = {"level": "0", "place": "000.p/3", "event_id": entry}
+    paths = set()
+    for rule in app.url_map.iter_rules():
+        if rule.rule.startswith(f"{LOG}/") or rule.rule.endswith("/proof"):
+            path = re.sub(r"<(?:path:)?(\w+)>", lambda found: given[found[1]], rule.rule)
+            paths.add(path + "?from=1" * path.endswith("/consistency"))
+    assert len(paths) >= 8
+    for path in (*paths, f"{LOG}/tile/0/x", f"{LOG}/tile/0/001", f"{LOG}/consistency", "/v1/audit/entries/x/proof"):
+        got, head = api("GET", path), api("HEAD", path)
+        assert (head.status_code, head.data) == (got.status_code, b""), path
+        for name in ("Content-Type", "Content-Length", "Cache-Control"):
+            assert head.headers.get(name) == got.headers.get(name), (path, name)
+        assert stranger("HEAD", path).status_code == 403, path
+    for path in sorted(paths)[:8]:  # after ten in a minute it is 429
+        assert api.with_token(None)("HEAD", path).status_code == 401, path
 
 
 def test_only_the_signed_tree_is_served(app: Flask, api: Api) -> None:
