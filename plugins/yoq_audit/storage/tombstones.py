@@ -108,7 +108,12 @@ def find_minimum(session: Session) -> int:
 def _find_pruned(connection: Connection, key: bytes, first: int, last: int) -> int | None:
     """Return the index at which the event with this fingerprint stood, if a bundle of that time had it."""
     candidates: Any = connection.execute(
-        select(PRUNED.c.number, PRUNED.c.events).where(PRUNED.c.last_time >= first, PRUNED.c.first_time <= last)
+        select(PRUNED.c.number, PRUNED.c.events).where(
+            PRUNED.c.last_time >= first,
+            PRUNED.c.first_time <= last,
+            # Whatever is kept of bundles: nothing from the cutoff on was pruned, as a signed entry says.
+            select(func.max(MINIMUMS.c.cutoff)).scalar_subquery() > first,
+        )
     )
     for number, events in candidates:
         known = bytes(events)

@@ -25,7 +25,7 @@ from yoq_audit.verification.reader import FIRST_FIELD, RECORDED_AT, TIME, LogRea
 from yoq_audit.verification.reconciliation import reconcile
 from yoq_audit.verification.removed_places import find_removed_places
 from yoq_audit.verification.report import Report
-from yoq_audit.verification.rows import check_rows
+from yoq_audit.verification.rows import check_numbers, check_rows
 from yoq_web import ProgressCallback
 
 FULL = TILE * HASH_SIZE
@@ -76,6 +76,8 @@ class _Verification:
         self._check_upper_tiles(walked)
         check_rows(self._reader, self._report)
         explain(self._reader, self._report, self._suspects, whole=self._placed == self._report.entries)
+        if self._report.ok:
+            check_numbers(self._reader, self._report, self._removed.minimum)
         return self._report
 
     def _walk(self) -> tuple[int, bytes]:

@@ -11,6 +11,20 @@ KINDS = {"outcome <> 'started'": "has ended", "outcome = 'started'": "began"}
 TYPES = {"INTEGER": "integer", "BIGINT": "integer", "VARCHAR": "text", "BLOB": "blob"}
 """What SQLite stores in a column of a declared type, if it is the right thing."""
 
+DISORDERED = (
+    "SELECT b.leaf_index, b.entry_id FROM audit_leaf a JOIN audit_leaf b ON b.leaf_index = a.leaf_index + 1 "
+    "WHERE b.entry_id <= a.entry_id ORDER BY b.leaf_index LIMIT 101"
+)
+"""SQLite, where ids are in the order of commits: places whose entry has no higher id than the one before."""
+
+GIVEN = "SELECT last_value FROM pg_sequences WHERE schemaname = current_schema() AND sequencename = 'audit_log_id_seq'"
+"""PostgreSQL: the last id that was given out; null for who may not know."""
+
+WRONG_LAST = (
+    "SELECT c.size, c.last_entry FROM audit_checkpoint c WHERE c.size > ? AND NOT EXISTS "
+    "(SELECT 1 FROM audit_leaf l WHERE l.entry_id = c.last_entry AND l.leaf_index < c.size) ORDER BY c.size LIMIT 101"
+)
+
 
 def check_rows(reader: LogReader, report: Report) -> None:
     """Report every event that stands more than once, and on SQLite values of a wrong type in the tree's tables."""
@@ -25,6 +39,21 @@ def check_rows(reader: LogReader, report: Report) -> None:
             report.add("repeated", message, entry=last, event_id=name)
     if reader.on_sqlite:
         _check_types(reader, report)
+
+
+def check_numbers(reader: LogReader, report: Report, minimum: int) -> None:
+    """Report numbers of entries that the database cannot have given: no signature covers them, but lists go by them."""
+    if reader.on_sqlite:
+        for index, entry in reader.fetch_all(DISORDERED):
+            message = f"entry {entry} stands as number {index}, behind one with a higher id"
+            report.add("moved", message, entry=entry, index=index)
+    else:
+        given = reader.fetch_value(GIVEN)
+        for (entry,) in reader.fetch_all("SELECT id FROM audit_log WHERE id > ? ORDER BY id LIMIT 101", given or 2**62):
+            report.add("altered", f"entry {entry} has an id that the database has not given yet", entry=entry)
+    for size, entry in reader.fetch_all(WRONG_LAST, minimum):
+        message = f"checkpoint of size {size} altered: entry {entry} is not the last that was sealed with it"
+        report.add("checkpoint", message, size=size, field="last_entry")
 
 
 def _check_types(reader: LogReader, report: Report) -> None:
