@@ -67,7 +67,7 @@ def _timed(folder: Path, work: Callable[[Path], None]) -> tuple[float, int, int]
     with app.app_context():
         set_actor(make_local_actor())
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        take_backup(folder / "backup")
+        take_backup(folder / "backup", replace=True)
         for _ in range(ROUNDS):
             started = time.perf_counter()
             work(folder)
@@ -77,7 +77,7 @@ def _timed(folder: Path, work: Callable[[Path], None]) -> tuple[float, int, int]
 
 
 def _take(folder: Path) -> None:
-    take_backup(folder / "backup")
+    take_backup(folder / "backup", replace=True)
 
 
 def _restore(folder: Path) -> None:

@@ -7,7 +7,18 @@ from yoq_web.actors import Actor, ActorKind, act_as_system, current_actor
 from yoq_web.app import create_app
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.command import Command, CommandGroup, act_ready, command
-from yoq_web.commands.output import Failure, as_json, checked, escape_text, named, print_json, print_table
+from yoq_web.commands.output import (
+    Failure,
+    allow_writing,
+    as_json,
+    checked,
+    escape_text,
+    named,
+    open_output,
+    overwrite_option,
+    print_json,
+    print_table,
+)
 from yoq_web.commands.progress import Progress, ProgressCallback
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
@@ -79,6 +90,7 @@ __all__ = [
     "act_ready",
     "add_details",
     "advisory_lock",
+    "allow_writing",
     "as_json",
     "authenticate",
     "check_storable",
@@ -104,6 +116,8 @@ __all__ = [
     "is_plain_text",
     "metadata",
     "named",
+    "open_output",
+    "overwrite_option",
     "parse_duration",
     "parse_time",
     "print_json",

@@ -85,8 +85,9 @@ def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[o
 def _warn_of_settings(app: Flask) -> None:
     """Tell of settings that have no effect: once, not again in each of a server's workers."""
     if multiprocessing.parent_process() is None:
-        declared = current_registry(app).settings
-        for mistake in current_settings(app).list_mistakes(declared, current_host(app).plugins):
+        added = current_registry(app).contributions
+        declared = {name: added[name].settings if name in added else () for name in current_host(app).plugins}
+        for mistake in current_settings(app).list_mistakes(declared):
             log.warning("a setting has no effect", reason=mistake)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -32,12 +33,27 @@ def make_app() -> Flask:
         sys.exit(1)
 
 
+def open_standard_files() -> None:
+    """Open what of standard input, output and error is closed: for nothing to read, or for what nobody reads.
+
+    Else the next file that is opened, as the database, would have the number of one of them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+    if sys.stdin is None:
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for as long as the program
+
+
 class Root(FlaskGroup):
     """The root group. Like yoq it exits with 0 or 1, never with click's 2."""
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a command line and exit."""
         kwargs["standalone_mode"] = False
+        open_standard_files()
         try:
             result = super().main(*args, **kwargs)
         except click.ClickException as error:

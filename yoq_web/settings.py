@@ -20,6 +20,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from yoq_web.app_local import AppLocal
+from yoq_web.names import find_nearest
 
 VERSION = version("yoq-web")
 """The version of the software, as installed."""
@@ -161,6 +162,11 @@ def _parse_network(word: str) -> Network:
     return network
 
 
+def _suggest(name: str, known: Iterable[str]) -> str:
+    nearest = find_nearest(name, known)
+    return f": did you mean {nearest}?" if nearest else ""
+
+
 class Settings:
     """What the operator chose. Built by `load()`; never changes while the application lives."""
 
@@ -251,15 +257,19 @@ class Settings:
         """Whether the database is SQLite, which a first start makes ready by itself."""
         return self.database_url.startswith("sqlite")
 
-    def list_mistakes(self, declared: Iterable[Setting[Any]], plugins: Iterable[str]) -> list[str]:
-        """Say what is wrong although it can be used, given the plugins' settings and the names of those installed."""
-        names = set(plugins)
-        own = tuple(f"YOQ_{name.upper()}_" for name in names)
-        known = {setting.variable for setting in (*TABLE, *declared)}
+    def list_mistakes(self, plugins: Mapping[str, Iterable[Setting[Any]]]) -> list[str]:
+        """Say what has no effect, given the settings that each installed plugin declares.
+
+        A plugin that declares none may read variables of its own, which begin with its name.
+        """
+        declared = [setting for settings in plugins.values() for setting in settings]
+        own = tuple(f"YOQ_{name.upper()}_" for name, settings in plugins.items() if not settings)
+        known = [setting.variable for setting in (*TABLE, *declared)]
         unknown = [name for name in self._given if name not in known and not name.startswith(own)]
-        found = [f"there is no setting {name}" for name in sorted(unknown)]
-        absent = sorted(self.blocked_plugins - names)
-        return found + [f"YOQ_BLOCKED_PLUGINS names {name!r}, which is not installed" for name in absent]
+        found = [f"there is no setting {name}{_suggest(name, known)}" for name in sorted(unknown)]
+        absent = sorted(self.blocked_plugins - set(plugins))
+        said = "YOQ_BLOCKED_PLUGINS names {!r}, which is not installed"
+        return found + [said.format(name) + _suggest(name, plugins) for name in absent]
 
     @classmethod
     def make_unusable(cls, error: SettingsError) -> Settings:

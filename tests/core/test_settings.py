@@ -10,6 +10,8 @@ from structlog.testing import capture_logs
 from tests.conftest import ADMIN, MakeApp
 from tests.support.plugins import contributing
 from tests.support.served import serve
+from yoq_audit.settings import SETTINGS
+from yoq_web.settings import TABLE
 
 
 def reasons(make_app: MakeApp, **config: str) -> list[str]:
@@ -21,17 +23,32 @@ def reasons(make_app: MakeApp, **config: str) -> list[str]:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_what_has_no_effect_is_told(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An unknown variable and a blocked plugin that is not installed are named; a plugin's own variables are not."""
+    """An unknown variable and a blocked plugin that is not installed are named, with the nearest that there is.
+
+    Variables of a plugin that declares no settings are its own.
+    """
     monkeypatch.setenv("YOQ_DATADIR", "/somewhere")
     monkeypatch.setenv("YOQ_THINGS_COLOUR", "red")
     monkeypatch.setenv("YOQ_AUDIT_LATER", "x")
     config = {"YOQ_LOG_ORIGIN": "example.org/log", "YOQ_BLOCKED_PLUGINS": "thing, things"}
     assert reasons(make_app, **config) == [
-        "there is no setting YOQ_DATADIR",
-        "YOQ_BLOCKED_PLUGINS names 'thing', which is not installed",
+        "there is no setting YOQ_AUDIT_LATER: did you mean YOQ_AUDIT_FAILURE?",
+        "there is no setting YOQ_DATADIR: did you mean YOQ_DATA_DIR?",
+        "YOQ_BLOCKED_PLUGINS names 'thing', which is not installed: did you mean things?",
     ]
     monkeypatch.delenv("YOQ_DATADIR")
+    monkeypatch.delenv("YOQ_AUDIT_LATER")
     assert reasons(make_app) == []
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_slip_in_every_setting(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each setting, plugins' too, a letter too few is told with the name that was meant."""
+    for setting in (*TABLE, *SETTINGS):
+        slip = setting.variable[:-2] + setting.variable[-1]
+        monkeypatch.setenv(slip, "x")
+        assert f"there is no setting {slip}: did you mean {setting.variable}?" in reasons(make_app)
+        monkeypatch.delenv(slip)
 
 
 @pytest.mark.program

@@ -14,7 +14,15 @@ from yoq_web.backup import operations
 from yoq_web.backup.encryption import KEY_FILE
 from yoq_web.backup.restoration import Restore, RestoreReport, format_moment
 from yoq_web.commands.command import CommandGroup, act_locally, act_ready, make_ready
-from yoq_web.commands.output import Failure, as_json, escape_text, explain_database_error, print_json
+from yoq_web.commands.output import (
+    Failure,
+    allow_writing,
+    as_json,
+    escape_text,
+    explain_database_error,
+    overwrite_option,
+    print_json,
+)
 from yoq_web.commands.progress import Progress
 from yoq_web.database import locks
 from yoq_web.database.pages import walk_pages
@@ -47,6 +55,7 @@ def _read_passphrase(file: Path | None) -> str | None:
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="The file to write.")
 @click.option("--plain", is_flag=True, help="Do not encrypt: everybody who gets the file can read it.")
 @click.option("--recipient", "recipients", multiple=True, metavar="AGE1…", help="Encrypt for this age key; repeatable.")
+@overwrite_option
 @passphrase_file
 @click.option("--with-keys", is_flag=True, help="Put the key files in, too, without which secrets cannot be read.")
 @as_json
@@ -55,6 +64,7 @@ def group(
     ctx: click.Context,
     *,
     output: Path | None,
+    overwrite: bool,
     plain: bool,
     recipients: tuple[str, ...],
     passphrase_file: Path | None,
@@ -67,9 +77,11 @@ def group(
     if plain + bool(recipients) + (passphrase_file is not None) > 1:
         raise Failure("give one of --plain, --recipient and --passphrase-file")
     path = (output or Path(f"yoq-backup-{int(time.time())}{'.tar' if plain else operations.SUFFIX}")).absolute()
+    replace = allow_writing(path, overwrite=overwrite)
     with act_ready(ctx), Progress() as bar:
         taken = operations.take_backup(
             path,
+            replace=replace,
             recipients=recipients,
             passphrase=_read_passphrase(passphrase_file),
             plain=plain,

@@ -89,16 +89,17 @@ class KeptBackup:
 def take_backup(
     path: Path | None,
     *,
+    replace: bool = False,
     recipients: Sequence[str] = (),
     passphrase: str | None = None,
     plain: bool = False,
     with_keys: bool = False,
     steps: StepCallback = ignore_steps,
 ) -> TakenBackup:
-    """Write a backup to `path`, which is replaced only by a whole one. Raises a Problem.
+    """Write a backup to `path`, which is there when it is whole; one that is there may be asked for to `replace`.
 
-    Without a path it goes, under a new name, into the server's own directory. It is encrypted for the recipients, with
-    the passphrase, or with the key of the data directory.
+    Raises a Problem. Without a path it goes, under a new name, into the server's own directory. It is encrypted for
+    the recipients, with the passphrase, or with the key of the data directory.
     """
     settings = current_settings()
     if plain and with_keys:
@@ -118,7 +119,7 @@ def take_backup(
                 said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
                 raise Problem(409, "no name is left", said, {"Retry-After": "1"})
             with make_workdir(settings) as folder, isolate():  # keepers are plugins' code: to exit is to fail
-                taken = _write(chosen, folder, keys, encrypt, replace=path is not None, steps=steps)
+                taken = _write(chosen, folder, keys, encrypt, replace=replace, steps=steps)
             undertaking.add(bytes=taken.size, sha256=taken.manifest.sha256, marks=format_marks(taken.manifest.marks))
     return taken
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 import click
 from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from yoq_web.files import open_atomic
 from yoq_web.http.validation import explain_invalid
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
@@ -54,6 +59,49 @@ class NameType(click.ParamType[str]):
             return check_storable(str(value))
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace the file if it is there already.")
+"""The option of a command that writes a file, for allow_writing()."""
+
+
+def allow_writing(path: Path, *, overwrite: bool) -> bool:
+    """Tell whether the file may be replaced that a command is to write, by its option or by who is asked at a terminal.
+
+    Raises a Failure if it is there and may not. What is no file, as a pipe, is not replaced but written to.
+    """
+    if overwrite or not path.is_file():
+        return overwrite
+    shown = escape_text(str(path))
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Failure(f"{shown} is there already: choose another name, or give --overwrite")
+    click.confirm(f"{shown} is there already. Replace it?", abort=True, err=True)
+    return True
+
+
+@contextmanager
+def open_output(output: str, *, replace: bool) -> Iterator[BinaryIO]:
+    """Open what to write to, - for standard output: beside its place until it is whole, and for its owner only.
+
+    Raises a Failure if that cannot be done.
+    """
+    path = Path(output)
+    try:
+        if output == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif path.exists() and not path.is_file():  # a pipe or a device, in whose place nothing can be put
+            with path.open("wb") as file:
+                yield file
+        else:
+            with open_atomic(path, replace=replace) as file:
+                yield file
+    except BrokenPipeError:
+        # Whoever read it has gone; Python would complain again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise click.exceptions.Exit(1) from None
+    except OSError as error:
+        raise Failure(f"{escape_text(output)} cannot be written: {error.strerror or error}") from None
 
 
 def named(argument: str) -> Callable[[C], C]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +24,18 @@ from yoq_audit.sealing import sealer
 from yoq_audit.storage.documents import make_documents
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, Progress, as_json, command, dumps, escape_text, files, print_json
+from yoq_web import (
+    Failure,
+    Progress,
+    allow_writing,
+    as_json,
+    command,
+    dumps,
+    escape_text,
+    open_output,
+    overwrite_option,
+    print_json,
+)
 
 SHOWN_GAPS = 10
 
@@ -39,35 +47,17 @@ WAIT_SECONDS = 1.0
 @click.option("--format", "format_name", type=click.Choice(list(FORMATS)), default="ndjson", show_default=True)
 @click.option("--with-proofs", is_flag=True, help="Add what proves each entry offline; ndjson only.")
 @click.option("-o", "output", type=click.Path(), default="-", help="Where to write it; standard output unless told.")
+@overwrite_option
 @add_filter_options
-def export_command(filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str) -> None:
+def export_command(
+    filters: FilterQuery, format_name: FormatName, with_proofs: bool, output: str, overwrite: bool
+) -> None:
     """Write entries to a file, in the order of the log. The file is there when it is whole, and for its owner only."""
+    replace = allow_writing(Path(output), overwrite=overwrite)
     export = begin_export(filters.resolve(), format_name, with_proofs=with_proofs)
-    with Progress("exporting") as bar, _open_output(output) as file:
+    with Progress("exporting") as bar, open_output(output, replace=replace) as file:
         for piece in export.write(bar.show):
             file.write(piece)
-
-
-@contextmanager
-def _open_output(output: str) -> Iterator[BinaryIO]:
-    """Open what to write to: beside its place until it is whole. Raises a Failure if that cannot be done."""
-    path = Path(output)
-    try:
-        if output == "-":
-            yield sys.stdout.buffer
-            sys.stdout.buffer.flush()
-        elif path.exists() and not path.is_file():  # a pipe or a device, in whose place nothing can be put
-            with path.open("wb") as file:
-                yield file
-        else:
-            with files.open_atomic(path, replace=True) as file:
-                yield file
-    except BrokenPipeError:
-        # Whoever read it has gone; Python would complain again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise click.exceptions.Exit(1) from None
-    except OSError as error:
-        raise Failure(f"{escape_text(output)} cannot be written: {error.strerror}") from None
 
 
 @command("verify-export", offline=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import BinaryIO
 
 import click
@@ -12,19 +13,23 @@ from yoq_audit.storage.documents import make_documents
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Failure, command, dumps, escape_text, named
+from yoq_web import Failure, allow_writing, command, dumps, escape_text, named, open_output, overwrite_option
 
 
 @command("prove")
 @named("entry")
-@click.option("-o", "output", type=click.File("wb"), required=True, help="Where to write it; - is standard output.")
-@click.option("--entry", "document", type=click.File("wb"), help="Where to write the entry as the proof covers it.")
-def prove_command(entry: str, output: BinaryIO, document: BinaryIO | None) -> None:
+@click.option("-o", "output", type=click.Path(), required=True, help="Where to write it; - is standard output.")
+@click.option("--entry", "document", type=click.Path(), help="Where to write the entry as the proof covers it.")
+@overwrite_option
+def prove_command(entry: str, output: str, document: str | None, overwrite: bool) -> None:
     """Write the proof that ENTRY, an event's id, is in the log."""
+    paths = [path for path in (output, document) if path is not None]
+    allowed = [allow_writing(Path(path), overwrite=overwrite) for path in paths]
     proof, row = prover.prove_entry(entry)
-    output.write(proof.format().encode())
-    if document is not None:
-        document.write(f"{dumps(drop_unproved(make_documents([row])[0]))}\n".encode())
+    contents = (proof.format(), f"{dumps(drop_unproved(make_documents([row])[0]))}\n")
+    for path, replace, content in zip(paths, allowed, contents, strict=False):
+        with open_output(path, replace=replace) as file:
+            file.write(content.encode())
 
 
 @command("check-proof", offline=True)

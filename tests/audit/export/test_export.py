@@ -165,7 +165,7 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
     file = tmp_path / "out" / "export.csv"
     file.parent.mkdir()
     file.write_text("the old one")
-    assert output(app, "audit", "export", "--format", "csv", "--actor", "actor-1", "-o", str(file)) == ""
+    assert output(app, "audit", "export", "--format", "csv", "--actor", "actor-1", "-o", str(file), "--overwrite") == ""
     assert file.read_bytes().count(b"\r\n") == 5
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert recorded_filters(app) == [["actor=actor-1"], ["action=secret_set"]]
@@ -175,7 +175,7 @@ def test_the_commands_write_private_files_at_once_or_not_at_all(
 
     with monkeypatch.context() as failing:
         failing.setattr(Scan, "read", broken)
-        said = failure(app, "audit", "export", "-o", str(file))
+        said = failure(app, "audit", "export", "-o", str(file), "--overwrite")
     assert said == f"{file} cannot be written: No space left on device\n"
     assert file.read_bytes().count(b"\r\n") == 5  # the file before is untouched, and nothing lies beside it
     assert list(file.parent.iterdir()) == [file]

@@ -124,7 +124,7 @@ def test_no_room_where_it_is_to_go(app: Flask, small: Path) -> None:
     output(app, "secret", "set", "a", "--value", "v")
     path = small / "b"
     path.write_bytes(b"earlier")
-    assert "the disk is full" in failure(app, "backup", "--output", str(path))
+    assert "the disk is full" in failure(app, "backup", "--output", str(path), "--overwrite")
     assert [(found.name, found.read_bytes()) for found in small.iterdir()] == [("b", b"earlier")]
     assert "cannot be read or written" in failure(app, "backup", "--output", str(small / "none" / "b"))
 

@@ -145,7 +145,7 @@ def test_an_older_and_a_newer_backup(app: Flask, api: Api, tmp_path: Path) -> No
     was = behind(url_of(app), "SELECT version_num FROM alembic_version")[0]["version_num"]
     behind(url_of(app), newer)
     with acting(app):
-        operations.take_backup(path)
+        operations.take_backup(path, replace=True)
     behind(url_of(app), f"UPDATE alembic_version SET version_num = '{was}'")
     assert "made by a newer version" in failure(app, "restore", str(path), "--verify")
 

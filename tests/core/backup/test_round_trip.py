@@ -158,7 +158,7 @@ def test_what_a_command_says(app: Flask, tmp_path: Path) -> None:
     said = run(app, "backup", "--output", str(path)).stderr
     assert "Keep a copy of that file on another machine" in said
     assert "Keep copies of secrets.key and log.key" in said
-    document = json.loads(run(app, "backup", "--output", str(path), "--json").stdout)
+    document = json.loads(run(app, "backup", "--output", str(path), "--json", "--overwrite").stdout)
     manifest = document["manifest"]
     assert (document["path"], document["size"]) == (str(path), path.stat().st_size)
     assert (manifest["node"], manifest["database"], manifest["rows"]["secrets"]) == ("node-1", "sqlite", 1)

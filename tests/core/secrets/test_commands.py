@@ -62,7 +62,6 @@ def test_commands_and_routes_share_the_secrets(app: Flask) -> None:
         (b"a\r\nb\nc\rd\n", "a\r\nb\nc\rd"),
         (b" spaces \t\n", " spaces \t"),
         ("ü\N{GRINNING FACE}\0x".encode(), "ü\N{GRINNING FACE}\0x"),
-        (b"", ""),
         (b"x" * 1024 * 1024, "x" * 1024 * 1024),
     ],
 )
