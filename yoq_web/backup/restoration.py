@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NoReturn
 
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -94,25 +95,31 @@ class Restore:
 
         What fails leaves the database as it was, and an entry that says so.
         """
-        with locks.use_alone(self._settings), hold_workdir(self._settings) as folder:
-            self._check_alone()
-            # It may not be as it was: the records that wait belong into the trail that stays.
-            replay()
-            with isolate():
-                for _, keeper in list_keepers():
-                    keeper.ready()
-            result: RestoreReport | None = None
-            try:
+        try:
+            with locks.use_alone(self._settings), hold_workdir(self._settings) as folder:
+                self._check_alone()
+                # It may not be as it was: the records that wait belong into the trail that stays.
+                replay()
+                with isolate():
+                    for _, keeper in list_keepers():
+                        keeper.ready()
                 with self._open_candidate(folder) as candidate:
                     result = RestoreReport(candidate.content.manifest, candidate.migrated, self._list_notes(candidate))
                     yield result
                     self._restore(candidate, result)
-            except Problem as problem:
-                # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
-                if self._begun or _is_blank():
-                    raise
-                with restore_done.undertaken(str(self._path)):
-                    raise problem from problem.__cause__
+        except Problem as problem:
+            # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
+            if self._begun or _is_blank():
+                raise
+            self._record_refusal(problem)
+
+    def _record_refusal(self, problem: Problem) -> NoReturn:
+        """Record that the restore was refused, and why, beside whoever uses the database; raises the problem."""
+        problem.reason = f"{problem.error}: {problem.detail}" if problem.detail else problem.error
+        # Where another restore is at work, which replaces what this would be recorded in, it is not.
+        with suppress(locks.InUse), locks.use_shared(self._settings), restore_done.undertaken(str(self._path)):
+            raise problem from problem.__cause__
+        raise problem
 
     def _check_alone(self) -> None:
         if not self._settings.on_sqlite:

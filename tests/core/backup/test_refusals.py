@@ -161,6 +161,9 @@ def test_a_running_server(app: Flask, database_url: str, tmp_path: Path) -> None
         alone(app)
         said = failure(app, "restore", str(path), "--yes")
         assert "the database is in use" in said
+        entry = Api(app).entries(1)[0]
+        assert (entry["action"], entry["target"], entry["outcome"]) == ("restore", str(path), "failed")
+        assert entry["reason"].startswith("the database is in use: ")
         assert output(app, "secret", "list") == "a\n"
         alone(app)
     restore(app, path)
@@ -177,6 +180,7 @@ def test_another_program_that_has_the_database_open(app: Flask, tmp_path: Path) 
         alone(app)
         result = run(app, "restore", str(path), "--yes")
         assert (result.exit_code, "another program has" in result.stderr) == (1, True)
+    assert trail(app)[-1] == ("restore", str(path), "failed")
     assert output(app, "secret", "list") == "a\n"
 
 
