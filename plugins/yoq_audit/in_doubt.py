@@ -56,7 +56,7 @@ def _make_interrupted(row: Row[Any]) -> Event:
         "outcome": "interrupted",
         "reason": REASON,
     }
-    return Event.from_document(document, current_operations())
+    return Event.from_document(document, current_operations()).note_late()
 
 
 @command("settle")

@@ -33,7 +33,9 @@ CUT = "cut"
 """The detail that says what was cut: `target: 300 bytes`, `moved: 80 items`."""
 LEFT_OUT = "left_out"
 """The detail that says how many of an actor's are not kept."""
-MARKS = frozenset({CUT, LEFT_OUT})
+LATE = "stored_at"
+"""The detail that says of an event that was stored only after its deed when that was, in seconds since 1970."""
+MARKS = frozenset({CUT, LEFT_OUT, LATE})
 """Details that are nobody's to give."""
 
 

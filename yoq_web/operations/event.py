@@ -17,6 +17,7 @@ from yoq_web.logs import current_request_id
 from yoq_web.operations.cleaning import (
     CUT,
     DETAIL_BYTES,
+    LATE,
     TARGET_BYTES,
     Detail,
     clean_detail,
@@ -68,6 +69,11 @@ class Event:
         kept = {name: clean_detail(value, name, cut) for name, value in details.items()}
         changed = MappingProxyType(note_cut({**self.details, **kept}, cut, kept))
         return self._change(changed, self.outcome, self.reason, doubtful=self.doubtful)
+
+    def note_late(self) -> Event:
+        """Return this event as one that is stored only now, some time after its deed."""
+        details = MappingProxyType({**self.details, LATE: int(time.time())})
+        return self._change(details, self.outcome, self.reason, doubtful=self.doubtful)
 
     def _change(
         self, details: Mapping[str, Detail], outcome: Outcome | None, reason: str | None, *, doubtful: bool

@@ -133,7 +133,8 @@ def sweep() -> None:
             continue
         log.warning("an operation was interrupted", audit_id=event.id, action=event.operation.name)
         # It may have ended just before the crash.
-        if record_failure(event.end("interrupted", INTERRUPTED, doubtful=True), Interrupted(INTERRUPTED)):
+        event = event.end("interrupted", INTERRUPTED, doubtful=True).note_late()
+        if record_failure(event, Interrupted(INTERRUPTED)):
             intent.remove()
 
 

@@ -126,7 +126,7 @@ def _replay_to(recorder: Implementation, events: Sequence[tuple[str, Event]]) ->
             with unit_of_work() as session:
                 for key_of_event, event in events[:BATCH]:
                     tried += 1
-                    if not record(event, session, (recorder,)):
+                    if not record(event.note_late(), session, (recorder,)):
                         stored.add(key_of_event)
                     if time.monotonic() > until:
                         break

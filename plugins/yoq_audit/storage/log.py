@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, select
@@ -69,13 +70,22 @@ def append(event: Event, session: Session) -> None:
 
 
 def _check_stored(event: Event, row: Sequence[Any], connection: Connection) -> None:
-    """Raise Clash unless what is stored under the event's id is this event."""
+    """Raise Clash unless what is stored under the event's id is this event, however late it was stored."""
     stored = connection.execute(_BY_EVENT[event.outcome == "started"], {"event_id": event.id}).one()
     # The outcome that was stored first is the right one, if that of a doubtful event was. Its details may say more.
     free = {"nonce", "outcome", "reason", "details"} if event.doubtful else {"nonce"}
     differing = [name for name, was, now in zip(STORED, stored, row, strict=True) if was != now and name not in free]
+    if differing == ["details"] and _leave_out_late(stored.details) == _leave_out_late(dumps(dict(event.details))):
+        return
     if differing:
         raise Clash(f"another entry is stored under the id of {event.id}: it differs in {', '.join(differing)}")
+
+
+def _leave_out_late(details: str) -> str | dict[str, Any]:
+    """Return details without the core's word for when an event was stored that had to wait."""
+    with suppress(ValueError, AttributeError):  # altered
+        return {name: value for name, value in json.loads(details).items() if name != "stored_at"}
+    return details
 
 
 def make_row(event: Event) -> tuple[Any, ...]:

@@ -66,6 +66,8 @@ def test_what_a_killed_process_left_open_was_interrupted(make_app: MakeApp, data
         (entry["target"], entry["actor"], entry["details"].get("os_user") is None) for entry in Api(app).entries()
     }
     assert actors == {("killed", "local", False), ("living", "local", False)}
+    late = {(entry["target"], "stored_at" in entry["details"]) for entry in Api(app).entries()}
+    assert late == {("killed", True), ("living", False)}
 
 
 def test_a_crash_at_any_other_moment(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
@@ -152,5 +154,6 @@ def test_what_a_lost_machine_left_open_is_settled_by_hand(make_app: MakeApp, dat
         assert "there is no entry" in failure(app, "audit", "settle", "nobody")
     entry = Api(app)("GET", f"/v1/audit/entries/{event_id}").json or {}
     assert (entry["node"], entry["reason"]) == ("lost", "settled by hand: its machine is gone")
+    assert entry["details"]["stored_at"] >= entry["recorded_at"]
     [settling] = [found for found in Api(app).entries() if found["action"] == "audit_settle"]
     assert (settling["target"], settling["details"]["machine"]) == (event_id, "lost")

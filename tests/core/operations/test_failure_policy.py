@@ -105,6 +105,7 @@ def test_a_receipt_is_good_while_the_entry_is_only_in_the_spool(api: Api, databa
     api("GET", "/v1/secrets")
     stored = api("GET", f"/v1/audit/entries/{audit_id}").get_json()
     assert "stored" not in stored
+    assert stored["details"].pop("stored_at") >= stored["recorded_at"]
     added = ("id", "nonce", "stored")
     assert {name: stored[name] for name in stored if name not in added} == {
         name: waiting[name] for name in waiting if name not in added

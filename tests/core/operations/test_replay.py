@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 from tests.conftest import Api, MakeApp
@@ -83,7 +84,32 @@ def test_a_spooled_operation_may_be_unknown_by_then(make_app: MakeApp, database_
     current_spool(without.app).due = True
     without("GET", "/v1/secrets")
     entry = next(entry for entry in without.entries() if entry["action"] == "probe_act")
+    late = entry["details"].pop("stored_at")
+    assert late >= entry["recorded_at"]
     assert (entry["target"], entry["details"]) == ("b", {"note": "why", "many": ["x", "y"]})
+
+
+def test_what_came_late_says_when_it_was_stored(make_app: MakeApp, database_url: str, tmp_path: Path) -> None:
+    """Its time is that of the deed; what did not wait says nothing. Handed over once more it is the same entry."""
+    api = Api(make_app())
+    with no_audit_log(database_url):
+        api("POST", "/v1/secrets", json=SET)
+    waiting = {path.name: path.read_bytes() for path in tmp_path.glob("spool*")}
+    time.sleep(1.1)
+    before = int(time.time())
+    api("POST", "/v1/secrets", json=SET)
+    late, prompt = api.entries()
+    assert "stored_at" not in prompt["details"]
+    assert late["recorded_at"] < before <= late["details"]["stored_at"]
+    # As after a crash between the commit and the spool's own note of it.
+    time.sleep(1.1)
+    for name, content in waiting.items():
+        (tmp_path / name).write_bytes(content)
+    again = Api(make_app())
+    current_spool(again.app).due = True
+    again("GET", "/v1/secrets")
+    assert again("GET", "/health").json == {"status": "ok"}
+    assert again.entries()[1:] == [late, prompt]
 
 
 def test_the_next_start_records_what_waits(make_app: MakeApp, database_url: str) -> None:
