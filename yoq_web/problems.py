@@ -15,8 +15,6 @@ from yoq_web.logs import current_request_id, render_exception
 
 log = get_logger("yoq_web")
 
-PROBLEM_JSON = "application/problem+json"
-
 TEXTS = {400: "malformed request", 413: "request body too large"}
 """What yoq says for a status; for the others the status phrase in lower case."""
 
@@ -62,8 +60,8 @@ class Denied(Problem):
         super().__init__(403, error, detail)
 
 
-def make_document(problem: Problem, request_id: str | None) -> dict[str, object]:
-    """Make the problem's document. The status phrase is the title; `request_id` finds the log lines."""
+def render_problem(problem: Problem) -> Response:
+    """Render the problem as a response. The status phrase is the title; `request_id` finds the log lines."""
     document: dict[str, object] = {
         "error": problem.error,
         "type": "about:blank",
@@ -72,15 +70,10 @@ def make_document(problem: Problem, request_id: str | None) -> dict[str, object]
     }
     if problem.detail:
         document["detail"] = problem.detail
-    if request_id:
+    if request_id := current_request_id():
         document["request_id"] = request_id
-    return document
-
-
-def render_problem(problem: Problem) -> Response:
-    """Render the problem as the response to the current request."""
-    document = make_document(problem, current_request_id())
-    return Response(json.dumps(document), problem.status, problem.headers, content_type=PROBLEM_JSON)
+    body = json.dumps(document)
+    return Response(body, problem.status, problem.headers, mimetype="application/problem+json")
 
 
 def translate_database_error(error: SQLAlchemyError) -> Problem | None:

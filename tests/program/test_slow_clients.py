@@ -112,13 +112,21 @@ def test_bodies_that_trickle_hold_no_connection_of_the_database(served: Served) 
 
 
 def test_a_body_that_does_not_arrive_is_given_up(program: Served, reader: str) -> None:
-    """Who stalls is told 408 after a while, who lets too many bodies wait 429; both connections are ended."""
-    with trickling(program, 20, "/apps/dry-run", reader) as senders, ThreadPoolExecutor(20) as readers:
+    """Who stalls is told 408 after a while, who lets too many bodies wait 429; both connections are ended.
+
+    They are told in the form that the route has.
+    """
+    with trickling(program, 20, "/v1/apps/diff", reader) as senders, ThreadPoolExecutor(20) as readers:
         answers = list(readers.map(answer_of, senders))
-    assert {status for status, _ in answers} == {408, 429}
+    with trickling(program, 20, "/apps/dry-run", reader) as senders, ThreadPoolExecutor(20) as readers:
+        plain = list(readers.map(answer_of, senders))
+    texts = {408: "request timed out", 429: "too many slow bodies"}
+    assert {status for status, _ in answers} == {status for status, _ in plain} == set(texts)
+    for status, document in plain:
+        assert document == {"error": texts[status]}
     for status, document in answers:
         assert document["status"] == status
-        assert document["error"] == {408: "request timed out", 429: "too many slow bodies"}[status]
+        assert document["error"] == texts[status]
         assert document["request_id"]
     told = {document["request_id"]: status for status, document in answers}
     deadline = time.monotonic() + 15

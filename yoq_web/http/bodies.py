@@ -9,20 +9,22 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, TypeVar
 
-from flask import request
+from flask import Response, current_app, request
 
 from yoq_web.actors import current_actor
 from yoq_web.app_local import AppLocal
 from yoq_web.database.session import release_connection
+from yoq_web.hooks.errors import HOOK_ERRORS, isolate
 from yoq_web.http import concurrency
 from yoq_web.http.connections import CLOSE_WAIT, ESTABLISHED, Connection, list_connections
-from yoq_web.jsontext import dumps
 from yoq_web.logs import current_request_id
 from yoq_web.operations.event import current_peer
-from yoq_web.problems import PROBLEM_JSON, Problem, make_document
+from yoq_web.problems import Problem, render_problem
 
 WHOLE_SECONDS = 10.0
 """How long a body may take to arrive."""
@@ -62,7 +64,7 @@ class Awaited:
     answer: Answer | None
     actor: str
     peer: str | None
-    request_id: str
+    context: Context = field(default_factory=copy_context)
     since: float = field(default_factory=time.monotonic)
     problem: Problem | None = None
     over: bool = False
@@ -123,16 +125,22 @@ current_bodies: AppLocal[Bodies] = AppLocal("bodies", lambda _app: Bodies())
 
 def _answer(body: Awaited, problem: Problem) -> int:
     """Answer a request in its thread's stead; returns how long the answer's body is."""
-    document = dumps(make_document(problem, body.request_id)).encode()
-    headers = problem.headers | {
-        "Content-Type": PROBLEM_JSON,
-        "Content-Length": str(len(document)),
-        "Connection": "close",
-        "X-Request-Id": body.request_id,
-    }
+    response = body.context.run(_render, problem)
+    document = response.get_data()
     if body.answer:
-        body.answer(problem.status, list(headers.items()), document)
+        body.answer(response.status_code, list(response.headers), document)
     return len(document)
+
+
+def _render(problem: Problem) -> Response:
+    """Render a problem as the route would answer it: those of a plugin may have a form of their own."""
+    response = render_problem(problem)
+    for name in request.blueprints:
+        for finish in current_app.after_request_funcs.get(name, ()):
+            with suppress(*HOOK_ERRORS), isolate():
+                response = current_app.ensure_sync(finish)(response)
+    response.headers |= {"Connection": "close", "X-Request-Id": current_request_id(), "Cache-Control": "no-store"}
+    return response
 
 
 def _end_answered(answered: list[Awaited], silent: dict[int, Connection], longest: int) -> None:
@@ -182,7 +190,7 @@ class Body:
 
     def _wait(self, read: Callable[[], T]) -> T:
         body = self._awaited = self._awaited or Awaited(
-            request.environ.get(ANSWER), current_actor().label, current_peer(), current_request_id()
+            request.environ.get(ANSWER), current_actor().label, current_peer()
         )
         release_connection()
         was_at_work = concurrency.end_turn()
