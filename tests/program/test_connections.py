@@ -77,6 +77,7 @@ def test_a_client_that_leaves_in_the_middle_changes_nothing(program: Served) -> 
     for sent in (
         head("POST", "/v1/secrets", ADMIN, f"Content-Length: {len(body) + 1}") + body,
         head("POST", "/v1/secrets", ADMIN, "Transfer-Encoding: chunked") + chunked(body)[:-10],
+        head("POST", "/v1/secrets", ADMIN, "Transfer-Encoding: chunked") + chunked(body)[:-5],  # all but the last chunk
     ):
         with connect(program.url) as connection:
             connection.sendall(sent)
@@ -84,6 +85,8 @@ def test_a_client_that_leaves_in_the_middle_changes_nothing(program: Served) -> 
             while connection.recv(65536):
                 pass
     assert "halfway" not in program("GET", "/v1/secrets").json()
+    lines = [json.loads(line) for line in program.log.read_text().splitlines()[1:]]
+    assert [line["status"] for line in lines if line.get("path") == "/v1/secrets"][-4:] == [400, 400, 400, 200]
 
 
 def test_half_open_connections_do_not_hold_up_others(program: Served) -> None:
@@ -95,6 +98,16 @@ def test_half_open_connections_do_not_hold_up_others(program: Served) -> None:
         with ThreadPoolExecutor(8) as clients:
             answers = list(clients.map(lambda _: program("GET", "/v1/secrets").status_code, range(16)))
     assert set(answers) == {200}
+
+
+@pytest.mark.parametrize("hosts", [(), ("a", "a"), ("a", "b"), ("a,b",)], ids=",".join)
+def test_a_request_names_one_host(program: Served, hosts: tuple[str, ...]) -> None:
+    """Several hosts, and none in HTTP/1.1, are the client's fault; HTTP/1.0 knew none."""
+    lines = ["GET /version HTTP/1.1", *(f"Host: {host}" for host in hosts), "Connection: close", "\r\n"]
+    sent = "\r\n".join(lines).encode()
+    assert exchange(program.url, sent).startswith(b"HTTP/1.1 400 ")
+    older = exchange(program.url, sent.replace(b"HTTP/1.1", b"HTTP/1.0"))
+    assert older.startswith(b"HTTP/1.0 200 " if not hosts else b"HTTP/1.0 400 ")
 
 
 BAD_REQUESTS = [

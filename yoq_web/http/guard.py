@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from flask import Flask, Request, Response, current_app, request
@@ -71,6 +72,7 @@ def guard() -> None:
     known = request.method in METHODS or routed
     if not known or request.environ["REQUEST_METHOD"] != request.method:
         raise Problem(400, "malformed request", "the methods are GET, HEAD, POST, PUT and DELETE")
+    check_host(request.environ)
     if len(path) + len(request.query_string) > MAX_TARGET:
         raise Problem(400, "request uri too long")
     declaration = find_declaration(current_app.view_functions.get(request.endpoint or "")) if routed else None
@@ -90,6 +92,13 @@ def guard() -> None:
     if request.method == "HEAD" and routed and not (declaration and declaration.head):
         adapter = current_app.create_url_adapter(request)
         raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
+
+
+def check_host(environ: Mapping[str, Any]) -> None:
+    """Raise a 400 for a request that names several hosts, or none in HTTP/1.1: a proxy may have read another one."""
+    host = environ.get("HTTP_HOST", "")  # the server joins several by commas, and leaves it empty where there is none
+    if "," in host or (not host and environ.get("SERVER_PROTOCOL") == "HTTP/1.1"):
+        raise Problem(400, "malformed request", "it must name one host")
 
 
 def reject(path: str) -> NoReturn:
