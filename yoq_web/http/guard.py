@@ -167,6 +167,10 @@ def read_raw_path(asked: Request) -> str:
 def finish(response: Response) -> Response:
     """Name the request and the entry that it left, count it and log one line."""
     response.headers["X-Request-Id"] = current_request_id()
+    declaration = find_declaration(current_app.view_functions.get(request.endpoint or ""))
+    if not (declaration and declaration.public):
+        # Whatever is behind a token is its holder's alone, and a route that shows what may be kept says so.
+        response.headers.setdefault("Cache-Control", "no-store")
     # What follows from a deed by itself, as the end of a rollout does, is the system's and not the caller's.
     events = [event for event in current_events() if event.actor.kind != "system"]
     if events and not current_spool().holds(events[-1].id):  # a receipt is good for what is on disk

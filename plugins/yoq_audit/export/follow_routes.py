@@ -69,7 +69,6 @@ def stream_entries(query: StreamQuery) -> Response:
         raise
     events = _write_events(current_sealed_log(), follower, feed.lifetime)
     answer = Response(feed.send(events, _encode_comment), content_type="text/event-stream")
-    answer.headers["Cache-Control"] = "no-store"
     answer.headers["X-Accel-Buffering"] = "no"  # a proxy must not collect events
     return answer
 

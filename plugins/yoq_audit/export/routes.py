@@ -46,5 +46,4 @@ def export_entries(query: ExportQuery) -> Response:
     form = FORMATS[query.format]
     answer = Response(feed.send(export.write(), form.encode_error), content_type=form.media_type)
     answer.headers["Content-Disposition"] = f'attachment; filename="audit.{form.suffix}"'
-    answer.headers["Cache-Control"] = "no-store"
     return answer

@@ -21,7 +21,10 @@ BYTES = "application/octet-stream"
 
 FRESH = "private, max-age=1"
 FOR_EVER = "private, max-age=31536000, immutable"
-"""Whatever is at the path of a tile, full or partial, is there for ever. Private: the trail is behind a scope."""
+"""Whatever is at the path of a tile, full or partial, is there for ever. Private: the log is behind a scope."""
+
+NEVER = "no-store"
+"""An entry may be erased, and then no copy is to be left."""
 
 UNPROVABLE = "Nothing can be proved now: `error` and `detail` say why"
 PRUNED = "The bundle was pruned, or holds an entry that was erased"
@@ -112,7 +115,7 @@ def get_bundle(place: str) -> Response:
         raise NotFound("not found", str(error)) from None
     content = prover.read_signed_bundle(bundle)
     compressed = request.accept_encodings.quality("gzip") > 0
-    answer = _make_answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, FOR_EVER)
+    answer = _make_answer(gzip.compress(content, compresslevel=6, mtime=0) if compressed else content, BYTES, NEVER)
     answer.vary.add("Accept-Encoding")
     if compressed:
         answer.content_encoding = "gzip"
