@@ -61,6 +61,7 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
     plugin objects beside the installed ones. Raises SettingsError or RequiredPluginMissing if it cannot be built; any
     other plugin that fails is refused, logged and listed, and the application is built without it.
     """
+    logs.configure()
     settings = Settings.load(config or {})
     engine.make_files(settings)
     return build_app(settings, config or {}, plugins)
@@ -68,6 +69,7 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
 
 def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[object] = ()) -> Flask:
     """Build the application from these settings, as create_app() does, without touching the disk."""
+    logs.configure()
     given = tuple(plugins)
     refused: dict[str, str] = {}
     with StartWatch() as watch:
@@ -99,7 +101,6 @@ def _build(
     watch: StartWatch,
 ) -> tuple[Flask, dict[str, str]]:
     """Build an application; also return the plugins that spoilt it, with the reason: it must be built without them."""
-    logs.configure()
     app = _make_flask(config)
     registry = Registry()
     host = PluginHost(

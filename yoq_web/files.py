@@ -7,12 +7,17 @@ import os
 import re
 import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from structlog.stdlib import get_logger
+
 from yoq_web.settings import SettingsError
+
+log = get_logger("yoq_web")
 
 OPEN_FILES = "/proc/self/fd"
 """Where the system shows a process its open files, those without a name, too."""
@@ -229,11 +234,31 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
 
 
 def make_data_dir(path: Path) -> None:
-    """Make the data directory, open to its owner only. Raises SettingsError if that is not possible."""
+    """Make the data directory, open to its owner only, and let nobody else write to one that is there.
+
+    Raises SettingsError if that is not possible.
+    """
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders = [path, *(found for found in path.iterdir() if found.is_dir() and not found.is_symlink())]
     except OSError as error:
         raise SettingsError(f"the data directory {path} cannot be made: {error.strerror}") from error
+    for folder in folders:
+        _close_to_writers(folder)
+
+
+def _close_to_writers(folder: Path) -> None:
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if not mode & 0o022:
+        return
+    try:
+        folder.chmod(mode & ~0o022)
+    except OSError as error:
+        raise SettingsError(
+            f"{folder} is open to other users, who may write to it, and cannot be closed ({error.strerror}); "
+            f"let its owner do it, with: chmod go-w {folder}"
+        ) from error
+    log.warning("others could write to a folder of the data directory; they cannot any more", folder=str(folder))
 
 
 def make_private(path: str | None) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from flask import Flask
 
-from yoq_web import advisory_lock, db, files
+from yoq_web import advisory_lock, create_app, db, files
+from yoq_web.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,3 +90,42 @@ def test_an_advisory_lock_is_its_names_own(app: Flask) -> None:
         assert not advisory_lock(second, "retention", wait=False)
         first.rollback()
         assert advisory_lock(second, "retention", wait=False)
+
+
+@contextmanager
+def nobody() -> Iterator[None]:
+    """This process without root's rights, as who owns nothing."""
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("open_mode", [0o777, 0o770, 0o702, 0o1777, 0o2775], ids=oct)
+def test_a_data_directory_is_closed_to_who_may_write(
+    tmp_path: Path, open_mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start lets nobody else write to it or to a folder of it, and says so once; who may read may go on."""
+    data_dir = tmp_path / "data"
+    within = data_dir / "backups"
+    within.mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (data_dir / "link").symlink_to(tmp_path / "elsewhere")
+    for folder in (data_dir, within, tmp_path / "elsewhere"):
+        folder.chmod(open_mode)
+    for _ in range(2):
+        create_app({"TESTING": True, "YOQ_DATA_DIR": str(data_dir), "YOQ_API_TOKEN": "a" * 64})
+    for folder in (data_dir, within):
+        assert stat.S_IMODE(folder.stat().st_mode) == open_mode & ~0o022
+        assert caplog.text.count(f"'{folder}'") == 1
+    assert stat.S_IMODE((tmp_path / "elsewhere").stat().st_mode) == open_mode
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that is somebody else's")
+def test_a_data_directory_that_cannot_be_closed_is_refused() -> None:
+    """One that is another user's, and open to this one, is not used; the error says what to do."""
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o777)
+        with nobody(), pytest.raises(SettingsError, match=f"chmod go-w {folder}$"):
+            files.make_data_dir(Path(folder))
