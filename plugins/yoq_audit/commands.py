@@ -5,6 +5,7 @@ from __future__ import annotations
 from yoq_audit import entry_view, in_doubt, key_commands
 from yoq_audit.export import commands as export
 from yoq_audit.proofs import commands as proofs
+from yoq_audit.proofs import consistency
 from yoq_audit.query import commands as query
 from yoq_audit.retention import commands as retention
 from yoq_audit.verification import commands as verification
@@ -22,6 +23,7 @@ group = CommandGroup(
         export.verify_export_command,
         proofs.prove_command,
         proofs.check_command,
+        consistency.check_command,
         verification.verify_command,
         retention.prune_command,
         retention.erase_command,

@@ -16,6 +16,7 @@ from yoq_audit.export.ndjson import make_placed_lines
 from yoq_audit.export.operations import begin_export, begin_following
 from yoq_audit.export.sealed_log import Row, current_sealed_log
 from yoq_audit.export.verify import VerifiedExport, verify_export
+from yoq_audit.proofs.key_option import add_key_option
 from yoq_audit.proofs.prover import translate_log_errors
 from yoq_audit.query.commands import add_filter_options
 from yoq_audit.query.display import add_table_options, make_table
@@ -62,17 +63,25 @@ def export_command(
 
 @command("verify-export", offline=True)
 @click.argument("file", type=click.File("rb"), metavar="FILE")
-@click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
-def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...]) -> None:
+@add_key_option
+@as_json
+def verify_export_command(file: BinaryIO, vkeys: tuple[str, ...], as_json: bool) -> None:
     """Verify offline that each entry of an export with proofs is in the log: with the log's key, and nothing else."""
     size = os.fstat(file.fileno()).st_size
     try:
-        verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
+        verifiers = [Verifier.from_vkey(vkey) for vkey in vkeys]
         with Progress("verifying", silent=not size) as bar:
             found = verify_export(file, verifiers, lambda done: bar.show(done, size))
     except LogError as error:
         raise Failure(f"not verified: {escape_text(str(error))}") from None
-    _print_verified(found)
+    if as_json:
+        head = {"origin": found.head.origin, "size": found.head.size}
+        missing = found.head.size - found.entries
+        print_json(
+            {"verified": found.entries, **head, "filters": found.filters, "missing": missing, "gaps": found.gaps}
+        )
+    else:
+        _print_verified(found)
 
 
 def _print_verified(found: VerifiedExport) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from yoq_audit.proofs.key_option import add_key_option
 from yoq_audit.retention import archive, archive_reader, eraser, pruner
 from yoq_audit.retention.archive_reader import Archive
 from yoq_audit.retention.plan import Plan
@@ -122,12 +123,11 @@ def erase_command(entry: str, reason: str, yes: bool, rewrite: bool) -> None:
 
 archives = CommandGroup("archive", help="Check and read the archives that pruning leaves; offline.")
 _file = click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-_keys = click.option("--key", "vkeys", metavar="VKEY", multiple=True, required=True, help="The log's public key.")
 
 
 @archives.command("verify", offline=True)
 @_file
-@_keys
+@add_key_option
 @as_json
 def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) -> None:
     """Check that FILE holds a part of the log with these keys, whole and unaltered."""
@@ -154,7 +154,7 @@ def archive_verify_command(file: Path, vkeys: tuple[str, ...], as_json: bool) ->
 
 @archives.command("list", offline=True)
 @_file
-@_keys
+@add_key_option
 def archive_list_command(file: Path, vkeys: tuple[str, ...]) -> None:
     """Print the entries of FILE, one JSON document a line, the oldest first. Exits with 1 if FILE does not hold."""
 
@@ -168,7 +168,7 @@ def _read(
     file: Path, vkeys: tuple[str, ...], on_entry: archive_reader.EntryCallback = lambda _index, _entry: None
 ) -> Archive:
     try:
-        verifiers = [Verifier.from_vkey(vkey) for vkey in dict.fromkeys(vkeys)]
+        verifiers = [Verifier.from_vkey(vkey) for vkey in vkeys]
         return archive_reader.read_archive(file, verifiers, on_entry)
     except LogError as error:
         raise Failure(f"the archive does not hold: {escape_text(str(error))}") from None

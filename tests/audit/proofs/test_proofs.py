@@ -71,6 +71,12 @@ def test_prove_and_check(app: Flask, api: Api, entry: str, tmp_path: Path) -> No
     vkey = output(app, "audit", "key").removesuffix("\n")
     assert vkey == api("GET", "/v1/audit/log/key").text.removesuffix("\n")
     holds = f"proved: {entry} is entry {COUNT - 1} of the {COUNT} that yoq-web/node-1 signed\n"
+    shown = json.loads(document.read_bytes())
+    holds += (
+        f"time {shown['time']} actor {shown['actor']} action policy_add target {shown['target']} outcome ok\n".replace(
+            "\u2028", "\\u2028"
+        )
+    )
     assert check(proof, document, vkey) == (0, holds)
     other = Signer.generate("yoq-web/other").vkey
     assert check(proof, document, other, vkey) == (0, holds)
