@@ -99,7 +99,7 @@ def test_a_full_disk(app: Flask, api: Api, tmp_path: Path) -> None:
     alone(app)
     there = sorted(found.name for found in tmp_path.iterdir())
     for arguments in (
-        ("backup", "--output", str(path)),
+        ("backup", "--output", str(path), "--overwrite"),
         ("restore", str(path), "--yes"),
     ):
         was = path.read_bytes()

@@ -106,7 +106,7 @@ def test_databases_that_do_not_hold(app: Flask, api: Api, tmp_path: Path) -> Non
         path = tmp_path / "b.tar"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(manifest, "count_rows", changed(statements, original))
-            backup(app, path, "--plain")
+            backup(app, path, "--plain", "--overwrite")
         assert reason in failure(app, "restore", str(path), "--verify"), reason
     assert content(app) == before
 
