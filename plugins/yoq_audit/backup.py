@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.orm import Session
 
-from yoq_audit.sealing import keys, sealer
+from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, LogKey
@@ -139,7 +139,7 @@ class TrailKeeper(Keeper):
 
     def restored(self) -> None:
         """End the log that was replaced, if so."""
-        keys.retire_replaced_key()
+        signer.retire_replaced_key()
 
 
 def _make_head(log: _LogState) -> Checkpoint | None:

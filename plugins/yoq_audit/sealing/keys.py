@@ -126,21 +126,22 @@ def sign_checkpoint(size: int, root: bytes, key: Signer) -> str:
     return notes.sign(Checkpoint(key.name, size, root).text, key)
 
 
-def retire_replaced_key() -> None:
-    """Set the key and the head aside of a log that gave way to one that begins with the next key, if so.
-
-    The log that ended will never be signed again.
-    """
+def is_replaced() -> bool:
+    """Tell whether the log of this machine's key gave way to one that begins with the next key."""
     own, following = read_signer(), read_next_signer()
-    if following is None:
-        return
-    if read_vkeys(db.session()) != [following.vkey] or (own is not None and own.vkey == following.vkey):
-        return
+    if following is None or (own is not None and own.vkey == following.vkey):
+        return False
+    return read_vkeys(db.session()) == [following.vkey]
+
+
+def set_replaced_aside() -> None:
+    """Set the key and the head aside of a log that gave way to another. That log will never be signed again."""
+    own, following = read_signer(), read_next_signer()
     folder = current_settings().data_dir
     suffix = f"{ENDED}{own.verifier.key_id.hex() if own else 'unknown'}"
     for name in (HEAD_FILE, KEY_FILE):
         path = folder / name
-        if path.exists() and not (name == HEAD_FILE and _is_head_of(following)):
+        if path.exists() and not (name == HEAD_FILE and following is not None and _is_head_of(following)):
             path.replace(path.with_name(name + suffix))
 
 

@@ -24,6 +24,7 @@ from yoq_audit.sealing.signer import (
     check_head,
     ensure_first_key,
     find_turn,
+    retire_replaced_key,
     take_turn,
 )
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
@@ -56,7 +57,7 @@ def try_to_seal() -> None:
     state = current_sealing()
     before = state.failure
     try:
-        keys.retire_replaced_key()
+        retire_replaced_key()
         seal(check=not state.tried or before is not None)
         state.failure = None
     except (Rewound, HeadMissing, CannotSign, SettingsError, LogError) as error:

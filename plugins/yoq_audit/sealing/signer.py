@@ -114,6 +114,17 @@ def take_turn(session: Session) -> SigningTurn | None:
     return turn
 
 
+def retire_replaced_key() -> None:
+    """Set the key and the head aside of a log that gave way to one that begins with the next key, if so."""
+    if not keys.is_replaced():
+        return
+    with unit_of_work() as session:
+        # What was just read may be half of what another process does, who puts the next key in its place.
+        lock_sealing(session)
+        if keys.is_replaced():
+            keys.set_replaced_aside()
+
+
 def _find_turn(session: Session) -> SigningTurn | None:
     """Find out who may sign now; None on a machine that has no key. Raises CannotSign."""
     own, following = keys.read_signer(), keys.read_next_signer()

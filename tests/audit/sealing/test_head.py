@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from sqlalchemy.orm import Session
 
 from tests.conftest import Api, MakeApp
 from tests.support.commandline import failure, output
@@ -13,7 +14,7 @@ from tests.support.door import behind
 from tests.support.faults import Injected
 from tests.support.log_keys import LOG, list_signers, read_health
 from tests.support.tampering import add_entries, attack, format_bytes, list_findings, make_log, seal, verify_log
-from yoq_audit.sealing import keys
+from yoq_audit.sealing import keys, sealer, signer
 from yoq_web.files import replace
 
 
@@ -33,6 +34,29 @@ def test_a_log_has_a_head_from_its_beginning(app: Flask, tmp_path: Path, monkeyp
     assert not (tmp_path / keys.NEXT_FILE).exists()
     assert read_health(app) is None
     assert verify_log(app)["size"] == 3
+
+
+def test_a_first_key_that_another_process_puts_in_its_place_is_not_taken_for_an_older_one(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for a log that ended while somebody else seals for the first time leaves the key alone."""
+    add_entries(app, 2)
+    read = keys.read_vkeys
+
+    def seal_meanwhile(session: Session) -> list[str]:
+        found = read(session)
+        session.rollback()
+        monkeypatch.undo()
+        sealer.promote_key()
+        return found
+
+    with app.app_context():
+        signer.ensure_first_key()
+        monkeypatch.setattr(keys, "read_vkeys", seal_meanwhile)
+        sealer.try_to_seal()
+    assert (tmp_path / keys.KEY_FILE).exists()
+    assert read_health(app) is None
+    assert verify_log(app)["size"] == 2
 
 
 def test_the_head_never_moves_back(app: Flask, tmp_path: Path) -> None:
