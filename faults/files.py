@@ -90,6 +90,15 @@ def moved_database(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def removed_locks(scene: Scene) -> Iterator[None]:
+    """Remove the files that are only locked and hold nothing, as somebody who tidies up does."""
+    for path in scene.site.data.glob("*.lock"):
+        if not path.stat().st_size:
+            path.unlink()
+    yield
+
+
+@contextmanager
 def moved_keys(scene: Scene) -> Iterator[None]:
     """Move the keys and the log's head away, and back."""
     name = scene.random.choice(KEYS)

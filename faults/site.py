@@ -78,16 +78,16 @@ class Site:
         return self._server
 
     def start(self) -> None:
-        """Serve, unless it does, and return when it answers. Raises Broken if it does not come up."""
-        if self._server is not None and self._server.poll() is not None:
-            self.kill()  # it ended by itself; its workers may be left
-        server = self._server or self.launch_server()
+        """Serve, and return when it answers; one that ends is started again, as by a supervisor. Raises Broken."""
         deadline = time.monotonic() + STARTING_SECONDS
-        while time.monotonic() < deadline and server.poll() is None:
+        while time.monotonic() < deadline:
+            if self._server is None or self._server.poll() is not None:
+                self.kill()  # of one that ended by itself, workers may be left
+                self.launch_server()
             with suppress(requests.RequestException):
                 requests.get(f"{self.url}/version", timeout=5)
                 return
-            time.sleep(0.05)
+            time.sleep(0.1)
         raise Broken(f"the server did not come up: {self.read_last_lines()}")
 
     def stop(self) -> int:

@@ -29,6 +29,7 @@ FAULTS = (
     Fault("torn-write", "the process is killed in the middle of a write", files.torn_write, library=DISK),
     Fault("moved-database", "the database's file is moved away and back", files.moved_database, SQLITE),
     Fault("moved-keys", "a key, or the log's head, is moved away and back", files.moved_keys),
+    Fault("removed-locks", "the files that are only locked are removed", files.removed_locks),
     Fault("no-descriptors", "the server comes to the end of its descriptors", limits.no_descriptors),
     Fault("no-threads", "no thread can be begun", limits.no_threads, library=THREADS),
     Fault("clock", "the clock jumps by seconds, a day or ten years, and back", limits.another_time, library=CLOCK),
