@@ -105,8 +105,7 @@ def init_app(app: Flask) -> None:
         text = TEXTS.get(status, HTTPStatus(status).phrase.lower())
         headers = {name: value for name, value in error.get_headers() if name == "Retry-After"}
         if isinstance(error, MethodNotAllowed):
-            # Flask adds HEAD to every GET; no route of ours answers it.
-            headers["Allow"] = ", ".join(sorted(set(error.valid_methods or ()) - {"HEAD"}))
+            headers["Allow"] = ", ".join(error.valid_methods or ())
         return render_problem(Problem(status, text, headers=headers))
 
     @app.errorhandler(SQLAlchemyError)

@@ -29,9 +29,6 @@ RESOURCES = (
 )
 """yoq's resources. Each plugin adds one: its own name."""
 
-READ_ONLY = ("status",)
-"""Resources whose paths ask for no more than the scope to read, whatever the method."""
-
 
 def is_scope(word: str) -> bool:
     """Tell whether `word` has the form of a scope. Tokens keep theirs joined by commas, so none may hold one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
+from pathlib import Path
 
 import click
 from flask import Flask
@@ -113,6 +115,14 @@ def _introduce(app: Flask, host: str, port: int) -> None:
     if behind:
         click.echo(f"not up to date: {', '.join(behind)}; run: yoq-web db upgrade")
     if first:
-        click.echo(f"\nThe admin token, shown this once (it is kept in {settings.data_dir / FILE}):\n\n  {token}\n")
-        click.echo("Try it:\n")
-        click.echo(f"  curl -H 'Authorization: Bearer {token}' '{address}/v1/audit'\n")
+        _show_token(settings.data_dir / FILE, token, address)
+
+
+def _show_token(file: Path, token: str, address: str) -> None:
+    """Say where the new admin token is, and show it to who is at a terminal: all else may be a log that is kept."""
+    if sys.stdout.isatty():
+        click.echo(f"\nThe admin token, shown this once (it is kept in {file}):\n\n  {token}\n")
+    else:
+        click.echo(f"\nThe admin token is in {file}\n")
+    click.echo("Try it:\n")
+    click.echo(f"  curl -H \"Authorization: Bearer $(cat '{file}')\" '{address}/v1/audit'\n")

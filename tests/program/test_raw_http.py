@@ -43,7 +43,7 @@ def test_a_client_that_writes_its_own_bytes(served: Served) -> None:
 
     for name in ("Authorization:", "AUTHORIZATION:    ", "authorization: "):
         assert exchange(served, "GET /v1/secrets HTTP/1.0", f"{name}Bearer {ADMIN}")[0] == 200
-    for line in (f"Authorization: bearer {ADMIN}", f"Authorization: Bearer  {ADMIN}", "X: y"):
+    for line in (f"Authorization: basic {ADMIN}", f"Authorization: Bearer  {ADMIN}", "X: y"):
         assert exchange(served, "GET /v1/secrets HTTP/1.1", line)[0] == 401
     assert exchange(served, "GET /v1/secrets HTTP/1.1", "Authorization: Bearer x", AUTHORIZED)[0] == 401
 
@@ -55,6 +55,9 @@ def test_a_client_that_writes_its_own_bytes(served: Served) -> None:
     status, headers, body = exchange(served, "HEAD /v1/secrets HTTP/1.1", AUTHORIZED)
     assert (status, body) == (405, b"")
     assert "allow: get, post\r\n" in headers
+    status, headers, body = exchange(served, "HEAD /v1/policies HTTP/1.1", AUTHORIZED)
+    assert (status, body) == (200, b"")
+    assert "content-length: 2\r\n" in headers
 
     length = f"Content-Length: {len(BODY)}"
     assert exchange(served, "POST /v1/secrets HTTP/1.1", AUTHORIZED, length, body=BODY)[2] == b'{"status":"ok"}'

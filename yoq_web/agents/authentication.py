@@ -7,16 +7,14 @@ import hmac
 from flask import Request
 
 from yoq_web.actors import JOIN, Actor
+from yoq_web.http.authentication import read_bearer
 from yoq_web.settings import current_settings
-
-SCHEME = "Bearer "
 
 
 def authenticate(request: Request) -> Actor | None:
     """Return the agents' common actor if the Authorization header carries the join token, or None."""
     expected = current_settings().join_token
-    authorization = request.headers.get("Authorization")
-    if expected is None or not authorization or not authorization.startswith(SCHEME):
+    presented = read_bearer(request)
+    if expected is None or presented is None:
         return None
-    presented = authorization.removeprefix(SCHEME).encode(errors="replace")
-    return JOIN if hmac.compare_digest(presented, expected.encode()) else None
+    return JOIN if hmac.compare_digest(presented.encode(errors="replace"), expected.encode()) else None

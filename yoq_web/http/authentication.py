@@ -17,6 +17,8 @@ from yoq_web.problems import Problem
 
 HOOK = "yoq_authenticate"
 
+SCHEME = "bearer"
+
 
 @dataclass(frozen=True)
 class Authenticator:
@@ -57,6 +59,12 @@ def authenticate(scope: str | None = None) -> Actor | None:
         if isinstance(actor, Actor):
             return actor
     return None
+
+
+def read_bearer(asked: Request) -> str | None:
+    """Read the token of `Authorization: Bearer …`, the scheme in any case; None if there is none."""
+    scheme, _, token = asked.headers.get("Authorization", "").partition(" ")
+    return token if scheme.lower() == SCHEME else None
 
 
 def _list_authenticators(scope: str | None) -> Iterator[tuple[str, Callable[[Request], object]]]:

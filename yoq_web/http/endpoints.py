@@ -55,7 +55,6 @@ class Declaration:
     target: Callable[..., object] | None
     hidden: bool
     at_once: bool
-    head: bool
     lenient: bool
     summary: str
     description: str
@@ -64,6 +63,11 @@ class Declaration:
     def public(self) -> bool:
         """Whether the route needs no credentials."""
         return self.scope is None
+
+    @property
+    def head(self) -> bool:
+        """Whether HEAD is answered as GET is, without the body: not where something is performed, nor as yoq."""
+        return self.operation is None and not self.hidden
 
 
 def endpoint(
@@ -82,7 +86,6 @@ def endpoint(
     target: Callable[..., object] | None = None,
     hidden: bool = False,
     at_once: bool = False,
-    head: bool = False,
     lenient: bool = False,
 ) -> Callable[[Callable[P, object]], Callable[P, Response]]:
     """Declare the view below it: `@blueprint.post(…)`, then `@endpoint(…)`, then the function.
@@ -96,10 +99,11 @@ def endpoint(
     why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
     target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
     spelling of a route is left out of the API's description (`hidden`). What does little and needs no database is
-    answered `at_once`, however many requests are at work; so is what is public. With `head` HEAD is answered as GET is,
-    without the body; else it is a 405, as with yoq. Parameters, members of the body and bodies that the route does not
-    take are refused, and so is what is given twice; a route that must take whatever its clients send is `lenient`, a
-    public one ignores them always. Raises TypeError unless exactly one is given of operation, scope and `public`.
+    answered `at_once`, however many requests are at work; so is what is public. Where a GET performs no operation HEAD
+    is answered like it, without the body; else, and with yoq's own routes, it is a 405. Parameters, members of the
+    body and bodies that the route does not take are refused, and so is what is given twice; a route that must take
+    whatever its clients send is `lenient`, a public one ignores them always. Raises TypeError unless exactly one is
+    given of operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")
@@ -120,7 +124,6 @@ def endpoint(
             target=target,
             hidden=hidden,
             at_once=at_once,
-            head=head,
             lenient=lenient or public,
             summary=summary.rstrip("."),
             description=" ".join(description.split()),

@@ -19,7 +19,7 @@ from yoq_web.app_local import AppLocal, ContextLocal, restore_context
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.http import bodies, concurrency
 from yoq_web.http.authentication import authenticate
-from yoq_web.http.endpoints import READING, Declaration, find_declaration, read_body, receive_body
+from yoq_web.http.endpoints import Declaration, find_declaration, read_body, receive_body
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.http.peers import find_peer
 from yoq_web.logs import current_request_id
@@ -29,7 +29,7 @@ from yoq_web.operations.event import current_events, current_peer, make_event
 from yoq_web.operations.operation import ACCESS_DENIED
 from yoq_web.operations.spool import current_spool
 from yoq_web.problems import Problem
-from yoq_web.scopes import ANYTHING, READ_ONLY, RESOURCES, current_vocabulary
+from yoq_web.scopes import ANYTHING
 from yoq_web.settings import current_settings
 
 log = get_logger("yoq_web")
@@ -77,7 +77,7 @@ def guard() -> None:
         raise Problem(400, "request uri too long")
     declaration = find_declaration(current_app.view_functions.get(request.endpoint or "")) if routed else None
     if declaration.public if declaration else is_public(path):
-        if not routed or request.method == "HEAD":
+        if not routed:
             raise Problem(404, "not found")
         return
     if not (declaration and declaration.at_once):
@@ -86,12 +86,23 @@ def guard() -> None:
     if actor is None:
         reject(path)
     set_actor(actor)
-    check_scope(actor, path, declaration)
-    if path != request.path:
+    if declaration is None:
+        if path == request.path and isinstance(request.routing_exception, MethodNotAllowed):
+            raise MethodNotAllowed(list_methods())
         raise Problem(404, "not found")
-    if request.method == "HEAD" and routed and not (declaration and declaration.head):
-        adapter = current_app.create_url_adapter(request)
-        raise MethodNotAllowed(adapter.allowed_methods() if adapter else ())
+    check_scope(actor, path, declaration)
+    if request.method == "HEAD" and not declaration.head:
+        raise MethodNotAllowed(list_methods())
+
+
+def list_methods() -> list[str]:
+    """List the methods that the request's path is answered by."""
+    adapter = current_app.create_url_adapter(request)
+    methods = set(adapter.allowed_methods() if adapter else ())
+    if adapter and "GET" in methods:
+        declaration = find_declaration(current_app.view_functions[adapter.match(method="GET")[0]])
+        methods -= set() if declaration and declaration.head else {"HEAD"}
+    return sorted(methods)
 
 
 def check_host(environ: Mapping[str, Any]) -> None:
@@ -109,12 +120,12 @@ def reject(path: str) -> NoReturn:
     raise Problem(401, "unauthorized", headers={"WWW-Authenticate": "Bearer"})
 
 
-def check_scope(actor: Actor, path: str, declaration: Declaration | None) -> None:
-    """Refuse, and record, a request whose actor lacks the scope of the route or of the path."""
-    scope = declaration.scope if declaration and declaration.scope else find_scope(request.method, path)
+def check_scope(actor: Actor, path: str, declaration: Declaration) -> None:
+    """Refuse, and record, a request whose actor lacks the scope of the route."""
+    scope = declaration.scope or ANYTHING
     if actor.allows(scope):
         return
-    if declaration and declaration.operation:
+    if declaration.operation:
         raise deny(make_event(declaration.operation, find_target(declaration), {}))
     line = f"{request.method} {path}"
     raise deny(make_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
@@ -141,21 +152,6 @@ def is_public(path: str) -> bool:
     """Tell whether a path needs no credentials, by whatever method it is asked for."""
     # Werkzeug takes several leading slashes for one; yoq does not.
     return not path.startswith("//") and current_public_routes().bind("").test(path)
-
-
-def find_scope(method: str, path: str) -> str:
-    """Find the scope that yoq asks for where no route is: that of the resource that the path begins with.
-
-    yoq compares no more than this beginning: `/v1/appsfoo` asks for the scope of apps, whose holder is told 404.
-    """
-    vocabulary = current_vocabulary()
-    for resource in vocabulary.resources:
-        if path.startswith(f"/v1/{resource}"):
-            reads = method in READING or resource in READ_ONLY
-            # A plugin that declares no scope for writing has nothing to write.
-            reads = reads or not (resource in RESOURCES or f"{resource}:write" in vocabulary.declared)
-            return f"{resource}:{'read' if reads else 'write'}"
-    return ANYTHING
 
 
 def read_raw_path(asked: Request) -> str:

@@ -74,3 +74,17 @@ def get_openapi() -> dict[str, Any]:
 def get_docs() -> str:
     """Show the description of the API for people."""
     return render_template("docs.html", api=current_api())
+
+
+@blueprint.get("/")
+@endpoint(public=True, hidden=True, answer=str, media_type="text/html; charset=utf-8")
+def get_start() -> Response:
+    """Lead a browser to the description of the API."""
+    return Response(status=302, headers={"Location": "docs"})  # relative: a proxy may have taken a prefix away
+
+
+@blueprint.get("/favicon.ico")
+@endpoint(public=True, hidden=True, answer=bytes, media_type="image/x-icon")
+def get_icon() -> Response:
+    """Answer every browser's first question with nothing: it is no failed authentication."""
+    return Response(status=204)

@@ -11,11 +11,10 @@ from sqlalchemy import select
 
 from yoq_web.actors import ADMIN, Actor
 from yoq_web.database.session import db
+from yoq_web.http.authentication import read_bearer
 from yoq_web.settings import TOKEN_FORM, current_settings
 from yoq_web.tokens.admin import load_admin_token
 from yoq_web.tokens.models import Token
-
-SCHEME = "Bearer "
 
 
 def hash_token(secret: str) -> str:
@@ -25,11 +24,8 @@ def hash_token(secret: str) -> str:
 
 def authenticate_token(request: Request) -> Actor | None:
     """Return the actor whose token the Authorization header carries, or None. Revocation and expiry count at once."""
-    authorization = request.headers.get("Authorization")
-    if not authorization or not authorization.startswith(SCHEME):
-        return None
-    secret = authorization.removeprefix(SCHEME)
-    if not TOKEN_FORM.fullmatch(secret):
+    secret = read_bearer(request)
+    if secret is None or not TOKEN_FORM.fullmatch(secret):
         return None
     if hmac.compare_digest(secret, load_admin_token(current_settings())):
         return ADMIN

@@ -57,7 +57,7 @@ class Consistency(BaseModel):
 
 
 @blueprint.get("/v1/audit/log/checkpoint")
-@endpoint(scope="audit:read", head=True, answer=str, media_type=TEXT, errors={404: NOTHING_YET, 503: UNPROVABLE})
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET, 503: UNPROVABLE})
 def get_checkpoint() -> Response:
     """Give the newest signed checkpoint.
 
@@ -67,7 +67,7 @@ def get_checkpoint() -> Response:
 
 
 @blueprint.get("/v1/audit/log/key")
-@endpoint(scope="audit:read", head=True, answer=str, media_type=TEXT, errors={404: NOTHING_YET})
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET})
 def get_key() -> Response:
     """Give the public keys that checkpoints are signed with, one on a line, the newest last.
 
@@ -78,7 +78,7 @@ def get_key() -> Response:
 
 
 @blueprint.get("/v1/audit/log/key/announcements")
-@endpoint(scope="audit:read", head=True, answer=list[str], errors={404: NOTHING_YET})
+@endpoint(scope="audit:read", answer=list[str], errors={404: NOTHING_YET})
 def get_announcements() -> list[str]:
     """Give the announcement of each key but the first, the newest last.
 
@@ -89,7 +89,7 @@ def get_announcements() -> list[str]:
 
 
 @blueprint.get("/v1/audit/log/tile/<level>/<path:place>")
-@endpoint(scope="audit:read", head=True, answer=bytes, media_type=BYTES, errors={503: UNPROVABLE})
+@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={503: UNPROVABLE})
 def get_tile(level: str, place: str) -> Response:
     """Give a tile: up to 256 hashes of one level of the tree.
 
@@ -103,7 +103,7 @@ def get_tile(level: str, place: str) -> Response:
 
 
 @blueprint.get("/v1/audit/log/tile/entries/<path:place>")
-@endpoint(scope="audit:read", head=True, answer=bytes, media_type=BYTES, errors={410: PRUNED, 503: UNPROVABLE})
+@endpoint(scope="audit:read", answer=bytes, media_type=BYTES, errors={410: PRUNED, 503: UNPROVABLE})
 def get_bundle(place: str) -> Response:
     """Give the leaves below a tile of level 0, each behind its length as a big-endian 16-bit number.
 
@@ -123,7 +123,7 @@ def get_bundle(place: str) -> Response:
 
 
 @blueprint.get("/v1/audit/entries/<event_id>/proof")
-@endpoint(scope="audit:read", head=True, answer=str, media_type=TEXT, errors={503: UNPROVABLE})
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={503: UNPROVABLE})
 def get_proof(event_id: str) -> Response:
     """Prove that an entry is in the log, by the Audit-Id that its response carried.
 
@@ -134,7 +134,7 @@ def get_proof(event_id: str) -> Response:
 
 
 @blueprint.get("/v1/audit/log/consistency")
-@endpoint(scope="audit:read", head=True, query=Sizes, answer=Consistency, errors={404: NOTHING_YET, 503: UNPROVABLE})
+@endpoint(scope="audit:read", query=Sizes, answer=Consistency, errors={404: NOTHING_YET, 503: UNPROVABLE})
 def get_consistency(query: Sizes) -> dict[str, Any]:
     """Prove that the log only grew between two sizes.
 

@@ -27,7 +27,7 @@ class Retention(BaseModel):
 
 
 @blueprint.get("/v1/audit/log/retention")
-@endpoint(scope="audit:read", head=True, answer=Retention)
+@endpoint(scope="audit:read", answer=Retention)
 def get_retention() -> dict[str, Any]:
     """Give the log's minimum index (C2SP tlog-tiles, "Pruning") and the places of erased entries.
 
