@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, make_url, text
-from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from yoq_web.database.engine import make_engine
 from yoq_web.database.migrations import Lineage, find_lineage, find_migrations_folder
@@ -79,7 +79,10 @@ def compare_schema(owner: str, engine: Engine | None = None) -> list[SchemaDiffe
     indexes that are not unique. Raises CannotCompare.
     """
     lineage = find_lineage(owner)
-    with (engine or db.engine).connect() as connection:
+    engine = engine or db.engine
+    if engine.dialect.name != "sqlite":
+        engine = make_engine(engine.url)  # the application's own may only be read outside an operation
+    with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             found, made = _read_sqlite(connection, lineage), _make_on_sqlite(lineage)
         else:
@@ -106,8 +109,8 @@ def _make_on_postgresql(connection: Connection, lineage: Lineage) -> Parts:
     name = f"yoq_compare_{secrets.token_hex(8)}"
     try:
         connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    except ProgrammingError as error:
-        raise CannotCompare("the database's user may not make a schema") from error
+    except (ProgrammingError, InternalError) as error:
+        raise CannotCompare("the database does not let its user make a schema to compare with") from error
     connection.exec_driver_sql(f"SET LOCAL search_path TO {name}")
     _run_migrations(connection, lineage)
     return _read_postgresql(connection, lineage)

@@ -43,10 +43,14 @@ Made = tuple[int, bytes] | None
 
 @dataclass
 class SealingState:
-    """What came of this process's last sealing: `failure` says why nothing is sealed; None if it is."""
+    """What came of this process's last sealing: `failure` says why nothing is sealed; None if it is.
+
+    Up to the entry id `settled` everything is sealed for good, as it was before the last look at all that is not.
+    """
 
     tried: bool = False
     failure: str | None = None
+    settled: int | None = None
 
 
 current_sealing: AppLocal[SealingState] = AppLocal("audit_sealing", lambda _app: SealingState())
@@ -83,7 +87,13 @@ def seal(*, check: bool = False) -> int:
     Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
     if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
     """
-    due = _is_due(db.session())
+    state, settled = current_sealing(), find_watermark(db.session())
+    # On PostgreSQL a transaction that ended just now may have left an entry below: what is settled now must be looked
+    # at once more before it is passed over.
+    floor = settled if state.settled is None else min(settled, state.settled)
+    due = _is_due(db.session(), floor)
+    if not due:
+        state.settled = settled
     if not due and not check:
         return 0
     if not due:
@@ -95,7 +105,7 @@ def seal(*, check: bool = False) -> int:
         return 0
     ensure_first_key()
     sealed = 0
-    after = 0
+    after = floor
     made: Made = None
     while True:
         with unit_of_work() as session:
@@ -107,6 +117,7 @@ def seal(*, check: bool = False) -> int:
             count, after, made = _seal_batch(session, after, newest.writer if newest else TileWriter())
         sealed += count
         if count < edge.BATCH:
+            state.settled = settled
             break
     with unit_of_work() as session:
         turn = take_turn(session)
@@ -124,17 +135,20 @@ def promote_key() -> None:
         take_turn(session)
 
 
-def _is_due(session: Session) -> bool:
-    """Tell whether there is anything to seal, to sign or to refuse; asked every second, and without the write lock."""
+def _is_due(session: Session, floor: int) -> bool:
+    """Tell whether there is anything to seal beyond the entry id `floor`, to sign or to refuse.
+
+    Asked every second, and without the write lock.
+    """
     if not edge.is_even(session):
         return True
-    return session.execute(UNSEALED.where(ENTRIES.c.id > find_watermark(session)).limit(1)).first() is not None
+    return session.execute(UNSEALED.where(ENTRIES.c.id > floor).limit(1)).first() is not None
 
 
 def _seal_batch(session: Session, after: int, writer: TileWriter) -> tuple[int, int, Made]:
     """Seal one batch beyond the entry id `after`; returns how many, the last entry's id, and what was made."""
     size = writer.size
-    rows = session.execute(UNSEALED.where(ENTRIES.c.id > max(after, find_watermark(session))).limit(edge.BATCH)).all()
+    rows = session.execute(UNSEALED.where(ENTRIES.c.id > after).limit(edge.BATCH)).all()
     if not rows:
         return 0, after, None
     full = writer.append(hash_leaf(encode_leaf(row[1:])) for row in rows)

@@ -18,6 +18,7 @@ from tests.support.served import Served, command
 from tests.support.tampering import add_entries, attack, seal
 from tests.support.trail import make_engine
 from yoq_audit.sealing import edge, keys, sealer, signer
+from yoq_audit.storage import tree
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Signer
 from yoq_web import db
@@ -175,6 +176,32 @@ def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> 
     late.close()
     add_entries(app, 1)
     assert seal(app) == 2
+    assert_sealed(database_url, 6)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_an_entry_that_commits_after_a_standstill_is_sealed(
+    app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that began before others were sealed and is committed minutes later, as when the server was frozen."""
+    add_entries(app, 2)
+    seal(app)
+    late = make_engine(database_url).raw_connection()
+    columns = ", ".join(name for name in FIELDS if name != "event_id")
+    late.cursor().execute(
+        f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
+        f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
+    )
+    add_entries(app, 2)
+    assert seal(app) == 2
+    monkeypatch.setattr(tree, "SLACK_SECONDS", -60)  # a minute is over
+    assert seal(app) == 0
+    late.commit()
+    late.close()
+    assert seal(app) == 1
+    assert_sealed(database_url, 5)
+    add_entries(app, 1)
+    assert seal(app) == 1
     assert_sealed(database_url, 6)
 
 
