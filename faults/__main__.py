@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import random
 import shutil
+import signal
 import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import cycle
 from pathlib import Path
+from typing import NoReturn
 
 import psycopg
 from sqlalchemy.exc import SQLAlchemyError
@@ -38,15 +40,18 @@ MOST_ROUNDS = 1000
 def main() -> None:
     """Run a round of each chosen fault on each of its databases, or rounds until the time is over."""
     chosen = _parse()
+    for ending in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(ending, _end)  # what was started is stopped on the way out
     seed = chosen.seed if chosen.seed is not None else random.randrange(1 << 32)
     generator = random.Random(seed)
+    order = _order(chosen, generator)
     print(f"seed {seed}; the order is chosen by it, the moments depend on the machine, too")
     total = Tally()
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="yoq-faults-") as made, ExitStack() as stack:
         folder = Path(made)
         databases = Databases(folder, stack)
-        for number, (fault, database) in enumerate(_order(chosen, generator)):
+        for number, (fault, database) in enumerate(order):
             if number >= MOST_ROUNDS or (chosen.minutes and time.monotonic() - started > chosen.minutes * 60):
                 break
             if obstacle := fault.find_obstacle():
@@ -55,8 +60,9 @@ def main() -> None:
             place = folder / f"{number}"
             place.mkdir()
             settings = preload(fault.library, place) if fault.library else {}
-            with small_disk(place / "data", fault.disk) if fault.disk else nullcontext():
-                site = Site(place, databases.make(database, empty=fault.first), settings)
+            disk = small_disk(place / "data", fault.disk) if fault.disk else nullcontext()
+            with disk, databases.make(database, empty=fault.first) as url:
+                site = Site(place, url, settings)
                 if _run_round(fault, site, generator, total):
                     kept = Path(tempfile.mkdtemp(prefix=f"yoq-fault-{fault.name}-"))
                     shutil.copytree(place, kept, dirs_exist_ok=True)
@@ -65,6 +71,10 @@ def main() -> None:
     print(f"{time.monotonic() - started:.0f} seconds")
     total.print()
     sys.exit(1 if total.breaches else 0)
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _parse() -> argparse.Namespace:
@@ -88,6 +98,8 @@ def _order(chosen: argparse.Namespace, generator: random.Random) -> Iterator[tup
         for database in fault.on
         if (not chosen.names or fault.name in chosen.names) and chosen.on in (None, database)
     ]
+    if not rounds:
+        sys.exit("none of these faults is there on this database")
     generator.shuffle(rounds)
     return cycle(rounds) if chosen.minutes else iter(rounds)
 
@@ -101,16 +113,20 @@ class Databases:
         self._server: Postgres | None = None
         self._template = ""
 
-    def make(self, database: Database, *, empty: bool) -> str | None:
-        """Return the URL of a new PostgreSQL database, migrated unless `empty`; None for SQLite, which needs none."""
+    @contextmanager
+    def make(self, database: Database, *, empty: bool) -> Iterator[str | None]:
+        """Make a PostgreSQL database, migrated unless `empty`, and yield its URL; None for SQLite, which needs none."""
         if database == "sqlite":
-            return None
+            yield None
+            return
         if self._server is None:
             self._server = self._stack.enter_context(postgres_server.running())
             place = self._folder / "template"
             place.mkdir()
             self._template = make_template(self._server, place)
-        return self._server.url(self._server.create(*([] if empty else [self._template])))
+        name = self._server.create(*([] if empty else [self._template]))
+        yield self._server.url(name)
+        self._server.drop(name)
 
 
 def _run_round(fault: Fault, site: Site, generator: random.Random, total: Tally) -> list[Finding]:
