@@ -66,20 +66,26 @@ def command(
     )
 
 
-# Each test process has ports of its own, below those that the system gives out: servers share a port silently if they
-# bind it at the same moment, and one test's requests would reach another's server.
+# Each test process begins elsewhere, below the ports that the system gives out.
 _PORTS = count(20_000 + 2_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")))
 
 
 def free_port() -> int:
-    """A port of the loopback address that nobody listens on and no other test uses."""
+    """A port of the loopback address that nobody listens on and no other test uses, of whichever process.
+
+    Servers share a port silently if they bind it at the same moment, and one test's requests would reach another's.
+    """
     for port in _PORTS:
+        mark = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe:
             try:
+                mark.bind(("127.0.0.1", port))
                 probe.bind(("127.0.0.1", port))
             except OSError:
+                mark.close()
                 continue
-            return port
+        mark.detach()  # open as long as this process: the UDP port of the same number says that this one is taken
+        return port
     raise AssertionError("unreachable: the ports are endless")
 
 
