@@ -106,7 +106,7 @@ for verb, operation, control in (
 
 
 @routes.post("/apps/<app>/workers/<worker>/run")
-@wire_endpoint(operations.app_run, target=lambda app, **_: app)
+@wire_endpoint(operations.app_run, target=operations.name_run)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)

@@ -252,9 +252,15 @@ def _control(app: str, control: Control) -> Document:
     return {"app_name": app, "release_id": seen.id, "rollout_control_state": rollout.control}
 
 
+def name_run(app: str, worker: str) -> tuple[str, dict[str, str]]:
+    """Name the run of a worker for the trail: its target, and the detail that tells which worker it is."""
+    return app, {"worker": worker}
+
+
 def run_worker(app: str, worker: str) -> Document:
     """Place a worker of the app's newest release. Raises NotFound if there is none of that name."""
-    with app_run.performed(app, worker=worker) as session:
+    target, details = name_run(app, worker)
+    with app_run.performed(target, **details) as session:
         assignment_store.lock_placing(session)
         chosen = select(Release.number, Release.id, Release.body).join(App, App.newest == Release.number)
         found = session.execute(chosen.where(App.name == app)).first()

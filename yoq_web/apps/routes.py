@@ -122,7 +122,7 @@ def cancel(app: str) -> dict[str, Any]:
 
 
 @blueprint.post("/v1/apps/<app>/workers/<worker>/run")
-@endpoint(operations.app_run, target=lambda app, **_: app, answer=Ran)
+@endpoint(operations.app_run, target=operations.name_run, answer=Ran)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""
     return operations.run_worker(app, worker)

@@ -135,12 +135,14 @@ class Resource:
             result = perform(**found, **_read_values(body))
             return Status(status="ok") if result is None else result
 
-        def find_target(body: BaseModel | None = None, **found: Any) -> object:
+        def find_attempt(body: BaseModel | None = None, **found: Any) -> tuple[object, dict[str, Any]]:
             first = next(iter(inspect.signature(function).parameters), None)
-            return (found | _read_values(body))[first] if first else None
+            given = found | _read_values(body)
+            shown = {name: given[name] for name in operation.details if name in given}
+            return given[first] if first else None, shown
 
         view.__name__, view.__doc__ = function.__name__, function.__doc__
-        declare = endpoint(operation, body=body, target=find_target, answer=Status if answer is type(None) else answer)
+        declare = endpoint(operation, body=body, target=find_attempt, answer=Status if answer is type(None) else answer)
         self._blueprint.add_url_rule(path, view_func=declare(view), methods=[method])
 
     def _add_command(self, name: str, function: Callable[..., Any], perform: Callable[..., Any]) -> None:

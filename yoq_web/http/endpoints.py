@@ -92,18 +92,18 @@ def endpoint(
 
     Give the operation that the route performs, or for a route that only reads the `scope` that it needs. `body` and
     `query` are validated before the view is called with them under these names; `answer` is the type that the view
-    returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for
-    a problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
+    returns: a model, or a dict, list or string of the same form. `errors` describes further statuses: a text for a
+    problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
     view returns a Response of one of them. With `raw` the view gets the body as the bytes that were sent, checks them
     itself and may find none; the model only describes them. A route that writes without performing an operation says
     why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
-    target: a denied attempt is recorded with it. It need not be given where that is the path's only variable. Another
-    spelling of a route is left out of the API's description (`hidden`). What does little and needs no database is
-    answered `at_once`, however many requests are at work; so is what is public. Where a GET performs no operation HEAD
-    is answered like it, without the body; else, and with yoq's own routes, it is a 405. Parameters, members of the
-    body and bodies that the route does not take are refused, and so is what is given twice; a route that must take
-    whatever its clients send is `lenient`, a public one ignores them always. Raises TypeError unless exactly one is
-    given of operation, scope and `public`.
+    target, or that and a mapping of details which tell it apart: a denied attempt is recorded with them. It need not
+    be given where that is the path's only variable. Another spelling of a route is left out of the API's description
+    (`hidden`). What does little and needs no database is answered `at_once`, however many requests are at work; so is
+    what is public. Where a GET performs no operation HEAD is answered like it, without the body; else, and with yoq's
+    own routes, it is a 405. Parameters, members of the body and bodies that the route does not take are refused, and
+    so is what is given twice; a route that must take whatever its clients send is `lenient`, a public one ignores them
+    always. Raises TypeError unless exactly one is given of operation, scope and `public`.
     """
     if [operation is not None, scope is not None, public].count(True) != 1:
         raise TypeError("endpoint() needs one of: the operation that the route performs, the scope to read it, public")

@@ -126,26 +126,30 @@ def check_scope(actor: Actor, path: str, declaration: Declaration) -> None:
     if actor.allows(scope):
         return
     if declaration.operation:
-        raise deny(make_event(declaration.operation, find_target(declaration), {}))
+        raise deny(make_event(declaration.operation, *find_attempt(declaration)))
     line = f"{request.method} {path}"
     raise deny(make_event(ACCESS_DENIED, line, {"method": request.method, "path": path}), scope)
 
 
-def find_target(declaration: Declaration) -> str | None:
-    """Find the target of an operation that is denied, the same that it would have had; None if it cannot be told."""
+def find_attempt(declaration: Declaration) -> tuple[str | None, Mapping[str, Any]]:
+    """Find the target of an operation that is denied, the same that it would have had, and details that tell it apart.
+
+    The target is None if it cannot be told.
+    """
     arguments: dict[str, Any] = dict(request.view_args or {})
     if declaration.target is None:
-        return str(next(iter(arguments.values()))) if len(arguments) == 1 else None
+        return (str(next(iter(arguments.values()))) if len(arguments) == 1 else None), {}
     if declaration.body is not None:
         try:
             arguments["body"] = receive_body() if declaration.raw else read_body(declaration.body, lenient=True)
         except HOOK_ERRORS:  # whatever is wrong with it, or with a plugin's model of it; the path may tell still
             arguments["body"] = None
     try:
-        target = declaration.target(**arguments)
+        found = declaration.target(**arguments)
+        target, details = found if isinstance(found, tuple) else (found, {})
+        return (None if target is None else str(target)), dict(details)
     except HOOK_ERRORS:  # it asks the body, or is a plugin's and wrong: the denial is recorded
-        return None
-    return None if target is None else str(target)
+        return None, {}
 
 
 def is_public(path: str) -> bool:

@@ -25,8 +25,8 @@ OPERATIONS = (policy_add, policy_delete)
 
 def add_policy(source: str, target: str, action: str) -> None:
     """Add a rule; one that replaces another takes the last place in the list."""
-    pair = format_pair(source, target)
-    with policy_add.performed(pair, source=source, destination=target, action=action) as session:
+    pair, ends = name_rule(source, target)
+    with policy_add.performed(pair, **ends, action=action) as session:
         # Two that add the same rule at once come one after the other: the second sees what it replaces.
         advisory_lock(session, "policies")
         add_details(before=session.scalar(select(Policy.action).where(_is(source, target))))
@@ -37,7 +37,8 @@ def add_policy(source: str, target: str, action: str) -> None:
 
 def delete_policy(source: str, target: str) -> None:
     """Delete a rule; no error if there is none, as in yoq."""
-    with policy_delete.performed(format_pair(source, target), source=source, destination=target) as session:
+    pair, ends = name_rule(source, target)
+    with policy_delete.performed(pair, **ends) as session:
         add_details(before=session.scalar(delete(Policy).where(_is(source, target)).returning(Policy.action)))
 
 
@@ -52,6 +53,6 @@ def list_policies(part: Slice = WHOLE) -> Page[tuple[str, str, str, int]]:
     return rows.convert(lambda row: (row.source, row.target, row.action, row.created_at // 1_000_000))
 
 
-def format_pair(source: str, target: str) -> str:
-    """Write what a rule is about as the trail shows it (yoq's form); the details have both apart."""
-    return f"{source}->{target}"
+def name_rule(source: str, target: str) -> tuple[str, dict[str, str]]:
+    """Name a rule for the trail: its target as yoq writes it, and the details that have both ends apart."""
+    return f"{source}->{target}", {"source": source, "destination": target}

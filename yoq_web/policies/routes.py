@@ -22,7 +22,7 @@ def list_policies(query: PageQuery) -> Page[dict[str, str]]:
 
 
 @blueprint.post("/v1/policies")
-@endpoint(operations.policy_add, body=PolicyIn, target=lambda body: operations.format_pair(body.source, body.target))
+@endpoint(operations.policy_add, body=PolicyIn, target=lambda body: operations.name_rule(body.source, body.target))
 def add_policy(body: PolicyIn) -> Status:
     """Add a policy, or replace the one for the same source and target."""
     operations.add_policy(body.source, body.target, body.action)
@@ -30,7 +30,7 @@ def add_policy(body: PolicyIn) -> Status:
 
 
 @blueprint.delete("/v1/policies/<source>/<target>")
-@endpoint(operations.policy_delete, target=operations.format_pair)
+@endpoint(operations.policy_delete, target=operations.name_rule)
 def delete_policy(source: str, target: str) -> Status:
     """Delete a policy; the answer is the same if there was none."""
     operations.delete_policy(source, target)

@@ -15,7 +15,7 @@ from tests.support.apps import HEALTH, manifest, service
 from yoq_audit.export import streaming
 from yoq_web import JOINING, Resource, hookimpl
 from yoq_web.http.endpoints import find_declaration
-from yoq_web.http.guard import find_target
+from yoq_web.http.guard import find_attempt
 
 LONG = "n" * 200
 """Two such names are too long for a target, which is cut."""
@@ -26,7 +26,7 @@ ROLLING = manifest(service("a", "img:2"), app="shop", rollout=HEALTH) | {"worker
 things = Resource("things", __name__)
 
 
-@things.operation("things_put", "PUT /v1/things/<shelf>/<name>")
+@things.operation("things_put", "PUT /v1/things/<shelf>/<name>", details=("shelf",))
 def put(name: str, shelf: str, note: str = "") -> None:
     """Put a thing on a shelf."""
 
@@ -95,6 +95,15 @@ DEEDS: list[tuple[str, str, dict[str, str], Any]] = [
 """A deed by every route with an operation, in an order in which each can be done."""
 
 
+COMPOSED = {
+    "policy_add": {"source", "destination"},
+    "policy_delete": {"source", "destination"},
+    "app_run": {"worker"},
+    "things_put": {"shelf"},
+}
+"""The actions whose targets do not name their object alone, and the details that tell it apart."""
+
+
 @pytest.mark.parametrize("backend", ["sqlite"])  # what a target is does not depend on the database
 def test_a_denial_has_the_deeds_target(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """By each route that performs an operation, who may not is recorded with the action and target of who may."""
@@ -119,7 +128,7 @@ def test_a_denial_has_the_deeds_target(make_app: MakeApp, monkeypatch: pytest.Mo
             with app.test_request_context(path, method=method, json=body):
                 declaration = find_declaration(app.view_functions[matched(app, method, path)])
                 assert declaration is not None
-                assert find_target(declaration) == done["target"]
+                assert find_attempt(declaration)[0] == done["target"]
         elif rule == "/v1/backups":
             assert denied["target"] is None  # it is made up by the deed
             known["name"] = done["target"]
@@ -127,6 +136,9 @@ def test_a_denial_has_the_deeds_target(make_app: MakeApp, monkeypatch: pytest.Mo
             assert [denied[name] for name in ("action", "target", "outcome")] == [
                 *(done["action"], done["target"], "denied")
             ], (method, path)
+            assert denied["details"].items() <= done["details"].items(), (method, path)
+            if done["action"] in COMPOSED:
+                assert denied["details"].keys() >= COMPOSED[done["action"]], (method, path)
         if joining:
             known["agent"] = done["details"]["agent"]
 
