@@ -127,7 +127,7 @@ def test_rolling_back(make_app: MakeApp) -> None:
     answer = operator("POST", "/apps/shop/rollback", json={"print": False}).get_json()
     assert (answer["trigger"], answer["source_release_id"], answer["status"]) == ("rollback", ids[0], "completed")
     assert answer["message"] == f"rollback to {ids[0]} completed: all placements succeeded"
-    entry = operator.entries(1)[0]
+    entry = operator.entries(2)[1]
     assert (entry["action"], entry["target"], entry["outcome"]) == ("app_rollback", "shop", "ok")
 
 
