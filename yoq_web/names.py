@@ -65,3 +65,13 @@ Name = Annotated[
     AfterValidator(check_storable),
 ]
 """The name of a thing: not empty, at most 256 bytes, without NUL."""
+
+
+def _check_addressable(text: str) -> str:
+    if text in (".", ".."):
+        raise ValueError("clients take it for a step in a path")
+    return text
+
+
+NewName = Annotated[Name, AfterValidator(_check_addressable)]
+"""The name of a thing that is made: one by which a route can be asked for it."""

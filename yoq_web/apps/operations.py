@@ -87,8 +87,15 @@ def apply(body: bytes, *, named: bool = True) -> Document:
             raise Problem(400, str(refusal)) from None
         if wanted.app is None:
             return _place_only(session, wanted)
+        _check_addressable(session, wanted.app)
         made = _make_release(session, wanted, body, release_id, first=first)
     return make_apply_document(made)
+
+
+def _check_addressable(session: Session, app: str) -> None:
+    """Raise a 400 for a new app that no route could be asked for; one that is there already goes on as it is."""
+    if ("/" in app or app in (".", "..")) and session.get(App, app) is None:
+        raise Problem(400, "invalid app_name", "a name with a slash, or of dots alone, is taken for a part of a path")
 
 
 def find_target(body: bytes) -> str:

@@ -67,14 +67,14 @@ def diff(body: bytes) -> dict[str, Any]:
     return queries.diff_manifest(body)
 
 
-@blueprint.get("/v1/apps/<app>")
+@blueprint.get("/v1/apps/<name:app>")
 @endpoint(scope="apps:read", answer=AppStatus)
 def status(app: str) -> dict[str, Any]:
     """Show an app with its newest release."""
     return queries.get_status(app)
 
 
-@blueprint.get("/v1/apps/<app>/history")
+@blueprint.get("/v1/apps/<name:app>/history")
 @endpoint(scope="apps:read", query=HistoryQuery, answer=list[HistoryEntry])
 def history(app: str, query: HistoryQuery) -> Page[dict[str, Any]]:
     """List an app's releases, the newest first.
@@ -84,7 +84,7 @@ def history(app: str, query: HistoryQuery) -> Page[dict[str, Any]]:
     return queries.list_history(app, query.find_slice(), before=query.before)
 
 
-@blueprint.post("/v1/apps/<app>/rollback")
+@blueprint.post("/v1/apps/<name:app>/rollback")
 @endpoint(operations.app_rollback, body=RollbackIn, answer=Applied, errors={409: IN_PROGRESS})
 def rollback(app: str, body: RollbackIn) -> dict[str, Any]:
     """Apply an earlier release again.
@@ -94,7 +94,7 @@ def rollback(app: str, body: RollbackIn) -> dict[str, Any]:
     return operations.rollback(app, body.release_id)
 
 
-@blueprint.post("/v1/apps/<app>/pause")
+@blueprint.post("/v1/apps/<name:app>/pause")
 @endpoint(operations.app_pause, answer=Controlled)
 def pause(app: str) -> dict[str, Any]:
     """Have a rollout wait before its next batch.
@@ -104,14 +104,14 @@ def pause(app: str) -> dict[str, Any]:
     return operations.pause(app)
 
 
-@blueprint.post("/v1/apps/<app>/resume")
+@blueprint.post("/v1/apps/<name:app>/resume")
 @endpoint(operations.app_resume, answer=Controlled)
 def resume(app: str) -> dict[str, Any]:
     """Let a paused rollout go on."""
     return operations.resume(app)
 
 
-@blueprint.post("/v1/apps/<app>/cancel")
+@blueprint.post("/v1/apps/<name:app>/cancel")
 @endpoint(operations.app_cancel, answer=Controlled)
 def cancel(app: str) -> dict[str, Any]:
     """End a rollout now.
@@ -121,7 +121,7 @@ def cancel(app: str) -> dict[str, Any]:
     return operations.cancel(app)
 
 
-@blueprint.post("/v1/apps/<app>/workers/<worker>/run")
+@blueprint.post("/v1/apps/<name:app>/workers/<name:worker>/run")
 @endpoint(operations.app_run, target=operations.name_run, answer=Ran)
 def run_worker(app: str, worker: str) -> dict[str, Any]:
     """Run a worker of the app's newest release once."""

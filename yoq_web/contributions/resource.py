@@ -13,12 +13,13 @@ import click
 from flask import Blueprint
 from flask.helpers import get_root_path
 from pydantic import BaseModel, create_model
-from werkzeug.routing import Map, Rule
+from werkzeug.routing import Map
 
 from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.commands.output import checked, print_json
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.http.endpoints import Status, endpoint
+from yoq_web.http.rules import QuickRule
 from yoq_web.operations.operation import Activity, Operation
 
 P = ParamSpec("P")
@@ -127,7 +128,7 @@ class Resource:
         self, operation: Operation, route: str, function: Callable[..., Any], perform: Callable[..., Any]
     ) -> None:
         method, _, path = route.partition(" ")
-        in_path = next(Map([Rule(path)]).iter_rules()).arguments
+        in_path = next(Map([QuickRule(path)]).iter_rules()).arguments
         body = _make_model(function, leave_out=in_path)
         answer = get_type_hints(function, include_extras=True).get("return", type(None))
 

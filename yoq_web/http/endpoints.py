@@ -96,7 +96,7 @@ def endpoint(
     problem, or the model that is answered instead of one. `media_type` may be several, with commas between, where the
     view returns a Response of one of them. With `raw` the view gets the body as the bytes that were sent, checks them
     itself and may find none; the model only describes them. A route that writes without performing an operation says
-    why in `unaudited`. `target` is called with the view's arguments, but for the query, and returns the operation's
+    why in `unaudited`. `target` is called with the view's arguments and returns the operation's
     target, or that and a mapping of details which tell it apart: a denied attempt is recorded with them. It need not
     be given where that is the path's only variable. Another spelling of a route is left out of the API's description
     (`hidden`). What does little and needs no database is answered `at_once`, however many requests are at work; so is

@@ -19,7 +19,7 @@ from yoq_web.app_local import AppLocal, ContextLocal, restore_context
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.http import bodies, concurrency
 from yoq_web.http.authentication import authenticate
-from yoq_web.http.endpoints import Declaration, find_declaration, read_body, receive_body
+from yoq_web.http.endpoints import Declaration, find_declaration, read_body, read_query, receive_body
 from yoq_web.http.login_throttle import current_throttle
 from yoq_web.http.peers import find_peer
 from yoq_web.logs import current_request_id
@@ -145,6 +145,8 @@ def find_attempt(declaration: Declaration) -> tuple[str | None, Mapping[str, Any
         except HOOK_ERRORS:  # whatever is wrong with it, or with a plugin's model of it; the path may tell still
             arguments["body"] = None
     try:
+        if declaration.query is not None:
+            arguments["query"] = read_query(declaration.query, lenient=True)
         found = declaration.target(**arguments)
         target, details = found if isinstance(found, tuple) else (found, {})
         return (None if target is None else str(target)), dict(details)

@@ -1,13 +1,21 @@
-"""QuickRule: a URL rule that is ready to match at once, and learns to build URLs when it is first asked to."""
+"""QuickRule: a URL rule that is ready to match at once, builds URLs when it is first asked to, and takes any name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from werkzeug.routing import Rule
+from werkzeug.routing import BaseConverter, Rule
 
 Builder = Callable[..., tuple[str, str]]
+
+
+class NameConverter(BaseConverter):
+    """`<name:…>` in a route's path: a name with whatever is in it, slashes too, which servers hand over decoded."""
+
+    regex = "(?s:.+?)"
+    part_isolating = False
+    weight = 200
 
 
 class QuickRule(Rule):
@@ -26,3 +34,11 @@ class QuickRule(Rule):
             return compiled[0](rule, **values)
 
         return build
+
+    def get_converter(
+        self, variable_name: str, converter_name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> BaseConverter:
+        """Find the converter of a variable: ours, or one of the map's."""
+        if converter_name == "name":
+            return NameConverter(self.map, *args, **kwargs)
+        return super().get_converter(variable_name, converter_name, args, kwargs)

@@ -8,7 +8,7 @@ from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.http.paging import PageQuery
 from yoq_web.policies import operations
-from yoq_web.policies.schemas import PolicyIn, PolicyOut
+from yoq_web.policies.schemas import PairQuery, PolicyIn, PolicyOut
 
 blueprint = Blueprint("policies", __name__)
 
@@ -34,4 +34,16 @@ def add_policy(body: PolicyIn) -> Status:
 def delete_policy(source: str, target: str) -> Status:
     """Delete a policy; the answer is the same if there was none."""
     operations.delete_policy(source, target)
+    return Status(status="removed")
+
+
+@blueprint.delete("/v1/policies")
+@endpoint(
+    operations.policy_delete,
+    query=PairQuery,
+    target=lambda query: operations.name_rule(query.source, query.target),
+)
+def delete_pair(query: PairQuery) -> Status:
+    """Delete a policy, whatever is in its names: a slash, for one, cannot be told from that between them in a path."""
+    operations.delete_policy(query.source, query.target)
     return Status(status="removed")

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from yoq_web.names import Name
+from yoq_web.names import Name, NewName
 
 Action = Literal["deny", "allow"]
 
@@ -14,9 +14,16 @@ Action = Literal["deny", "allow"]
 class PolicyIn(BaseModel):
     """A rule to add, or to put in the place of the one for the same source and target."""
 
+    source: NewName
+    target: NewName
+    action: Action
+
+
+class PairQuery(BaseModel):
+    """Which rule is meant."""
+
     source: Name
     target: Name
-    action: Action
 
 
 class PolicyOut(BaseModel):

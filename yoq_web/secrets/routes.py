@@ -31,7 +31,7 @@ def set_secret(body: SecretIn) -> Status:
     return Status(status="ok")
 
 
-@blueprint.delete("/v1/secrets/<name>")
+@blueprint.delete("/v1/secrets/<name:name>")
 @endpoint(operations.secret_delete)
 def delete_secret(name: str) -> Status:
     """Delete a secret."""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
-from yoq_web.names import Name
+from yoq_web.names import NewName
 
 
 def _check_encodable(value: SecretStr) -> SecretStr:
@@ -21,5 +21,5 @@ def _check_encodable(value: SecretStr) -> SecretStr:
 class SecretIn(BaseModel):
     """A secret to set. The value is never readable over HTTP again."""
 
-    name: Name
+    name: NewName
     value: Annotated[SecretStr, AfterValidator(_check_encodable)] = Field(json_schema_extra={"writeOnly": True})

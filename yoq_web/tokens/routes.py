@@ -38,7 +38,7 @@ def create_token(body: TokenIn) -> TokenCreated:
     return operations.create_token(body)
 
 
-@blueprint.delete("/v1/tokens/<name>")
+@blueprint.delete("/v1/tokens/<name:name>")
 @endpoint(operations.token_revoke)
 def revoke_token(name: str) -> Status:
     """Revoke a token, at once and in every process."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from yoq_web.names import Name
+from yoq_web.names import NewName
 from yoq_web.scopes import SCOPE
 from yoq_web.times import parse_duration
 
@@ -34,7 +34,7 @@ TTL = "^(?!0+[smhd]$)[0-9]{1,9}[smhd]$"
 class TokenIn(BaseModel):
     """A token to create."""
 
-    name: Name = Field(
+    name: NewName = Field(
         description="Printable text in the letters of one script that does not begin with --, at most 256 bytes of"
         " UTF-8; not one that could be taken for another token's"
     )

@@ -58,28 +58,29 @@ DEEDS: list[tuple[str, str, dict[str, str], Any]] = [
     ("DELETE", "/v1/things", {}, None),
     ("GET", "/v1/secrets", {}, None),
     ("POST", "/v1/secrets", {}, {"name": "db", "value": "v"}),
-    ("DELETE", "/v1/secrets/<name>", {"name": "db"}, None),
+    ("DELETE", "/v1/secrets/<name:name>", {"name": "db"}, None),
     ("POST", "/v1/policies", {}, {"source": "web", "target": "db", "action": "allow"}),
     ("POST", "/v1/policies", {}, {"source": LONG, "target": LONG, "action": "allow"}),
     ("DELETE", "/v1/policies/<source>/<target>", {"source": "web", "target": "db"}, None),
     ("DELETE", "/v1/policies/<source>/<target>", {"source": LONG, "target": LONG}, None),
+    ("DELETE", "/v1/policies", {"": "?source=web/a&target=db"}, None),
     ("POST", "/v1/tokens", {}, {"name": "ops", "scopes": ["secrets:read"]}),
-    ("DELETE", "/v1/tokens/<name>", {"name": "ops"}, None),
+    ("DELETE", "/v1/tokens/<name:name>", {"name": "ops"}, None),
     ("POST", "/v1/agents", {}, registration()),
     ("POST", "/agents/register", {}, registration()),
     ("PUT", "/v1/agents/<agent>/labels", {}, {"labels": "zone=a"}),
     ("PUT", "/agents/<agent>/labels", {}, {"labels": "zone=a"}),
     ("POST", "/v1/apps", {}, SHOP),
     ("POST", "/deploy", {}, SHOP | {"app_name": None}),
-    ("POST", "/v1/apps/<app>/workers/<worker>/run", {"app": "shop", "worker": "w"}, None),
+    ("POST", "/v1/apps/<name:app>/workers/<name:worker>/run", {"app": "shop", "worker": "w"}, None),
     ("POST", "/apps/<app>/workers/<worker>/run", {"app": "shop", "worker": "w"}, None),
     ("POST", "/apps/apply", {}, ROLLING),
-    ("POST", "/v1/apps/<app>/pause", {"app": "shop"}, None),
-    ("POST", "/v1/apps/<app>/resume", {"app": "shop"}, None),
+    ("POST", "/v1/apps/<name:app>/pause", {"app": "shop"}, None),
+    ("POST", "/v1/apps/<name:app>/resume", {"app": "shop"}, None),
     ("POST", "/apps/<app>/rollout/pause", {"app": "shop"}, None),
     ("POST", "/apps/<app>/rollout/resume", {"app": "shop"}, None),
-    ("POST", "/v1/apps/<app>/cancel", {"app": "shop"}, None),
-    ("POST", "/v1/apps/<app>/rollback", {"app": "shop"}, {}),
+    ("POST", "/v1/apps/<name:app>/cancel", {"app": "shop"}, None),
+    ("POST", "/v1/apps/<name:app>/rollback", {"app": "shop"}, {}),
     ("POST", "/apps/<app>/rollback", {"app": "shop"}, {}),
     ("POST", "/v1/apps", {}, ROLLING),
     ("POST", "/apps/<app>/rollout/cancel", {"app": "shop"}, None),
@@ -182,10 +183,10 @@ def audited(app: Flask) -> dict[tuple[str, str], str | None]:
 
 
 def filled(rule: str, names: dict[str, str]) -> str:
-    """A rule's path with these names in it."""
+    """A rule's path with these names in it, and a query under none."""
     for name, value in names.items():
-        rule = rule.replace(f"<{name}>", value)
-    return rule
+        rule = rule.replace(f"<{name}>", value).replace(f"<name:{name}>", value)
+    return rule + names.get("", "")
 
 
 def matched(app: Flask, method: str, path: str) -> str:

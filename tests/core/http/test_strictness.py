@@ -22,6 +22,11 @@ def put(shelf: str, note: str = "", count: int = 1) -> None:
     """Put something on a shelf."""
 
 
+@shelves.operation("shelves_drop", "DELETE /v1/shelves/<name:shelf>")
+def drop(shelf: str) -> None:
+    """Take a shelf away."""
+
+
 @shelves.reading("GET /v1/shelves")
 def list_shelves() -> list[str]:
     """List the shelves."""
