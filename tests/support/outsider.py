@@ -30,18 +30,22 @@ class Head:
 
 
 def open_checkpoint(note: str, vkey: str) -> Head:
-    """Check a checkpoint's one signature with the log's key."""
+    """Check the signature of the log's key under a checkpoint; those of other keys are passed over."""
     name, key_id, encoded = vkey.split("+", 2)
     typed = base64.b64decode(encoded, validate=True)
     assert sha256(name.encode() + b"\n" + typed).hexdigest()[:8] == key_id
-    text, _, line = note.rpartition("\n\n")
+    text, _, lines = note.rpartition("\n\n")
     text += "\n"
-    assert line.endswith("\n")
-    dash, signer, blob = line.removesuffix("\n").split(" ")
-    signature = base64.b64decode(blob, validate=True)
-    assert (dash, signer, signature[:4].hex()) == ("\u2014", name, key_id)
+    assert lines.endswith("\n")
+    known = []
+    for line in lines.removesuffix("\n").split("\n"):
+        dash, signer, blob = line.split(" ")
+        assert dash == "\u2014"
+        signature = base64.b64decode(blob, validate=True)
+        known += [signature[4:]] if (signer, signature[:4].hex()) == (name, key_id) else []
+    assert len(known) == 1
     assert typed[:1] == b"\x01"
-    Ed25519PublicKey.from_public_bytes(typed[1:]).verify(signature[4:], text.encode())
+    Ed25519PublicKey.from_public_bytes(typed[1:]).verify(known[0], text.encode())
     origin, size, root = text.splitlines()
     return Head(origin, int(size), base64.b64decode(root, validate=True))
 

@@ -14,7 +14,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
-from yoq_audit.sealing import keys, sealer
+from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.sealing.signer import CannotSign, HeadMissing, Rewound
 from yoq_audit.storage import log, tree
 from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
@@ -66,24 +66,36 @@ def _make_problem(text: str, reason: str) -> Problem:
 def seal_now() -> SignedTree:
     """Seal everything committed so far, if this machine may seal, and return the newest signed tree.
 
-    Raises NotFound for a log without entries, and a 503 if nothing can be signed or the log was rewound.
+    Before the first entry it is the empty one. Raises a 503 if nothing can be signed or the log was rewound.
     """
     with translate_log_errors(), suppress(CannotSign):  # another machine seals
         sealer.seal(check=True)
     newest = tree.find_signed_tree(db.session())
-    if newest is not None:
-        return newest
-    if list_keys(db.session()):
+    if newest is None:
+        with translate_log_errors(), suppress(CannotSign):
+            newest = signer.sign_empty_tree()
+    if newest is None:
         raise Problem(503, "the log cannot be sealed here", NOT_HERE, AGAIN)
-    raise NotFound("not found", "the log has no entries yet")
+    return newest
+
+
+def find_checkpoint(size: int) -> SignedTree:
+    """Find the first signed tree that has at least so many entries. Raises NotFound if the log has fewer."""
+    newest = seal_now()
+    if size > newest.size:
+        raise NotFound("not found", f"the log has {newest.size} sealed entries")
+    return (tree.find_signed_tree(db.session(), size) if size else None) or newest
 
 
 def list_keys(session: Session) -> list[str]:
     """List the log's public keys as vkey texts, the newest last; not those that the key before did not announce.
 
-    Raises a 503 where this machine's own key is not among them: whose keys they are cannot be known.
+    A log that has none yet gets its first. Raises a 503 where this machine's own key is not among them: whose keys
+    they are cannot be known.
     """
     with translate_log_errors():
+        if not keys.read_vkeys(session):
+            sealer.seal(check=True)
         own = keys.read_signer()
         chain = keys.read_chain(session, own)
     if own is not None and chain.missing == own.verifier:

@@ -28,7 +28,7 @@ NEVER = "no-store"
 
 UNPROVABLE = "Nothing can be proved now: `error` and `detail` say why"
 PRUNED = "The bundle was pruned, or holds an entry that was erased"
-NOTHING_YET = "The log has no entries yet"
+TOO_LARGE = "The log does not have so many entries"
 
 MAX_STORED = 2**63 - 1
 
@@ -48,6 +48,14 @@ class Sizes(BaseModel):
     new: Size | None = Field(None, alias="to", description="The larger size; the newest signed one unless given")
 
 
+class Least(BaseModel):
+    """Which checkpoint."""
+
+    size: Size | None = Field(
+        None, description="The first that was signed with at least so many entries; else the newest"
+    )
+
+
 class Consistency(BaseModel):
     """That the log of size `from` is the beginning of the log of size `to`: the hashes of RFC 9162 in base64."""
 
@@ -57,34 +65,34 @@ class Consistency(BaseModel):
 
 
 @blueprint.get("/v1/audit/log/checkpoint")
-@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET, 503: UNPROVABLE})
-def get_checkpoint() -> Response:
-    """Give the newest signed checkpoint.
+@endpoint(scope="audit:read", query=Least, answer=str, media_type=TEXT, errors={404: TOO_LARGE, 503: UNPROVABLE})
+def get_checkpoint(query: Least) -> Response:
+    """Give a signed checkpoint, the newest unless told.
 
     Everything committed before is sealed first. It is a signed note: the log's name, its size and its root.
     """
-    return _make_answer(prover.seal_now().note, TEXT, FRESH)
+    found = prover.seal_now() if query.size is None else prover.find_checkpoint(query.size)
+    return _make_answer(found.note, TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/key")
-@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={404: NOTHING_YET})
+@endpoint(scope="audit:read", answer=str, media_type=TEXT, errors={503: UNPROVABLE})
 def get_key() -> Response:
     """Give the public keys that checkpoints are signed with, one on a line, the newest last.
 
     Ask once, keep it, and compare it with what the operator says: who checks a log with a key that he has just got
     from it checks little.
     """
-    return _make_answer("".join(f"{vkey}\n" for vkey in _list_keys()), TEXT, FRESH)
+    return _make_answer("".join(f"{vkey}\n" for vkey in prover.list_keys(db.session())), TEXT, FRESH)
 
 
 @blueprint.get("/v1/audit/log/key/announcements")
-@endpoint(scope="audit:read", answer=list[str], errors={404: NOTHING_YET})
+@endpoint(scope="audit:read", answer=list[str], errors={503: UNPROVABLE})
 def get_announcements() -> list[str]:
     """Give the announcement of each key but the first, the newest last.
 
     Both keys signed it, the new one and the one before: who knows one of the log's keys finds the newest.
     """
-    _list_keys()
     return prover.list_announcements(db.session())
 
 
@@ -134,7 +142,7 @@ def get_proof(event_id: str) -> Response:
 
 
 @blueprint.get("/v1/audit/log/consistency")
-@endpoint(scope="audit:read", query=Sizes, answer=Consistency, errors={404: NOTHING_YET, 503: UNPROVABLE})
+@endpoint(scope="audit:read", query=Sizes, answer=Consistency, errors={503: UNPROVABLE})
 def get_consistency(query: Sizes) -> dict[str, Any]:
     """Prove that the log only grew between two sizes.
 
@@ -142,13 +150,6 @@ def get_consistency(query: Sizes) -> dict[str, Any]:
     """
     new, hashes = prover.prove_growth(query.old, query.new)
     return {"from": query.old, "to": new, "hashes": [encode_base64(node) for node in hashes]}
-
-
-def _list_keys() -> list[str]:
-    found = prover.list_keys(db.session())
-    if not found:
-        raise NotFound("not found", "the log has no entries yet, and so no key")
-    return found
 
 
 def _make_answer(content: str | bytes, media_type: str, caching: str) -> Response:

@@ -17,7 +17,7 @@ from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import Rewound
 from yoq_audit.settings import RETENTION, parse_age
 from yoq_audit.tlog.errors import LogError
-from yoq_web import AppLocal, NotFound, Problem, SettingsError, act_as_system, current_settings, db
+from yoq_web import AppLocal, Problem, SettingsError, act_as_system, current_settings, db
 
 logger = get_logger("yoq_web")
 
@@ -52,8 +52,6 @@ def run_due() -> None:
     before, schedule.failure = schedule.failure, None
     try:
         _run(schedule, now)
-    except NotFound:
-        schedule.next_look = now + LOOK_SECONDS  # the log has no entries yet
     except (Problem, SettingsError, LogError, Rewound, SQLAlchemyError) as error:
         said = error.error if isinstance(error, Problem) else type(error).__name__
         schedule.plan, schedule.next_look = None, now + LOOK_SECONDS

@@ -121,9 +121,9 @@ def keep_head(note: str, size: int, known: Sequence[Verifier]) -> None:
             files.replace(current_settings().data_dir / HEAD_FILE, note.encode())
 
 
-def sign_checkpoint(size: int, root: bytes, key: Signer) -> str:
+def sign_checkpoint(size: int, root: bytes, key: Signer, *further: Signer) -> str:
     """Make the signed checkpoint for a tree. Ed25519 gives the same signature each time."""
-    return notes.sign(Checkpoint(key.name, size, root).text, key)
+    return notes.sign(Checkpoint(key.name, size, root).text, key, *further)
 
 
 def is_replaced() -> bool:

@@ -3,7 +3,7 @@
 A rotation has four steps, and is finished from any of them by whoever seals next on this machine:
 1. the new private key is written to `log.key.next`;
 2. its announcement, signed by both keys, is committed with the entry that carries it;
-3. the old key signs a tree that holds that entry, and from then on nothing;
+3. both keys sign a tree that holds that entry, and from then on the old one signs nothing;
 4. the new key takes the place of the old one in `log.key`.
 """
 

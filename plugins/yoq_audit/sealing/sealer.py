@@ -24,6 +24,7 @@ from yoq_audit.sealing.signer import (
     check_head,
     ensure_first_key,
     find_turn,
+    list_signers,
     retire_replaced_key,
     take_turn,
 )
@@ -82,7 +83,8 @@ def try_to_seal() -> None:
 def seal(*, check: bool = False) -> int:
     """Seal every committed entry, in batches, and sign the last size. Returns how many entries were sealed.
 
-    With `check` the database is held against the head kept outside even if there is nothing to seal.
+    With `check` the database is held against the head kept outside even if there is nothing to seal, and the log gets
+    its first key even before its first entry.
 
     Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
     if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
@@ -97,9 +99,12 @@ def seal(*, check: bool = False) -> int:
     if not due and not check:
         return 0
     if not due:
+        ensure_first_key()
         # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
         db.session.rollback()
         turn = find_turn()
+        if turn is not None and turn.promoted:
+            promote_key()
         if turn is not None:
             check_head(db.session(), turn.chain)
         return 0
@@ -186,6 +191,6 @@ def _sign_committed(session: Session, turn: SigningTurn, made: Made) -> Edge | N
     newest = check_edge(session, turn.chain.keys, made)
     if newest is None or newest.note is not None:
         return newest
-    note = keys.sign_checkpoint(newest.size, newest.root, turn.key)
+    note = keys.sign_checkpoint(newest.size, newest.root, *list_signers(session, turn, newest.size))
     session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
     return replace(newest, note=note)

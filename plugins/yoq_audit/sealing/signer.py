@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.sealing import keys
@@ -13,7 +13,7 @@ from yoq_audit.sealing.edge import check_note
 from yoq_audit.sealing.key_chain import KeyChain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
-from yoq_audit.storage.tree import find_newest_checkpoint, find_root, find_signed_tree
+from yoq_audit.storage.tree import SignedTree, find_newest_checkpoint, find_root, find_signed_tree
 from yoq_audit.tlog.hashing import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import advisory_lock, current_settings, db, unit_of_work
@@ -73,10 +73,12 @@ class SigningTurn:
     chain: KeyChain
     promoted: bool = False
     """Whether the key is still the next one, whose turn has come."""
+    following: Signer | None = None
+    """The key that follows, if this one signs for the last time: for the tree that holds the announcement."""
 
 
 def ensure_first_key() -> None:
-    """Make the log's first key known if there is none yet: the first machine to seal makes it."""
+    """Make the log's first key known if there is none yet: the first machine that looks whether to seal makes it."""
     anybody = select(LogKey.vkey).limit(1)
     if db.session.scalar(anybody) is not None:
         return
@@ -152,8 +154,25 @@ def _find_turn(session: Session) -> SigningTurn | None:
             f"{keys.KEY_FILE} was replaced by {newest.name}+{newest.key_id.hex()}: "
             f"copy {keys.KEY_FILE} and {keys.HEAD_FILE} from the machine that has it"
         )
-    # The old key signs once more: for the tree that holds the announcement of the new one.
-    return SigningTurn(own, chain)
+    # The old key signs once more: for the tree that holds the announcement of the new one, which signs it too.
+    return SigningTurn(own, chain, following=following if following and following.verifier == newest else None)
+
+
+def list_signers(session: Session, turn: SigningTurn, size: int) -> list[Signer]:
+    """List the keys that sign a size: one, but for the first tree that holds a new key's announcement, which both sign.
+
+    So who knows the old key only finds a checkpoint that he can open and that has the new one.
+    """
+    if turn.following is None:
+        return [turn.key]
+    place = find_announcement(session, turn.following.verifier)
+    return [turn.key] if place is None or place >= size else [turn.key, turn.following]
+
+
+def sign_empty_tree() -> SignedTree | None:
+    """Sign the size 0, which every log had; None on a machine that does not have its key. Raises CannotSign."""
+    turn = find_turn()
+    return None if turn is None else SignedTree(0, EMPTY_ROOT, keys.sign_checkpoint(0, EMPTY_ROOT, turn.key))
 
 
 def is_key_lost(session: Session) -> bool:
@@ -179,14 +198,19 @@ def find_newest_key(session: Session, own: Signer) -> Verifier:
     return chain.keys[-1]
 
 
-def is_announcement_signed(session: Session, key: Verifier) -> bool:
-    """Tell whether the entry that announces a key is in the tree of a signed checkpoint."""
-    place = session.scalar(
-        select(LEAVES.c.leaf_index)
+def find_announcement(session: Session, key: Verifier) -> int | None:
+    """Find the place of the entry that announces a key; None if it has none yet."""
+    place: int | None = session.scalar(
+        select(func.min(LEAVES.c.leaf_index))
         .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
         .where(ENTRIES.c.action == ROTATION, ENTRIES.c.outcome == "ok", ENTRIES.c.target == key.vkey)
-        .limit(1)
     )
+    return place
+
+
+def is_announcement_signed(session: Session, key: Verifier) -> bool:
+    """Tell whether the entry that announces a key is in the tree of a signed checkpoint."""
+    place = find_announcement(session, key)
     newest = find_signed_tree(session)
     return place is not None and newest is not None and newest.size > place
 

@@ -63,10 +63,14 @@ def find_newest_checkpoint(session: Session) -> Row[Any] | None:
     return row
 
 
-def find_signed_tree(session: Session) -> SignedTree | None:
-    """Return the newest signed size, or None before the first."""
-    signed = select(CHECKPOINTS).where(CHECKPOINTS.c.note.is_not(None))
-    row = session.execute(signed.order_by(CHECKPOINTS.c.size.desc()).limit(1)).first()
+def find_signed_tree(session: Session, least: int | None = None) -> SignedTree | None:
+    """Return the newest signed size, or with `least` the first from there on; None if there is none."""
+    signed = select(CHECKPOINTS).where(CHECKPOINTS.c.note.is_not(None)).limit(1)
+    if least is None:
+        signed = signed.order_by(CHECKPOINTS.c.size.desc())
+    else:
+        signed = signed.where(CHECKPOINTS.c.size >= least).order_by(CHECKPOINTS.c.size)
+    row = session.execute(signed).first()
     return None if row is None else SignedTree(row.size, bytes(row.root), row.note)
 
 

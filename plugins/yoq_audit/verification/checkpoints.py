@@ -134,23 +134,32 @@ class CheckpointComparison:
     def _advance(self) -> None:
         self._next = next(self._stream, None)
 
-    def _open(self, size: int, text: bytes) -> tuple[Checkpoint, Verifier]:
-        """Return the checkpoint in a note that a key of this log signed for this size, and that key."""
+    def _open(self, size: int, text: bytes) -> tuple[Checkpoint, tuple[Verifier, ...]]:
+        """Return the checkpoint in a note that keys of this log signed for this size, and these keys."""
         opened = notes.verify(text, self._chain.keys)
         found = checkpoints.parse(opened.text)
         if found.size != size or found.origin not in {key.name for key in opened.verified}:
             raise NoteError("the note is that of another checkpoint")
-        return found, opened.verified[0]
+        return found, opened.verified
 
-    def _check_turn(self, size: int, key: Verifier) -> None:
-        """Report a checkpoint that was signed by a key before its turn, or after it."""
+    def _check_turns(self, size: int, signers: Sequence[Verifier]) -> None:
+        """Report a checkpoint that was signed by a key before its turn, or after it.
+
+        The tree that holds the announcement of a key is signed by it and the one before: then that one's turn ends.
+        """
+        first, *further = sorted(signers, key=lambda key: self._chain.find_place(key) or 0)
+        self._check_turn(size, first, self._signed_size)
+        for key in further:
+            self._check_turn(size, key, size)
+
+    def _check_turn(self, size: int, key: Verifier, announced_before: int) -> None:
         place = self._chain.find_place(key) or 0
         name = f"{key.name}+{key.key_id.hex()}"
         if place < self._signer:
             self._report.add("key", f"checkpoint of size {size} signed by {name}, which was replaced before", size=size)
             return
         if place > self._signer and not all(
-            at < self._signed_size for at in self._announcements[self._signer + 1 : place + 1]
+            at < announced_before for at in self._announcements[self._signer + 1 : place + 1]
         ):
             self._report.add("key", f"checkpoint of size {size} signed by {name}, which was not announced", size=size)
         self._signer, self._signed_size = place, size
@@ -163,7 +172,7 @@ class CheckpointComparison:
                 self._report.add("checkpoint", f"checkpoint of size {size} has no signature any more", size=size)
             return
         try:
-            opened, key = self._open(size, text)
+            opened, signers = self._open(size, text)
         except LogError as error:
             unknown = str(error) == "no known key signed the note"
             reason = "signed by an unknown key" if unknown else f"altered: {error}"
@@ -171,7 +180,7 @@ class CheckpointComparison:
             kind = "key" if unknown else "checkpoint"
             self._report.add(kind, f"checkpoint of size {size} {reason}{other}", size=size)  # type: ignore[arg-type]  # one of two kinds
             return
-        self._check_turn(size, key)
+        self._check_turns(size, signers)
         signed = opened.root
         self._signed = size, signed
         if stored != signed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -13,8 +14,19 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api, MakeApp
+from tests.support.commandline import output, run
 from tests.support.door import acting
-from tests.support.outsider import Log, check_proof, compute_root, hash_leaf, hash_node, is_consistent, open_checkpoint
+from tests.support.log_keys import read_health, read_own_key
+from tests.support.outsider import (
+    Head,
+    Log,
+    check_proof,
+    compute_root,
+    hash_leaf,
+    hash_node,
+    is_consistent,
+    open_checkpoint,
+)
 from tests.support.tampering import attack
 from yoq_web.policies.operations import delete_policy
 
@@ -203,10 +215,65 @@ def test_only_the_signed_tree_is_served(app: Flask, api: Api) -> None:
     good(api, "tile/entries/001.p/45")
 
 
-def test_an_empty_log_has_nothing_to_show(api: Api) -> None:
-    """Before the first entry there is no key and nothing signed: 404, and no key is made by looking."""
-    for path in ("checkpoint", "key", "consistency?from=0", "tile/0/000", "tile/entries/000.p/1"):
+@pytest.mark.parametrize("first", ["checkpoint", "key", "key/announcements", "consistency?from=0", "checkpoint?size=0"])
+def test_an_empty_log_is_signed(app: Flask, api: Api, first: str, tmp_path: Path) -> None:
+    """Before the first entry there is a key and a checkpoint of size 0, whatever is asked for first, and no more."""
+    good(api, first)
+    vkey = good(api, "key").text.strip()
+    note = good(api, "checkpoint").text
+    assert open_checkpoint(note, vkey) == Head("yoq-web/node-1", 0, hashlib.sha256().digest())
+    assert good(api, "checkpoint?size=0").text == note
+    assert good(api, "key/announcements").json == []
+    assert good(api, "consistency?from=0").json == {"from": 0, "to": 0, "hashes": []}
+    assert (tmp_path / "log.key").exists()
+    assert (tmp_path / "log.head").read_text() == note
+    for path in ("tile/0/000", "tile/0/000.p/1", "tile/entries/000.p/1", "checkpoint?size=1"):
         assert api("GET", f"{LOG}/{path}").status_code == 404, path
+    assert api("GET", f"{LOG}/consistency?from=1").status_code == 400
+    assert api.entries() == []
+    fill(app, 2)
+    assert open_checkpoint(good(api, "checkpoint").text, vkey).size == 2
+    assert good(api, "consistency?from=0").json == {"from": 0, "to": 2, "hashes": []}
+
+
+def test_the_key_is_there_from_the_first_start_on(app: Flask, api: Api, tmp_path: Path) -> None:
+    """The first beat of a server makes the log's key; another machine serves it, and says who signs."""
+    assert read_health(app) is None
+    own = read_own_key(app).vkey
+    assert (tmp_path / "log.head").exists()
+    assert good(api, "key").text.strip() == own == output(app, "audit", "key").strip()
+    assert run(app, "audit", "verify").exit_code == 0
+
+
+def test_a_machine_without_the_key_does_not_sign_the_empty_log(
+    app: Flask, api: Api, make_app: MakeApp, tmp_path: Path
+) -> None:
+    """It serves the key, makes none of its own, and answers 503 until something is sealed."""
+    vkey = good(api, "key").text
+    (tmp_path / "other").mkdir()
+    other = Api(make_app(YOQ_DATA_DIR=str(tmp_path / "other"), YOQ_NODE="node-2"))
+    assert good(other, "key").text == vkey
+    answer = other("GET", f"{LOG}/checkpoint")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert not (tmp_path / "other" / "log.key").exists()
+    fill(app, 1)
+    good(api, "checkpoint")
+    assert good(other, "checkpoint").text == good(api, "checkpoint").text
+
+
+def test_checkpoints_of_before(app: Flask, api: Api) -> None:
+    """The first that was signed with at least so many entries; malformed sizes are a 400, larger ones a 404."""
+    notes = {}
+    for count in (2, 3, 1):
+        fill(app, count)
+        note = good(api, "checkpoint").text
+        notes[int(note.split("\n")[1])] = note
+    assert list(notes) == [2, 5, 6]
+    for size, found in ((0, 6), (1, 2), (2, 2), (3, 5), (5, 5), (6, 6)):
+        assert good(api, f"checkpoint?size={size}").text == notes[found], size
+    assert api("GET", f"{LOG}/checkpoint?size=7").status_code == 404
+    for wrong in ("", "x", "-1", "01", "1.0", "%2B1", str(2**63), "1&size=2", "1&more=2"):
+        assert api("GET", f"{LOG}/checkpoint?size={wrong}").status_code == 400, wrong
 
 
 def test_who_may_read_it(app: Flask, api: Api) -> None:

@@ -43,9 +43,17 @@ def test_a_replaced_key_signs_no_more(app: Flask, database_url: str) -> None:
     rotate(app)
     make_log(app, 2, 2)
     new = read_own_key(app)
-    for size, key, said in ((8, old, "which was replaced before"), (3, new, "which was not announced")):
+    for size, said, *signers in (
+        (8, "which was replaced before", old),
+        (3, "which was not announced", new),
+        # Both sign the tree that holds the announcement, of size 4, and no other.
+        (8, "which was replaced before", old, new),
+        (8, "which was replaced before", new, old),
+        (3, "which was not announced", old, new),
+        (3, "which was not announced", new, old),
+    ):
         row = behind(database_url, f"SELECT root, note FROM audit_checkpoint WHERE size = {size}")[0]
-        note = sign(Checkpoint(key.name, size, bytes(row["root"])).text, key)
+        note = sign(Checkpoint(old.name, size, bytes(row["root"])).text, *signers)
         attack(database_url, f"UPDATE audit_checkpoint SET note = '{note}' WHERE size = {size}")
         messages = [message for (message,) in list_findings(app, "message")]
         assert any(f"checkpoint of size {size} signed by" in message and said in message for message in messages)

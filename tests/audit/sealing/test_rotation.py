@@ -26,7 +26,7 @@ TWO_DAYS = 2 * 86_400 * 1_000_000_000
 
 
 def test_what_was_signed_before_still_verifies(app: Flask, api: Api, database_url: str) -> None:
-    """Old proofs and checkpoints hold, the old key signs the announcement last, and an outsider follows the keys."""
+    """Old proofs and checkpoints hold, old and new key sign the announcement, and an outsider follows the keys."""
     make_log(app, 3)
     first = api("GET", f"{LOG}/key").text.strip()
     event = api.entries()[-1]["event_id"]
@@ -36,7 +36,8 @@ def test_what_was_signed_before_still_verifies(app: Flask, api: Api, database_ur
     third = rotate(app)
     make_log(app, 2)
     assert api("GET", f"{LOG}/key").text.split() == output(app, "audit", "key").split() == [first, second, third]
-    assert list_signers(database_url) == get_ids(first, first, second, third)
+    ids = get_ids(first, second, third)
+    assert list_signers(database_url) == [ids[0], "+".join(ids[:2]), "+".join(ids[1:]), ids[2]]
     assert verify_log(app)["ok"]
     # The outsider: everything by HTTP, from the first key on.
     log = Log(lambda path: api("GET", f"{LOG}/{path}").data)
@@ -89,7 +90,8 @@ def test_a_rotation_cut_off_at_a_step(
     make_log(app, 1)
     assert read_own_key(app).vkey == second
     assert verify_log(app)["ok"]
-    assert set(list_signers(database_url)) == set(get_ids(first, second))
+    old, new = get_ids(first, second)
+    assert set(list_signers(database_url)) == {old, f"{old}+{new}", new}
     assert len(behind(database_url, "SELECT * FROM audit_key")) == 2
     rotate(app)
     assert not (tmp_path / "log.key.next").exists()
@@ -144,6 +146,33 @@ def test_keys_are_followed_after_their_entries_were_pruned(
     assert api.token("secrets:read", name="other")("GET", PATH).status_code == 403
 
 
-def test_before_the_first_entry_there_is_nothing_to_announce(api: Api) -> None:
-    """An empty log answers 404, as it does for its key."""
-    assert api("GET", PATH).status_code == 404
+def test_a_plain_client_gets_past_a_rotation(app: Flask, api: Api) -> None:
+    """Who knows one key, the tree and signed notes, and nothing of announcements, comes from key to key, even late."""
+    make_log(app, 3)
+    vkey = first = api("GET", f"{LOG}/key").text.strip()
+    kept = open_checkpoint(api("GET", f"{LOG}/checkpoint").text, first)
+    later = []
+    for count in (4, 1):
+        later.append(rotate(app))
+        make_log(app, count)
+    newest = api("GET", f"{LOG}/checkpoint").text
+    with pytest.raises(AssertionError):
+        open_checkpoint(newest, first)
+    log = Log(lambda path: api("GET", f"{LOG}/{path}").data)
+    size = int(newest.split("\n")[1])
+    leaves = log.leaves(size)
+    for place, leaf in enumerate(leaves):
+        entry = json.loads(leaf)
+        if entry["action"] == "audit_key_rotate":
+            # The key before signed a tree that holds the entry; the key that the entry names signed the same.
+            note = api("GET", f"{LOG}/checkpoint?size={place + 1}").text
+            head = open_checkpoint(note, vkey)
+            assert head.root == compute_root([hash_leaf(each) for each in leaves[: head.size]])
+            vkey = entry["target"]
+            assert open_checkpoint(note, vkey) == head
+            path = api("GET", f"{LOG}/consistency?from={kept.size}&to={head.size}").json or {}
+            hashes = [decode_base64(node) for node in path["hashes"]]
+            assert is_consistent(kept.size, head.size, kept.root, head.root, hashes)
+            kept = head
+    assert vkey == later[-1]
+    assert open_checkpoint(newest, vkey).root == compute_root([hash_leaf(each) for each in leaves])
