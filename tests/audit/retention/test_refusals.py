@@ -11,8 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from tests.conftest import Api
 from tests.support.commandline import output
 from tests.support.door import behind, entries
-from tests.support.retention import count_entries, make_old_event, make_old_log, prune, read_minimum, store
-from tests.support.tampering import add_entries, attack, list_findings, seal, verify_log
+from tests.support.retention import count_entries, hand_over, make_old_event, make_old_log, prune, read_minimum, store
+from tests.support.tampering import add_entries, attack, format_bytes, list_findings, seal, verify_log
+from yoq_audit.storage.tombstones import fingerprint
 
 PLACE = "INSERT INTO audit_leaf (leaf_index, entry_id) VALUES"
 FORGED = {
@@ -151,6 +152,21 @@ def test_a_pruned_entry_that_comes_back_is_told(app: Flask, database_url: str) -
         assert list_findings(app, "kind", "entry") == [("inserted", row["id"])]
     else:
         assert verify_log(app)["pending"] == 1  # it may be a late commit
+
+
+def test_no_record_is_dropped_by_what_is_kept_of_pruned_bundles(app: Flask, database_url: str) -> None:
+    """Who puts an event's fingerprint there drops none from after the cutoff that a sealed entry announces."""
+    make_old_log(app, 300)
+    assert prune(app) == 256
+    young, old = make_old_event(3600), make_old_event(8 * 86_400)
+    for event in (young, old):
+        kept = format_bytes(database_url, fingerprint(event.id, "ok") + bytes(2040))
+        attack(database_url, f"UPDATE audit_pruned SET first_time = 0, last_time = {2**62}, events = {kept}")
+        hand_over(app, event)
+    stored = {entry["event_id"] for entry in entries(database_url)}
+    assert young.id in stored
+    assert old.id not in stored
+    assert ("retention",) in list_findings(app, "kind")
 
 
 def test_tiles_of_pruned_places_are_held_against_the_tree(app: Flask, database_url: str) -> None:
