@@ -13,6 +13,7 @@ from flask import Flask
 import yoq_audit
 import yoq_web
 from tests.support.pages import page
+from yoq_web.database import file_watch
 
 AUDIT = Path(yoq_audit.__file__).parent
 CORE = Path(yoq_web.__file__).parent
@@ -54,6 +55,7 @@ def said() -> Iterator[str]:
         for node in ast.walk(module):
             if isinstance(node, ast.JoinedStr) and (found := pieces(node, module)):
                 yield max(found, key=len)
+    yield from (file_watch.LOST, file_watch.IN_USE, file_watch.BEGUN_ANEW)
     yield "it cannot say how it is"
     yield "cannot be read"
     yield "does not answer"

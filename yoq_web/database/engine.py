@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ from typing import Any
 from flask import has_app_context
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
 from yoq_web import files
@@ -55,7 +52,6 @@ def set_rules(engine: Engine) -> None:
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
-        _watch_file(engine)
     guard_engine(engine)
 
 
@@ -115,35 +111,6 @@ def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
-
-
-def _watch_file(engine: Engine) -> None:
-    """Use the file that bears the database's name, and no other: neither a new one, nor one moved away or deleted.
-
-    SQLite makes a missing file, and goes on writing to one that is gone: what it acknowledged would be lost.
-    """
-    path = engine.url.database
-    if not path or path == ":memory:" or path.startswith("file:"):
-        return
-
-    def identify() -> tuple[int, int] | None:
-        try:
-            found = os.stat(path)  # noqa: PTH116 - on the hot path: a Path costs more than the call
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
-
-    def remember_file(_dialect: object, record: ConnectionPoolEntry, _arguments: object, _named: object) -> None:
-        record.info["yoq_file"] = identify()
-        if record.info["yoq_file"] is None:
-            raise sqlite3.OperationalError("the database file is gone")
-
-    def check_file(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
-        if record.info.get("yoq_file") != identify():
-            raise DisconnectionError("the database file was moved or replaced")
-
-    event.listen(engine, "do_connect", remember_file)
-    event.listen(engine, "checkout", check_file)
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -23,6 +23,7 @@ from yoq_web.database.engine import (
     make_options,
     set_rules,
 )
+from yoq_web.database.file_watch import confirm_commit, watch_files
 from yoq_web.database.rights import CommitRefused, allow_commits, forbid_ending
 from yoq_web.settings import Settings
 
@@ -76,6 +77,7 @@ def init_app(app: Flask, settings: Settings) -> None:
     db.init_app(app)
     with app.app_context():
         set_rules(db.engine)
+        watch_files(app, db.engine, settings)
         if not settings.on_sqlite:
             from yoq_web.database.silence import watch_server  # noqa: PLC0415 - SQLite needs no other driver
 
@@ -104,6 +106,7 @@ def unit_of_work() -> Iterator[Session]:
                 session.flush()
             with allow_commits():
                 session.commit()
+            confirm_commit()
         except BaseException:
             session.rollback()
             raise

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app_local import AppLocal
+from yoq_web.database.file_watch import current_file_watch
 from yoq_web.database.migrations import list_standings
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import current_host
@@ -39,6 +40,7 @@ def check_health() -> tuple[dict[str, object], int]:
     looks = _Look("database", _list_behind), _Look("spool", _describe_spool)
     asked = [(ask.plugin, _Look(f"{HOOK} {ask.plugin}", ask)) for ask in current_host().find_implementations(HOOK)]
     database, spool = looks
+    watch = current_file_watch()
     try:
         found = spool.see(until)
     except Unanswered:
@@ -48,10 +50,12 @@ def check_health() -> tuple[dict[str, object], int]:
     except Unanswered:
         return {"status": "unavailable", "database": "does not answer", **found}, 503
     except SQLAlchemyError:
-        return {"status": "unavailable", "database": "cannot be read", **found}, 503
+        said = watch.concern if watch and watch.lost else "cannot be read"
+        return {"status": "unavailable", "database": said, **found}, 503
     refused = sorted({plugin.name for plugin in current_host().all if plugin.state == "refused"})
     plugins = {plugin: concern for plugin, look in asked if (concern := _see_plugin(plugin, look, until))}
     concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": plugins}
+    concerns["database"] = watch.concern if watch else None
     found = {name: concern for name, concern in concerns.items() if concern} | found
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
 
