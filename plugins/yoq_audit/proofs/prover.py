@@ -69,7 +69,7 @@ def seal_now() -> SignedTree:
     Before the first entry it is the empty one. Raises a 503 if nothing can be signed or the log was rewound.
     """
     with translate_log_errors(), suppress(CannotSign):  # another machine seals
-        sealer.seal(check=True)
+        sealer.seal(check=True, begin=True)
     newest = tree.find_signed_tree(db.session())
     if newest is None:
         with translate_log_errors(), suppress(CannotSign):
@@ -95,7 +95,7 @@ def list_keys(session: Session) -> list[str]:
     """
     with translate_log_errors():
         if not keys.read_vkeys(session):
-            sealer.seal(check=True)
+            sealer.seal(check=True, begin=True)
         own = keys.read_signer()
         chain = keys.read_chain(session, own)
     if own is not None and chain.missing == own.verifier:

@@ -80,11 +80,11 @@ def try_to_seal() -> None:
         logger.warning("the log is sealed again")
 
 
-def seal(*, check: bool = False) -> int:
+def seal(*, check: bool = False, begin: bool = False) -> int:
     """Seal every committed entry, in batches, and sign the last size. Returns how many entries were sealed.
 
-    With `check` the database is held against the head kept outside even if there is nothing to seal, and the log gets
-    its first key even before its first entry.
+    With `check` the database is held against the head kept outside even if there is nothing to seal. With `begin` the
+    log gets its first key even before its first entry: not unasked, for a log that has begun gives way to no backup.
 
     Does nothing on a machine that has no key. Raises CannotSign if its key is not the log's or was replaced, Rewound
     if the database was cut back or changed behind the head, and HeadMissing if there is no head to tell by.
@@ -99,7 +99,8 @@ def seal(*, check: bool = False) -> int:
     if not due and not check:
         return 0
     if not due:
-        ensure_first_key()
+        if begin:
+            ensure_first_key()
         # The head is read first and the tree after it: in the snapshot that is open the tree may look cut back.
         db.session.rollback()
         turn = find_turn()
