@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.support.served import Served, command, free_port, serve
+from tests.support.served import PROGRAM, Served, command, environment, free_port, serve
 from yoq_audit.settings import SETTINGS
 from yoq_web.settings import TABLE
 
@@ -47,15 +48,36 @@ def test_it_serves(served: Served) -> None:
 
 
 @pytest.mark.program
+def test_a_terminal_is_shown_the_admin_token_once(tmp_path: Path) -> None:
+    """At a terminal the first start shows the token itself, and the next one does not."""
+    for shown in (1, 0):
+        terminal, end = os.openpty()
+        program = subprocess.Popen(
+            [PROGRAM, "serve", "--port", str(free_port())], env=environment(tmp_path), stdout=end, stderr=end
+        )
+        os.close(end)
+        said = b""
+        try:
+            while b"data in" not in said or (shown and b"Try it:" not in said):
+                said += os.read(terminal, 4096)
+        finally:
+            program.terminate()
+            program.wait(60)
+            os.close(terminal)
+        assert len(TOKEN_LINE.findall(said.decode().replace("\r", ""))) == shown
+
+
+@pytest.mark.program
 @pytest.mark.skipif(not shutil.which("curl"), reason="the line to try needs curl")
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-def test_a_first_start_shows_the_admin_token_once_and_a_line_to_try(tmp_path: Path, host: str) -> None:
-    """The token is printed at the first start only, kept privately, and the curl line works as it stands."""
+def test_a_first_start_says_where_the_admin_token_is_and_a_line_to_try(tmp_path: Path, host: str) -> None:
+    """The token is kept privately and in no log; its file is named, and the curl line works as it stands."""
     with serve(tmp_path, host=host) as program:
         said = program.log.read_text()
-        [token] = TOKEN_LINE.findall(said)
         kept = tmp_path / "api_token"
-        assert kept.read_text() == token
+        token = kept.read_text()
+        assert f"The admin token is in {kept}\n" in said
+        assert token not in said
         assert stat.S_IMODE(kept.stat().st_mode) == 0o600
         [line] = re.findall(r"^ *(curl .*)$", said, re.MULTILINE)
         tried = subprocess.run(["/bin/sh", "-c", line], check=False, capture_output=True, text=True, timeout=30)
