@@ -48,6 +48,8 @@ def describe_api(app: Flask) -> dict[str, Any]:
             bodies |= _name_models(declaration.body, rule.endpoint.partition(".")[0])
     for name in bodies:
         schemas[name].setdefault("additionalProperties", False)  # what a body has beside is refused
+    for name, schema in schemas.items():
+        schema["title"] = name  # by which generators name their classes: several owners have a model of one name
     return {
         "openapi": "3.1.0",
         "info": {

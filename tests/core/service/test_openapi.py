@@ -120,6 +120,12 @@ def test_models_of_one_name_do_not_clash(make_app: MakeApp) -> None:
     assert [name for name in schemas if "." not in name] == ["Problem"]
 
 
+def test_every_schema_has_a_title_of_its_own(make_app: MakeApp) -> None:
+    """Generators name their classes by the titles: of two with one title one is lost, and a good answer is an error."""
+    schemas = description(make_app(fruit(), tools()))["components"]["schemas"]
+    assert {name: schema["title"] for name, schema in schemas.items()} == {name: name for name in schemas}
+
+
 def test_a_plugins_route_says_what_it_needs(make_app: MakeApp) -> None:
     """A plugin's route is described with its scope, its audit label, its texts and its body, from its declaration."""
     document = description(make_app(fruit()))
