@@ -90,6 +90,20 @@ def moved_database(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def lost_log(scene: Scene) -> Iterator[None]:
+    """Delete SQLite's write-ahead log, or move it away, and kill the server a little later."""
+    log = scene.site.data / "yoq.db-wal"
+    if scene.random.random() < 0.5:
+        log.unlink()
+    else:
+        log.replace(scene.site.data / "yoq.db-wal.away")
+    scene.wait(2, 4)
+    scene.site.kill()
+    yield
+    scene.site.start()
+
+
+@contextmanager
 def removed_locks(scene: Scene) -> Iterator[None]:
     """Remove the files that are only locked and hold nothing, as somebody who tidies up does."""
     for path in scene.site.data.glob("*.lock"):

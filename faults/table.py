@@ -28,6 +28,7 @@ FAULTS = (
     ),
     Fault("torn-write", "the process is killed in the middle of a write", files.torn_write, library=DISK),
     Fault("moved-database", "the database's file is moved away and back", files.moved_database, SQLITE),
+    Fault("lost-log", "SQLite's write-ahead log is deleted or moved, and the server killed", files.lost_log, SQLITE),
     Fault("moved-keys", "a key, or the log's head, is moved away and back", files.moved_keys),
     Fault("removed-locks", "the files that are only locked are removed", files.removed_locks),
     Fault("no-descriptors", "the server comes to the end of its descriptors", limits.no_descriptors),
