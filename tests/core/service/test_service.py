@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import make_url
 
 from tests.conftest import Api, MakeApp
+from tests.support.door import behind
 from tests.support.postgres import Postgres
 from yoq_web import Contribution, create_app, db, hookimpl
 from yoq_web.http.endpoints import find_declaration
@@ -45,13 +46,9 @@ def test_a_refused_plugin_degrades(make_app: MakeApp) -> None:
     assert (answer.status_code, answer.text) == (200, '{"status":"degraded","plugins_refused":["broken"]}')
 
 
-def test_a_lineage_behind_degrades(app: Flask) -> None:
+def test_a_lineage_behind_degrades(app: Flask, database_url: str) -> None:
     """A server whose database is not as its software wants it is degraded and says whose tables are behind."""
-    with app.app_context():
-        raw = db.engine.raw_connection()  # what the door does not see
-    raw.cursor().execute("UPDATE alembic_version_audit SET version_num = 'none'")
-    raw.commit()
-    raw.close()
+    behind(database_url, "UPDATE alembic_version_audit SET version_num = 'none'")
     answer = Api(app, token=None)("GET", "/health")
     assert (answer.status_code, answer.get_json()["lineages_behind"]) == (200, ["audit"])
 
