@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.pool import NullPool
@@ -79,7 +79,9 @@ def find_next(answer: TestResponse) -> str | None:
         return None
     assert link.startswith("<")
     assert link.endswith('>; rel="next"')
-    return link[1:].partition(">")[0]
+    # Relative, so that a proxy may have taken a prefix away.
+    assert link[1] == "?"
+    return urljoin(answer.request.path, link[1:].partition(">")[0])
 
 
 def read_pages(api: Api, first: str) -> list[list[str]]:

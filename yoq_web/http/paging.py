@@ -35,11 +35,14 @@ class PageQuery(BaseModel):
 
 
 def make_next_link(key: Key) -> str:
-    """Make the value of the Link header that leads from this request's page to the next one."""
+    """Make the value of the Link header that leads from this request's page to the next one.
+
+    It is relative: a proxy may have taken a prefix of the path away.
+    """
     payload = "\0".join(f"{TEXT if isinstance(part, str) else NUMBER}{part}" for part in key).encode()
     cursor = _to_text(_compute_check(payload) + payload)
     kept = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
-    return f'<{request.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
+    return f'<?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
 
 
 def _decode(cursor: str) -> Key:

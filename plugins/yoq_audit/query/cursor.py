@@ -83,7 +83,7 @@ def _compute_check(payload: bytes) -> bytes:
     return hashlib.sha256(b"yoq audit cursor\0" + payload).digest()[:CHECK]
 
 
-def make_link(path: str, arguments: list[tuple[str, str]], token: str) -> str:
-    """Make the value of a Link header that leads to the next page."""
+def make_link(arguments: list[tuple[str, str]], token: str) -> str:
+    """Make the value of a Link header to the next page; relative, for who is behind a proxy with a prefix."""
     kept: list[tuple[str, Any]] = [(name, value) for name, value in arguments if name != "cursor"]
-    return f'<{path}?{urlencode([*kept, ("cursor", token)])}>; rel="next"'
+    return f'<?{urlencode([*kept, ("cursor", token)])}>; rel="next"'

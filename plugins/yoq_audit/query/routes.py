@@ -103,7 +103,7 @@ def list_entries(query: AuditQuery) -> Response:
         # A time that is exact by now: yesterday is another day at midnight, and the cursor's walk is not.
         exact = {one.name: getattr(query, one.name) for one in TIMES}
         arguments = [(name, exact.get(name, value)) for name, value in request.args.items(multi=True)]
-        answer.headers["Link"] = make_link(request.path, arguments, page.cursor)
+        answer.headers["Link"] = make_link(arguments, page.cursor)
     return answer
 
 

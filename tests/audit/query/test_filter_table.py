@@ -15,7 +15,7 @@ from flask import Flask
 from tests.conftest import Api, migrate
 from tests.support.audit_copy import add_row, copy_audit, run_with_copy
 from tests.support.commandline import output
-from tests.support.trail import START, make_entry, make_url, store
+from tests.support.trail import START, find_next, make_entry, make_url, store
 from yoq_audit.commands import group
 from yoq_audit.query.cursor import Cursor, decode_cursor
 from yoq_audit.query.filters import PARAMETERS, FilterQuery, Selection
@@ -119,7 +119,8 @@ def try_reason() -> None:
     assert meant
     page = api("GET", make_url({"reason": "reason-1", "limit": 2}))
     shown = page.json
-    following = page.headers["Link"][1:].partition(">")[0]
+    following = find_next(page)
+    assert following
     shown += api("GET", following).json  # type: ignore[operator]
     assert [found["event_id"] for found in shown or []] == meant
     assert api("GET", following.replace("reason-1", "reason-2")).status_code == 400

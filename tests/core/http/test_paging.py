@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, get_origin, get_type_hints
+from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
@@ -144,7 +145,7 @@ FILL: dict[str, Callable[[Shop], str]] = {
     "/v1/agents/peers": join_peers,
     "/v1/agents/<agent>/assignments": assign,
     "/v1/apps": apply_apps,
-    "/v1/apps/<app>/history": apply_often,
+    "/v1/apps/<name:app>/history": apply_often,
 }
 """What makes at least seven items of each list, and where that then is."""
 
@@ -163,7 +164,7 @@ def read(api: Api, path: str) -> tuple[list[Any], str | None]:
         return answer.get_json(), None
     place, _, relation = link.partition("; ")
     assert relation == 'rel="next"'
-    return answer.get_json(), place.strip("<>")
+    return answer.get_json(), urljoin(answer.request.path, place.strip("<>"))
 
 
 def walk(api: Api, path: str) -> Iterator[list[Any]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from flask import Flask
@@ -187,4 +188,5 @@ def test_the_page_shows_every_route_and_needs_nothing_else(app: Flask) -> None:
         if link.startswith("#"):
             assert link[1:] in page.ids
         else:
-            assert stranger("GET", link).status_code == 200
+            assert not link.startswith("/")  # a proxy may have taken a prefix away
+            assert stranger("GET", urljoin("/docs", link)).status_code == 200
