@@ -10,7 +10,7 @@ import click
 import pytest
 from flask import Flask
 
-from tests.conftest import MakeApp
+from tests.conftest import Api, MakeApp
 from tests.support.apps import HEALTH, Shop, manifest, service
 from tests.support.commandline import failure, output
 from tests.support.retention import DAY, make_old_event, store
@@ -47,6 +47,9 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "audit follow": ("--start", "0"),
     "audit verify": (),
     "audit prune": ("--older-than", "1d", "--archive", "FOLDER/archive"),
+    "audit check-proof": ("FOLDER/proof", "--entry", "FOLDER/entry.json", "--key", "VKEY"),
+    "audit check-consistency": ("FOLDER/old", "FOLDER/new", "--proof", "FOLDER/consistency", "--key", "VKEY"),
+    "audit verify-export": ("FOLDER/export", "--key", "VKEY"),
     "audit archive verify": ("FOLDER/archive", "--key", "VKEY"),
 }
 """How each is called, one after the other."""
@@ -54,6 +57,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 TELLING = {
     *("secret list", "policy list", "app list", "app status", "app history", "app apply", "app diff", "app rollback"),
     *("app pause", "app resume", "app cancel", "app run", "backup", "audit list", "audit show", "audit follow"),
+    "audit check-proof",
 }
 """Those that say something of what is named here."""
 
@@ -72,6 +76,21 @@ def take_json(command: click.Command) -> bool:
     return any("--json" in option.opts for option in command.params)
 
 
+def keep_for_checks(api: Api, entry: str, folder: Path) -> None:
+    """Keep what is checked offline as files: an entry and its proof, two checkpoints and theirs, an export."""
+    kept = {
+        "new": "/v1/audit/log/checkpoint",
+        "consistency": f"/v1/audit/log/consistency?from={(folder / 'old').read_text().splitlines()[1]}",
+        "entry.json": f"/v1/audit/entries/{entry}",
+        "proof": f"/v1/audit/entries/{entry}/proof",
+        "export": "/v1/audit/export?with_proofs=true",
+    }
+    for name, path in kept.items():
+        answer = api("GET", path)
+        assert answer.status_code == 200, name
+        (folder / name).write_bytes(answer.data)
+
+
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command that has --json escapes what is not printable; it is the same JSON."""
@@ -82,13 +101,15 @@ def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monke
     shop = Shop(make_app)
     entry, *_ = store(shop.app, [make_old_event(2 * DAY, number, EVIL) for number in range(300)])
     vkey = shop.operator("GET", "/v1/audit/log/key").text.strip()
-    shop.operator("POST", "/v1/secrets", json={"name": EVIL, "value": "hunter2"})
+    (tmp_path / "old").write_bytes(shop.operator("GET", "/v1/audit/log/checkpoint").data)
+    named = shop.operator("POST", "/v1/secrets", json={"name": EVIL, "value": "hunter2"}).headers["Audit-Id"]
     shop.operator("POST", "/v1/policies", json={"source": EVIL, "target": EVIL, "action": "deny"})
     shop.join()
     shop.apply(service("web", "img:0"), app=APP)
     document = manifest(service("web", APP), app=APP, rollout=HEALTH) | {"workers": [service("task")]}
     shop.post("", document)
     (tmp_path / "manifest.json").write_text(json.dumps(document))
+    keep_for_checks(shop.operator, named, tmp_path)
     assert {name for name, command in list_commands(shop.app.cli) if take_json(command)} == set(EXAMPLES)
     telling = set()
     for name, arguments in EXAMPLES.items():
