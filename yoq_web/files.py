@@ -209,6 +209,18 @@ def lock_handle(handle: int, *, shared: bool = False, wait: bool = True) -> bool
     return True
 
 
+def lock_bytes(handle: int, length: int, start: int) -> bool:
+    """Lock some bytes of an open file as SQLite does, without waiting; returns whether that was had.
+
+    Such a lock is the process's own: it ends as soon as any descriptor of the file is closed.
+    """
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+    except OSError:
+        return False
+    return True
+
+
 def unlock_handle(handle: int) -> None:
     """Give the lock of an open file back, and keep it open."""
     fcntl.flock(handle, fcntl.LOCK_UN)

@@ -6,7 +6,6 @@ and never before. Deleted under them it still takes all they write, synced and a
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -20,6 +19,7 @@ from sqlalchemy.exc import DisconnectionError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 from structlog import get_logger
 
+from yoq_web import files
 from yoq_web.app_local import AppLocal
 from yoq_web.database import locks
 from yoq_web.settings import Settings
@@ -174,11 +174,9 @@ class FileWatch:
     def _begin_anew(self) -> None:
         """Go on with another log: nobody has the lost one open. Raises OperationalError if a process still may."""
         with Path(self._path).open("rb+") as file:
-            try:
-                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, *LOCK_BYTES)
-            except OSError:
+            if not files.lock_bytes(file.fileno(), *LOCK_BYTES):
                 self.concern = IN_USE
-                raise sqlite3.OperationalError(IN_USE) from None
+                raise sqlite3.OperationalError(IN_USE)
             # Who was the last to close it wrote it into the database. SQLite would do so with a strange one, too.
             self._set_aside()
         self.lost, self.concern = False, BEGUN_ANEW

@@ -127,7 +127,7 @@ def test_other_methods_are_malformed(api: Api, method: str, path: str) -> None:
         ("DELETE", "/v1/secrets", "GET, POST"),
         ("GET", "/v1/secrets/db", "DELETE"),
         ("POST", "/v1/secrets/db", "DELETE"),
-        ("PUT", "/v1/policies", "GET, HEAD, POST"),
+        ("PUT", "/v1/policies", "DELETE, GET, HEAD, POST"),
         ("GET", "/v1/policies/a/b", "DELETE"),
         ("POST", "/v1/audit", "GET, HEAD"),
         ("DELETE", "/v1/audit", "GET, HEAD"),
@@ -169,7 +169,7 @@ def test_a_path_that_is_not_there_is_404_for_whoever_is_known(api: Api) -> None:
     """Nobody is told to get more scopes for a path that does not exist, and no denial is recorded."""
     stranger = api.token("images:read")
     before = api.entries()
-    for path in ("/v1/secretsfoo", "/v1/secrets/x/y", "/v1/nothing", "/nothing", "/v1/policies/"):
+    for path in ("/v1/secretsfoo", "/v1/agents/1/y", "/v1/nothing", "/nothing", "/v1/policies/"):
         for method in ("GET", "HEAD", "POST", "PUT", "DELETE"):
             assert stranger(method, path).status_code == 404, (method, path)
             assert api.with_token("f" * 64)(method, path).status_code in (401, 429)
