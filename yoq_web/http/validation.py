@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -12,8 +13,8 @@ from pydantic_core import ErrorDetails
 from yoq_web.names import find_nearest
 from yoq_web.problems import Problem
 
-SHOWN = 64
-"""Characters of an unknown name that are told back."""
+TOLD = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]+(\.([0-9]+|[A-Za-z_]+))*")
+"""Names that are told back: words, and the way to them. Of anything else, somebody may have mistaken name and value."""
 
 
 def choose_extra(model: type[BaseModel], *, lenient: bool) -> Literal["ignore", "forbid"] | None:
@@ -43,13 +44,13 @@ def _check_members(pairs: list[tuple[str, Any]]) -> None:
     seen: set[str] = set()
     for name, _ in pairs:
         if name in seen:
-            raise Problem(400, f"repeated member {_show(name)}", "it is there twice")
+            raise Problem(400, f"repeated member{_show(name)}", "it is there twice")
         seen.add(name)
 
 
 def explain_unknown(kind: str, name: str, known: Iterable[str]) -> Problem:
     """Make the 400 for a parameter or a member that is not known; it names the nearest one that is."""
-    return Problem(400, f"unknown {kind} {_show(name)}", _suggest(name, tuple(known)))
+    return Problem(400, f"unknown {kind}{_show(name)}", _suggest(name, tuple(known)))
 
 
 def explain_invalid(model: type[BaseModel], error: ValidationError, kind: str = "parameter") -> Problem:
@@ -88,9 +89,8 @@ def _suggest(name: str, known: tuple[str, ...]) -> str:
 
 
 def _show(name: str) -> str:
-    """Show a name that somebody made up: printable, and not long."""
-    shown = "".join(character if character.isprintable() else "?" for character in name[:SHOWN])
-    return shown + ("…" if len(name) > SHOWN else "")
+    """Show a name that somebody made up, behind what it is; nothing where it may be somebody's secret."""
+    return f" {name}" if TOLD.fullmatch(name) else ""
 
 
 def _is_absent(found: ErrorDetails) -> bool:
