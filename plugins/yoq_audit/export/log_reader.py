@@ -17,7 +17,7 @@ from yoq_web import checked, db
 
 @dataclass(frozen=True)
 class SealedEntry:
-    """An entry of the sealed log: its place, and its line of the ndjson export without the line's end."""
+    """An entry of the sealed log: its place, its line of the ndjson export without the end, and that as a `document`."""
 
     place: int
     line: str
