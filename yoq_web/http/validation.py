@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from yoq_web.names import find_nearest
 from yoq_web.problems import Problem
 
-TOLD = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]+(\.([0-9]+|[A-Za-z_]+))*")
+TOLD = re.compile(r"(?=.{1,64}\Z)[A-Za-z_]+(\.([0-9]+|[A-Za-z_]+))*(!|\[\])?")
 """Names that are told back: words, and the way to them. Of anything else, somebody may have mistaken name and value."""
 
 
