@@ -17,7 +17,7 @@ from yoq_web import checked, db
 
 @dataclass(frozen=True)
 class SealedEntry:
-    """An entry of the sealed log: place, line of the ndjson export without its end, and what that says as `document`."""
+    """An entry of the sealed log: its place, its line of the ndjson export, and what that says as `document`."""
 
     place: int
     line: str
