@@ -34,7 +34,7 @@ from yoq_web.hooks.host import hookimpl
 from yoq_web.http.answer_limits import find_answer_limit
 from yoq_web.http.authentication import Authenticator, authenticate
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.jsontext import dumps
 from yoq_web.logs import render_exception
 from yoq_web.names import Name, check_storable, is_plain_text

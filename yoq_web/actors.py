@@ -43,7 +43,7 @@ RESERVED_LABELS = ("api-token", "join-token", "local", "system", "unauthenticate
 class Actor:
     """Who is acting: a kind, the label that the trail shows, the scopes held, and facts recorded with each event.
 
-    Of many or long facts those are recorded that fit (see clean_details() in operations/cleaning.py).
+    Of many or long facts those are recorded that fit (see clean_details() in operations/details.py).
     """
 
     kind: ActorKind

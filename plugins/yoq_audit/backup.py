@@ -20,7 +20,7 @@ from yoq_audit.storage.models import ENTRIES, LogKey
 from yoq_audit.storage.tree import UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.hashes import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_audit.verification.checker import verify
 from yoq_audit.verification.report import quote_value

@@ -7,7 +7,7 @@ from flask import Flask
 
 from tests.support.door import acting, behind
 from yoq_audit.sealing import keys, rotation, sealer
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_audit.tlog.note import Signer
 
 LOG = "/v1/audit/log"

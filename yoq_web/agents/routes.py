@@ -11,7 +11,7 @@ from yoq_web.agents.documents import make_full_document, make_peer_document
 from yoq_web.agents.schemas import AgentOut, Beat, Beaten, LabelsIn, Peer, PeersQuery, Registered, Registration
 from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 

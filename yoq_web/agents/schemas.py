@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.http.validation import is_lenient
 from yoq_web.names import is_plain_text, is_storable
 from yoq_web.problems import Problem

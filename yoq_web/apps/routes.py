@@ -23,7 +23,7 @@ from yoq_web.apps.schemas import (
 )
 from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import endpoint
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.problems import NotFound
 from yoq_web.scopes import JOINING
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.names import Name
 
 ReleaseId = Annotated[str, Field(pattern="^[0-9a-f]{1,64}$")]

@@ -10,7 +10,7 @@ from yoq_web.backup import operations
 from yoq_web.backup.schemas import BackupIn, BackupOut
 from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 
 blueprint = Blueprint("backup", __name__)
 

@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.database.pages import Page
 from yoq_web.hooks.errors import isolate
-from yoq_web.http.paging import make_next_link
+from yoq_web.http.pages import make_next_link
 from yoq_web.http.validation import choose_extra, explain_invalid, explain_unknown, refuse_repeated
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable

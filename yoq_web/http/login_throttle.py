@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from yoq_web.actors import UNAUTHENTICATED
 from yoq_web.app_local import AppLocal
-from yoq_web.operations import recording
+from yoq_web.operations import failure_policy
 from yoq_web.operations.door import conclude
 from yoq_web.operations.event import make_event
 from yoq_web.operations.operation import ACCESS_DENIED
@@ -81,7 +81,7 @@ current_throttle: AppLocal[LoginThrottle] = AppLocal("throttle", lambda _app: Lo
 def _record(address: str, line: str, details: dict[str, int | str]) -> None:
     event = make_event(ACCESS_DENIED, line, details, UNAUTHENTICATED)
     event = replace(event, peer=address, outcome="denied", reason="no valid credentials")
-    recording.record_alone(event)
+    failure_policy.record_alone(event)
     conclude(event)
 
 

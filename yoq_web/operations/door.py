@@ -16,8 +16,8 @@ from yoq_web.database.session import unit_of_work
 from yoq_web.hooks.errors import Veto, find_raised, read_text
 from yoq_web.hooks.host import current_host
 from yoq_web.metrics import current_metrics
-from yoq_web.operations import recording
-from yoq_web.operations.cleaning import DETAIL_BYTES, Detail, clean_text
+from yoq_web.operations import failure_policy
+from yoq_web.operations.details import DETAIL_BYTES, Detail, clean_text
 from yoq_web.operations.event import Event, current_events, make_event
 from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.performance import Performance, current_performance
@@ -43,7 +43,7 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
             session.flush()
             ended = (performance.end(), *performance.sequels)
             for event in ended:
-                if recording.record_change(event, session):
+                if failure_policy.record_change(event, session):
                     spooled.append(event)  # noqa: PERF401 - those before one that raises count, too
             recorded = True
     except NotFound:
@@ -64,15 +64,15 @@ def perform(operation: Operation, target: str | None, details: Mapping[str, Deta
             reachable=reached or not isinstance(error, SQLAlchemyError),
         )
         for event in spooled:
-            recording.resolve(event, "rolled back")
+            failure_policy.resolve(event, "rolled back")
         raise
     finally:
         current_performance.put(None)
     for event in ended:
         if event in spooled:
-            recording.resolve(event, "committed")
+            failure_policy.resolve(event, "committed")
         else:
-            recording.note_success()
+            failure_policy.note_success()
         conclude(event)
         current_host().notify("yoq_operation_committed", event=event)
 
@@ -104,7 +104,7 @@ def record_failure(event: Event, error: BaseException, *, reachable: bool = True
 
     Returns whether it is stored or on disk.
     """
-    kept = recording.record_alone(event, reachable=reachable)
+    kept = failure_policy.record_alone(event, reachable=reachable)
     conclude(event)
     current_host().notify("yoq_operation_failed", event=event, error=error)
     return kept

@@ -14,7 +14,7 @@ from flask import has_request_context
 from yoq_web.actors import Actor, current_actor
 from yoq_web.app_local import ContextLocal
 from yoq_web.logs import current_request_id
-from yoq_web.operations.cleaning import (
+from yoq_web.operations.details import (
     CUT,
     DETAIL_BYTES,
     LATE,

@@ -16,8 +16,8 @@ from structlog.stdlib import get_logger
 from yoq_web.database.session import db, unit_of_work
 from yoq_web.hooks.errors import Veto
 from yoq_web.hooks.host import current_host
-from yoq_web.operations import recording
-from yoq_web.operations.cleaning import Detail
+from yoq_web.operations import failure_policy
+from yoq_web.operations.details import Detail
 from yoq_web.operations.door import (
     begin_operation,
     conclude,
@@ -26,11 +26,11 @@ from yoq_web.operations.door import (
     translate_veto,
 )
 from yoq_web.operations.event import Event, Outcome
+from yoq_web.operations.failure_policy import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.intents import Intent, current_intents
 from yoq_web.operations.operation import Operation, current_operations
 from yoq_web.operations.performance import Performance, current_performance
 from yoq_web.operations.recorders import list_recorders
-from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.spool import current_spool
 from yoq_web.operations.veto import ask_before, ask_inside
 from yoq_web.problems import Denied
@@ -64,18 +64,18 @@ class Undertaking(Performance):
         event = self.end()
         if not self._changes:
             self._recorded = True
-            return event, recording.record_alone(event)
+            return event, failure_policy.record_alone(event)
         db.session.rollback()
         with unit_of_work() as session:
             for change in self._changes:
                 change(session)
             session.flush()
-            self._spooled = recording.record_change(event, session, took_effect=True)
+            self._spooled = failure_policy.record_change(event, session, took_effect=True)
             self._recorded = True
         if not self._spooled:
-            recording.note_success()
+            failure_policy.note_success()
             return event, True
-        recording.resolve(event, "committed")
+        failure_policy.resolve(event, "committed")
         return event, not current_spool().holds(event.id)
 
     def fail(self, error: BaseException) -> bool:
@@ -87,7 +87,7 @@ class Undertaking(Performance):
         event = self.event.end(outcome, make_reason(error), doubtful=self._recorded)
         kept = record_failure(event, error)
         if self._spooled:
-            recording.resolve(event, "rolled back")
+            failure_policy.resolve(event, "rolled back")
         return kept
 
 
@@ -119,7 +119,7 @@ def undertake(operation: Operation, target: str | None, details: Mapping[str, De
     _close_intent(intent, settled=kept)
     conclude(event)
     current_host().notify("yoq_operation_committed", event=event)
-    if not kept and recording.choose_policy(event) != "continue":
+    if not kept and failure_policy.choose_policy(event) != "continue":
         raise OutcomeNotRecorded(event)
 
 
@@ -143,7 +143,7 @@ def _write_intent(event: Event) -> Intent | None:
     try:
         return current_intents().create(event.end("started").to_document())
     except OSError as error:
-        if recording.choose_policy(event) == "refuse":
+        if failure_policy.choose_policy(event) == "refuse":
             raise NotRecorded from error
         log.error("after a crash this would stay open", audit_id=event.id, error=str(error))  # noqa: TRY400 - it says all
         return None
@@ -160,11 +160,11 @@ def _record_intent(event: Event) -> None:
         with unit_of_work() as session:
             ask_inside(event, session)
             asked = True
-            recording.record_intent(started, session)
+            failure_policy.record_intent(started, session)
     except SQLAlchemyError as error:
         if not asked:
             ask_inside(event, db.session())
-        recording.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
+        failure_policy.keep_intent(started, [(recorder, error) for recorder in list_recorders()])
 
 
 def _close_intent(intent: Intent | None, *, settled: bool) -> None:

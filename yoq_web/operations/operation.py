@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from yoq_web.actors import LOCAL_DETAILS
 from yoq_web.app_local import AppLocal
-from yoq_web.operations.cleaning import MARKS
+from yoq_web.operations.details import MARKS
 from yoq_web.scopes import is_scope
 
 if TYPE_CHECKING:
-    from yoq_web.operations.cleaning import Detail
+    from yoq_web.operations.details import Detail
     from yoq_web.operations.external import Undertaking
 
 RESERVED = MARKS | {*LOCAL_DETAILS}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yoq_web.actors import SYSTEM
 from yoq_web.app_local import ContextLocal
-from yoq_web.operations.cleaning import Detail
+from yoq_web.operations.details import Detail
 from yoq_web.operations.event import Event, make_event
 from yoq_web.operations.operation import Operation
 

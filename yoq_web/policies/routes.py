@@ -6,7 +6,7 @@ from flask import Blueprint
 
 from yoq_web.database.pages import Page
 from yoq_web.http.endpoints import Status, endpoint
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.policies import operations
 from yoq_web.policies.schemas import PairQuery, PolicyIn, PolicyOut
 

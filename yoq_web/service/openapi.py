@@ -11,7 +11,7 @@ from werkzeug.routing import Rule
 
 from yoq_web.app_local import AppLocal
 from yoq_web.http.endpoints import Declaration, find_declaration
-from yoq_web.http.paging import PageQuery
+from yoq_web.http.pages import PageQuery
 from yoq_web.scopes import JOINING, SCOPE, current_vocabulary
 from yoq_web.settings import VERSION
 

@@ -10,14 +10,14 @@ from contextlib import suppress
 from flask import Blueprint, Response, request
 from pydantic import Field
 
+from yoq_audit.export.feeds import EndOfFeed, Feed, Lifetime
 from yoq_audit.export.gaps import Gap
 from yoq_audit.export.ndjson import make_placed_lines
 from yoq_audit.export.operations import Follower, audit_follow, begin_following
 from yoq_audit.export.sealed_log import Row, SealedLog, current_sealed_log
-from yoq_audit.export.streaming import EndOfFeed, Feed, Lifetime
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.sealing.sealer import current_sealing
-from yoq_audit.tlog.encoding import parse_decimal
+from yoq_audit.tlog.codec import parse_decimal
 from yoq_web import Problem, dumps, endpoint
 
 blueprint = Blueprint("audit_follow", __name__)

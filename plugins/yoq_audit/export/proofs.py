@@ -16,7 +16,7 @@ from yoq_audit.export.ndjson import encode_proved
 from yoq_audit.export.sealed_log import Row, SealedLog
 from yoq_audit.storage import tree
 from yoq_audit.storage.tree import SignedTree
-from yoq_audit.tlog.encoding import encode_base64
+from yoq_audit.tlog.codec import encode_base64
 from yoq_audit.tlog.multiproof import prove
 from yoq_audit.tlog.tiles import TILE, Tile, make_subtree
 from yoq_audit.tlog.tree import Subtree

@@ -5,9 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response
 from pydantic import Field
 
+from yoq_audit.export.feeds import Feed
 from yoq_audit.export.formats import FORMATS, MEDIA_TYPES, FormatName, describe_formats
 from yoq_audit.export.operations import audit_export, begin_export
-from yoq_audit.export.streaming import Feed
 from yoq_audit.query.filters import FilterQuery
 from yoq_web import endpoint
 

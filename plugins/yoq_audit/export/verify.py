@@ -12,9 +12,9 @@ from yoq_audit.proofs.entry_leaf import UNPROVED, make_leaf, parse_document
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_audit.tlog.errors import LogError, NoteError, ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
+from yoq_audit.tlog.hashes import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.multiproof import fold
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE

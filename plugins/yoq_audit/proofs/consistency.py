@@ -16,7 +16,7 @@ from yoq_audit.proofs.key_option import add_key_option
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_audit.tlog.errors import LogError, NoteError, ProofError
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tree import verify_consistency

@@ -21,7 +21,7 @@ from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
 from yoq_audit.storage.tombstones import check_served, explain_absence
 from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.errors import LogError, TileError
-from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
+from yoq_audit.tlog.hashes import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.proof import Proof
 from yoq_audit.tlog.tiles import Bundle, Tile, encode_bundle, make_subtree

@@ -9,7 +9,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, Field
 
 from yoq_audit.proofs import prover
-from yoq_audit.tlog.encoding import encode_base64, parse_decimal
+from yoq_audit.tlog.codec import encode_base64, parse_decimal
 from yoq_audit.tlog.errors import PathError
 from yoq_audit.tlog.tiles import Bundle, Tile
 from yoq_web import NotFound, db, endpoint

@@ -18,7 +18,7 @@ from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.hashes import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import MAX_ENTRY, TILE, Bundle, Tile, decode_bundle, list_tiles
 from yoq_audit.tlog.verified_tiles import VerifiedTiles

@@ -18,7 +18,7 @@ from yoq_audit.proofs import prover
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.hashes import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.tiles import TILE, Tile
 from yoq_audit.tlog.verified_tiles import VerifiedTiles

@@ -19,7 +19,7 @@ from yoq_audit.storage.tree import find_newest_checkpoint, read_tile
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import hash_leaf
+from yoq_audit.tlog.hashes import hash_leaf
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tile_writer import TileWriter

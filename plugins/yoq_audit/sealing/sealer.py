@@ -31,7 +31,7 @@ from yoq_audit.sealing.signer import (
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
 from yoq_audit.storage.tree import UNSEALED, find_watermark
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import hash_leaf
+from yoq_audit.tlog.hashes import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.tile_writer import TileWriter
 from yoq_web import AppLocal, SettingsError, db, render_exception, unit_of_work, upsert

@@ -14,7 +14,7 @@ from yoq_audit.sealing.key_chain import KeyChain
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey
 from yoq_audit.storage.tree import SignedTree, find_newest_checkpoint, find_root, find_signed_tree
-from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.hashes import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, Verifier
 from yoq_web import advisory_lock, current_settings, db, unit_of_work
 

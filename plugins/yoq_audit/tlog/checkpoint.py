@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from yoq_audit.tlog.encoding import MAX_SIZE, decode_base64, encode_base64, parse_decimal
+from yoq_audit.tlog.codec import MAX_SIZE, decode_base64, encode_base64, parse_decimal
 from yoq_audit.tlog.errors import CheckpointError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE
+from yoq_audit.tlog.hashes import EMPTY_ROOT, HASH_SIZE
 
 
 @dataclass(frozen=True, slots=True)

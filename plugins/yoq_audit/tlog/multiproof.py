@@ -11,9 +11,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from yoq_audit.tlog.encoding import MAX_SIZE
+from yoq_audit.tlog.codec import MAX_SIZE
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, hash_node
+from yoq_audit.tlog.hashes import HASH_SIZE, hash_node
 from yoq_audit.tlog.tree import Subtree, compute_range_root, split
 
 

@@ -14,7 +14,7 @@ from typing import Self
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from yoq_audit.tlog.encoding import decode_base64, encode_base64
+from yoq_audit.tlog.codec import decode_base64, encode_base64
 from yoq_audit.tlog.errors import NoteError
 
 ED25519 = 1

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from yoq_audit.tlog import checkpoint
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import MAX_SIZE, decode_base64, encode_base64, parse_decimal
+from yoq_audit.tlog.codec import MAX_SIZE, decode_base64, encode_base64, parse_decimal
 from yoq_audit.tlog.errors import NoteError, ProofError
-from yoq_audit.tlog.hashing import HASH_SIZE, hash_leaf
+from yoq_audit.tlog.hashes import HASH_SIZE, hash_leaf
 from yoq_audit.tlog.note import Verifier, verify
 from yoq_audit.tlog.tree import verify_inclusion
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from yoq_audit.tlog.encoding import MAX_SIZE
+from yoq_audit.tlog.codec import MAX_SIZE
 from yoq_audit.tlog.errors import TileError
-from yoq_audit.tlog.hashing import HASH_SIZE
+from yoq_audit.tlog.hashes import HASH_SIZE
 from yoq_audit.tlog.tiles import MAX_LEVEL, TILE, TILE_BITS, Tile, compute_tile_root, make_subtree
 from yoq_audit.tlog.tree import compute_root
 

@@ -14,9 +14,9 @@ from hashlib import sha256
 from struct import Struct
 from typing import Self
 
-from yoq_audit.tlog.encoding import MAX_SIZE
+from yoq_audit.tlog.codec import MAX_SIZE
 from yoq_audit.tlog.errors import PathError, TileError
-from yoq_audit.tlog.hashing import HASH_SIZE, NODE_PREFIX
+from yoq_audit.tlog.hashes import HASH_SIZE, NODE_PREFIX
 from yoq_audit.tlog.tree import Subtree
 
 TILE = 256

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
-from yoq_audit.tlog.encoding import MAX_SIZE
+from yoq_audit.tlog.codec import MAX_SIZE
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, NODE_PREFIX, hash_node
+from yoq_audit.tlog.hashes import EMPTY_ROOT, HASH_SIZE, NODE_PREFIX, hash_node
 
 Subtree = Callable[[int, int], bytes]
 """(level, index) -> the hash of the complete subtree over leaves [index * 2^level, (index + 1) * 2^level)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from yoq_audit.tlog.errors import TileError
-from yoq_audit.tlog.hashing import HASH_SIZE
+from yoq_audit.tlog.hashes import HASH_SIZE
 from yoq_audit.tlog.tiles import TILE, Tile, compute_tile_root, make_subtree
 from yoq_audit.tlog.tree import compute_root
 

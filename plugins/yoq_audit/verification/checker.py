@@ -14,7 +14,7 @@ from typing import Any
 
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.hashes import EMPTY_ROOT, HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import LeafError, encode_leaf
 from yoq_audit.tlog.note import Verifier
 from yoq_audit.tlog.tiles import TILE, Tile, compute_tile_root, make_subtree

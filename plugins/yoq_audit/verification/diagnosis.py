@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from yoq_audit.sealing.overdue import Waiting
-from yoq_audit.tlog.hashing import HASH_SIZE
+from yoq_audit.tlog.hashes import HASH_SIZE
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.verification.reader import FIRST_FIELD, LogReader, Row, hash_columns
 from yoq_audit.verification.report import LIMIT, Report, quote_value

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import Any
 
 from yoq_audit.storage.tree import WATERMARK, compute_slack_end
-from yoq_audit.tlog.hashing import LEAF_PREFIX
+from yoq_audit.tlog.hashes import LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, LeafError, encode_leaf
 from yoq_audit.tlog.tiles import TILE
 from yoq_audit.verification import sqlite_bulk

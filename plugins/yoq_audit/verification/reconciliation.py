@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from yoq_audit.tlog.hashing import HASH_SIZE
+from yoq_audit.tlog.hashes import HASH_SIZE
 
 MIXED = 8
 """Up to so many differing hashes are tried in every mixture."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from yoq_audit.sealing.overdue import Waiting
-from yoq_audit.tlog.encoding import encode_base64
-from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.codec import encode_base64
+from yoq_audit.tlog.hashes import EMPTY_ROOT
 
 LIMIT = 100
 """So many findings are described; the others are counted."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from yoq_audit.tlog.hashing import HASH_SIZE, LEAF_PREFIX
+from yoq_audit.tlog.hashes import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS
 from yoq_audit.tlog.tiles import TILE
 

@@ -17,7 +17,7 @@ from tests.support.commandline import failure, output, run
 from tests.support.export import export, fill_log, read_key, verify
 from tests.support.tampering import seal
 from tests.support.trail import make_entry, store
-from yoq_audit.export import sealed_log, streaming
+from yoq_audit.export import feeds, sealed_log
 from yoq_audit.export.operations import Export
 from yoq_audit.export.sealed_log import Scan, current_sealed_log
 from yoq_audit.query.filters import FilterQuery, Selection
@@ -87,7 +87,7 @@ def test_it_is_recorded_before_anything_leaves(api: Api, database_url: str) -> N
 
 def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit 503 with Retry-After, and nothing is recorded; a place is free again when an export ends."""
-    monkeypatch.setitem(streaming.MOST, "exports", 2)
+    monkeypatch.setitem(feeds.MOST, "exports", 2)
     first = api("GET", "/v1/audit/export", buffered=False)
     second = api("GET", "/v1/audit/export", buffered=False)
     refused = api("GET", "/v1/audit/export")
@@ -104,7 +104,7 @@ def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatc
 def test_one_that_breaks_off_says_so(api: Api, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that goes, a revoked token, a defect: the last line says that the export is not whole."""
     monkeypatch.setattr(sealed_log, "PAGE", 10)
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     fill_log(api.app, database_url, 30)
     ci = api.token("audit:read")
     answer = ci("GET", "/v1/audit/export", buffered=False)

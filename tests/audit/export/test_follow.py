@@ -17,7 +17,7 @@ from tests.support.commandline import failure, run
 from tests.support.export import fill_log
 from tests.support.tampering import seal
 from tests.support.trail import insert, make_engine, make_entry
-from yoq_audit.export import follow_routes, sealed_log, streaming
+from yoq_audit.export import feeds, follow_routes, sealed_log
 from yoq_audit.sealing.sealer import current_sealing
 from yoq_web.server import current_shutdown
 
@@ -27,7 +27,7 @@ HEARTBEAT = ": heartbeat"
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream looks again at once, and sends a heartbeat each time that it found nothing."""
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     monkeypatch.setattr(sealed_log, "FRESH_SECONDS", 0)
     monkeypatch.setattr(follow_routes, "HEARTBEAT_SECONDS", 0)
 
@@ -170,14 +170,14 @@ def test_a_stream_ends_in_its_time(api: Api, monkeypatch: pytest.MonkeyPatch) ->
     assert troubled.rest() == []
     assert troubled.comment == ": nothing is sealed"
     monkeypatch.undo()
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
-    monkeypatch.setattr(streaming, "LIFE_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "LIFE_SECONDS", 0)
     assert len(Stream(api).rest()) <= 1
 
 
 def test_there_are_only_so_many_at_once(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the limit 503 with Retry-After; a client that goes away, and one that never read, leave their place."""
-    monkeypatch.setitem(streaming.MOST, "streams", 2)
+    monkeypatch.setitem(feeds.MOST, "streams", 2)
     act(api, "a")
     first, second = Stream(api), api("GET", "/v1/audit/stream", buffered=False)
     refused = api("GET", "/v1/audit/stream")
@@ -262,8 +262,8 @@ def test_connections_of_readers_that_stall_are_ended_by_the_system() -> None:
     with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as other:
         clients = [socket.create_connection(server.getsockname()) for server in (ours, other)]
         accepted = [server.accept()[0] for server in (ours, other)]
-        streaming.limit_stalls(ours.getsockname()[1])
-        assert [limit(connection) for connection in accepted] == [1000 * streaming.STALL_SECONDS, 0]
+        feeds.limit_stalls(ours.getsockname()[1])
+        assert [limit(connection) for connection in accepted] == [1000 * feeds.STALL_SECONDS, 0]
         assert [limit(connection) for connection in clients] == [0, 0]
         accepted[0].sendall(b"still open")
         assert clients[0].recv(10) == b"still open"

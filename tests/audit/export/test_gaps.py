@@ -15,7 +15,7 @@ from tests.support.commandline import output, run
 from tests.support.retention import make_old_log
 from tests.support.tampering import seal
 from tests.support.trail import find_next, read_ids
-from yoq_audit.export import follow_routes, sealed_log, streaming
+from yoq_audit.export import feeds, follow_routes, sealed_log
 from yoq_web.times import format_time
 
 PRUNED = {"gap": "pruned", "from": 0, "to": 511}
@@ -24,7 +24,7 @@ PRUNED = {"gap": "pruned", "from": 0, "to": 511}
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream looks again at once, and sends a heartbeat each time that it found nothing."""
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     monkeypatch.setattr(sealed_log, "FRESH_SECONDS", 0)
     monkeypatch.setattr(follow_routes, "HEARTBEAT_SECONDS", 0)
 

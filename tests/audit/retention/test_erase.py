@@ -21,7 +21,7 @@ from tests.support.retention import count_entries, hand_over, make_old_event, pr
 from tests.support.tampering import add_entries, seal, verify_log
 from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.retention import eraser
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_web import NotFound, db
 
 SECRET = "Erika-Mustermann-1964"

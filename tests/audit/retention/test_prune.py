@@ -25,7 +25,7 @@ from tests.support.retention import (
 from tests.support.tampering import add_entries, attack, seal, verify_log
 from yoq_audit.proofs.entry_leaf import make_leaf
 from yoq_audit.retention import plan, pruner, schedule
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_web import Problem, db
 from yoq_web.policies.operations import add_policy
 

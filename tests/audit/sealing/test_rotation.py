@@ -18,7 +18,7 @@ from tests.support.outsider import Log, check_proof, compute_root, hash_leaf, is
 from tests.support.retention import make_old_log, prune, read_minimum
 from tests.support.tampering import make_log, verify_log
 from yoq_audit.sealing import keys, rotation, sealer
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_web import db
 
 PATH = f"{LOG}/key/announcements"

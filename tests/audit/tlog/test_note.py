@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoq_audit.tlog.encoding import encode_base64
+from yoq_audit.tlog.codec import encode_base64
 from yoq_audit.tlog.errors import NoteError
 from yoq_audit.tlog.note import Signer, Verifier, sign, verify
 

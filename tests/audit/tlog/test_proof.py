@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests.support.naive_tlog import numbered
 from yoq_audit.tlog import checkpoint, proof
 from yoq_audit.tlog.checkpoint import Checkpoint
-from yoq_audit.tlog.encoding import encode_base64
+from yoq_audit.tlog.codec import encode_base64
 from yoq_audit.tlog.errors import CheckpointError, LogError, NoteError, ProofError
-from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.hashes import EMPTY_ROOT
 from yoq_audit.tlog.note import Signer, sign
 from yoq_audit.tlog.proof import Proof
 from yoq_audit.tlog.tree import prove_inclusion

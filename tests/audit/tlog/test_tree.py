@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.naive_tlog import NaiveLog, numbered
-from yoq_audit.tlog.encoding import decode_base64
+from yoq_audit.tlog.codec import decode_base64
 from yoq_audit.tlog.errors import ProofError
-from yoq_audit.tlog.hashing import EMPTY_ROOT, hash_leaf, hash_node
+from yoq_audit.tlog.hashes import EMPTY_ROOT, hash_leaf, hash_node
 from yoq_audit.tlog.tree import (
     Frontier,
     compute_root,

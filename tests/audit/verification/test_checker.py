@@ -12,8 +12,8 @@ from tests.support.commandline import output, run
 from tests.support.door import behind
 from tests.support.served import command
 from tests.support.tampering import add_entries, attack, make_log, seal, verify_log
-from yoq_audit.tlog.encoding import encode_base64
-from yoq_audit.tlog.hashing import EMPTY_ROOT
+from yoq_audit.tlog.codec import encode_base64
+from yoq_audit.tlog.hashes import EMPTY_ROOT
 
 
 def test_an_empty_log_holds(app: Flask) -> None:

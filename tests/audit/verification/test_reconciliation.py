@@ -64,7 +64,7 @@ def test_an_entry_altered_together_with_its_tile(app: Flask, database_url: str) 
 def rewrite(url: str, number: int) -> None:
     """Rewrite a tile of level 0 from the entries as they are."""
     from tests.audit.sealing.test_sealer import stored_leaves  # noqa: PLC0415 - only here
-    from yoq_audit.tlog.hashing import hash_leaf  # noqa: PLC0415 - as above
+    from yoq_audit.tlog.hashes import hash_leaf  # noqa: PLC0415 - as above
 
     hashes = b"".join(hash_leaf(leaf) for leaf in stored_leaves(url)[256 * number : 256 * number + 256])
     attack(url, f"UPDATE audit_tile SET hashes = {format_bytes(url, hashes)} WHERE level = 0 AND number = {number}")

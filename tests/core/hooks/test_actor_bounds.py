@@ -15,7 +15,7 @@ from tests.support.plugins import Made
 from yoq_web import Actor
 from yoq_web.actors import MOST_SCOPES, SCOPE_LENGTH
 from yoq_web.hooks.descriptions import LENGTH
-from yoq_web.operations.cleaning import DETAILS_BYTES, MOST_DETAILS
+from yoq_web.operations.details import DETAILS_BYTES, MOST_DETAILS
 
 ONE = pytest.mark.parametrize("backend", ["sqlite"])
 

@@ -12,7 +12,7 @@ from werkzeug.test import TestResponse
 from tests.conftest import Api, MakeApp
 from tests.support.agents import JOIN, registration
 from tests.support.apps import HEALTH, manifest, service
-from yoq_audit.export import streaming
+from yoq_audit.export import feeds
 from yoq_web import JOINING, Resource, hookimpl
 from yoq_web.http.endpoints import find_declaration
 from yoq_web.http.guard import find_attempt
@@ -108,8 +108,8 @@ COMPOSED = {
 @pytest.mark.parametrize("backend", ["sqlite"])  # what a target is does not depend on the database
 def test_a_denial_has_the_deeds_target(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     """By each route that performs an operation, who may not is recorded with the action and target of who may."""
-    monkeypatch.setattr(streaming, "LIFE_SECONDS", 0)
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "LIFE_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     app = make_app(Things(), YOQ_JOIN_TOKEN=JOIN)
     assert {(method, rule) for method, rule, _, _ in DEEDS} == set(audited(app))
     operator, agents = Api(app), Api(app, JOIN)

@@ -12,7 +12,7 @@ from tests.conftest import MakeApp
 from tests.support.door import Probe, acting, entries, probe_act
 from yoq_web import Actor, Event, Operation, Problem
 from yoq_web.actors import make_local_actor, set_actor
-from yoq_web.operations.cleaning import DETAIL_BYTES, TARGET_BYTES
+from yoq_web.operations.details import DETAIL_BYTES, TARGET_BYTES
 
 
 @pytest.fixture

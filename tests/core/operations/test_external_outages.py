@@ -22,8 +22,8 @@ from tests.support.limits import break_spool
 from tests.support.plugins import Made
 from yoq_web import Denied, Event
 from yoq_web.operations import external
+from yoq_web.operations.failure_policy import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.mac import INTENTS
-from yoq_web.operations.recording import NotRecorded, OutcomeNotRecorded
 from yoq_web.operations.replay import replay
 from yoq_web.operations.spool import current_spool
 from yoq_web.operations.spool_file import FILE

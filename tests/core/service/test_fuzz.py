@@ -14,7 +14,7 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import ignored_auth, negative_data_rejection, positive_data_acceptance
 
 from tests.conftest import ADMIN, Api
-from yoq_audit.export import streaming
+from yoq_audit.export import feeds
 from yoq_web.http.endpoints import MAX_BODY, find_declaration
 
 HEADERS = {"Authorization": f"Bearer {ADMIN}"}
@@ -53,8 +53,8 @@ NASTY = [
 def test_answers_are_as_described(app: Flask, mode: GenerationMode, monkeypatch: pytest.MonkeyPatch) -> None:
     """Status, media type and form of every answer are as described; input described as good is taken, other refused."""
     # Streams end at their first look.
-    monkeypatch.setattr(streaming, "LIFE_SECONDS", 0)
-    monkeypatch.setattr(streaming, "CHECK_SECONDS", 0)
+    monkeypatch.setattr(feeds, "LIFE_SECONDS", 0)
+    monkeypatch.setattr(feeds, "CHECK_SECONDS", 0)
     description = schemathesis.openapi.from_wsgi("/openapi.json", app)
     operations = [found.ok() for found in description.get_all_operations() if isinstance(found, Ok)]
     if mode is GenerationMode.NEGATIVE:  # what takes no input can be given no bad one

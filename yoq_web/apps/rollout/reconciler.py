@@ -11,7 +11,7 @@ from yoq_web.apps.rollout.diagnosis import explain_no_place, explain_not_ready
 from yoq_web.apps.rollout.machine import Activate, Discard, Finish, Observation, Place, Revert, advance, note_placements
 from yoq_web.apps.rollout.scheduler import Node, Usage, compute_usage, place
 from yoq_web.apps.rollout.state import Rollout, Target
-from yoq_web.operations.cleaning import DETAIL_BYTES, clean_text
+from yoq_web.operations.details import DETAIL_BYTES, clean_text
 
 
 @dataclass

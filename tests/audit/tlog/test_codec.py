@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from yoq_audit.tlog.encoding import decode_base64, encode_base64, parse_decimal
+from yoq_audit.tlog.codec import decode_base64, encode_base64, parse_decimal
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from tests.support.commandline import output
 from yoq_web import Page, PageQuery, current_settings, unit_of_work
 from yoq_web.database.pages import MOST, Key
 from yoq_web.http.endpoints import find_declaration
-from yoq_web.http.paging import make_next_link
+from yoq_web.http.pages import make_next_link
 from yoq_web.policies.models import Policy
 from yoq_web.secrets.models import Secret
 

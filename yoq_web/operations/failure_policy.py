@@ -1,6 +1,6 @@
-"""Recording: what becomes of an event, and what is done if a recorder cannot store it.
+"""The failure policy: what becomes of an event, and what is done if a recorder cannot store it.
 
-The failure policy: the event goes to the spool and the operation goes on. Where the disk takes it neither, or with
+The event goes to the spool and the operation goes on. Where the disk takes it neither, or with
 `refuse`, nothing is changed; with `continue` it is held in memory, and in a critical line of the log.
 """
 

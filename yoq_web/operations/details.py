@@ -1,4 +1,4 @@
-"""Cleaning: what an entry keeps of texts and lists, however long and of whatever characters; what is cut is marked.
+"""Details: what an entry keeps of texts and lists, however long and of whatever characters; what is cut is marked.
 
 A text that is cut ends with `…`, and a list with the item `…`. As anybody can write that, the detail `cut` says of each
 how long it was: it is nobody's to give.

@@ -1,4 +1,4 @@
-"""Hashing of leaves and nodes: RFC 6962 section 2.1 (RFC 9162 section 2.1.1) with SHA-256."""
+"""Hashes of leaves and nodes: RFC 6962 section 2.1 (RFC 9162 section 2.1.1) with SHA-256."""
 
 from __future__ import annotations
 
