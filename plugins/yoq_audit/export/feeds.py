@@ -1,20 +1,17 @@
 """Feeds: answers over HTTP that go on for long. What keeps them from holding up everything else stands here.
 
-A feed occupies one of the server's threads, so there are only so many at once, each ends after some time, and one
-whose reader does not read is cut off. It holds no database connection but for the moment of each query. It goes on only
-as long as the token it was asked with is good.
+A feed occupies a thread of the server, so there are only so many at once, and each ends after some time; the server ends
+the connection of a reader that does not read. A feed holds no connection of the database but for the moment of each
+query, and goes on only as long as the token it was asked with is good.
 """
 
 from __future__ import annotations
 
 import io
-import os
-import socket
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from flask import Flask, request
@@ -41,9 +38,6 @@ LIFE_SECONDS = 3600.0
 
 CHECK_SECONDS = 1.0
 """How often a feed looks whether it may go on."""
-
-STALL_SECONDS = 30
-"""How long a reader may take nothing at all."""
 
 STOPPING_SECONDS = 10.0
 """How long a feed that comes to an end by itself may take to do so when the server was told to end."""
@@ -82,7 +76,6 @@ class Feed:
         self._leave = weakref.finalize(self, slots.free[kind].release)
         self._pieces: Iterator[bytes] = iter(())
         self.lifetime = Lifetime(slots.app, request.environ, scope)
-        limit_stalls(int(request.environ.get("SERVER_PORT") or 0))
 
     def send(self, pieces: Iterator[bytes], encode_error: Callable[[str], bytes]) -> Feed:
         """Return this feed with what it is to send; `encode_error` writes the last piece where it breaks off."""
@@ -165,24 +158,3 @@ def describe_error(error: Exception) -> str:
         problem = translate_database_error(error)
         return problem.error if problem else "internal error"
     return error.error if isinstance(error, Problem) else "internal error"
-
-
-def limit_stalls(port: int) -> None:
-    """Have the system end a connection to this port of ours whose other side takes nothing for some time.
-
-    A server's thread that waits for such a reader would wait for as long as the reader likes. Does nothing where the
-    system has no such setting; then the number of feeds is the limit.
-    """
-    option = getattr(socket, "TCP_USER_TIMEOUT", None)
-    if option is None or not port:
-        return
-    for name in os.listdir("/dev/fd"):  # noqa: PTH208 - names, not paths
-        with suppress(OSError):
-            # Not a copy of the descriptor: closing one of a database's file would drop SQLite's locks on it.
-            connection = socket.socket(fileno=int(name))
-            try:
-                # The server does not say which connection is the request's. The limit is a good one for all of them.
-                if connection.family in (socket.AF_INET, socket.AF_INET6) and connection.getsockname()[1] == port:
-                    connection.setsockopt(socket.IPPROTO_TCP, option, STALL_SECONDS * 1000)
-            finally:
-                connection.detach()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -249,23 +247,3 @@ def test_the_command_follows_the_database(api: Api, database_url: str, monkeypat
     assert "the log has" in failure(app, "audit", "follow", "--start", "1000")
     follows = [found for found in api.entries() if found["action"] == "audit_follow"]
     assert [(found["actor"], found["details"]["start"]) for found in follows] == [("local", None), ("local", 0)]
-
-
-@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="the system has no such setting")
-def test_connections_of_readers_that_stall_are_ended_by_the_system() -> None:
-    """Connections to the server's own port get the limit, others and files that are no connections are left alone."""
-    assert sys.platform == "linux"
-
-    def limit(connection: socket.socket) -> int:
-        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
-
-    with socket.create_server(("127.0.0.1", 0)) as ours, socket.create_server(("127.0.0.1", 0)) as other:
-        clients = [socket.create_connection(server.getsockname()) for server in (ours, other)]
-        accepted = [server.accept()[0] for server in (ours, other)]
-        feeds.limit_stalls(ours.getsockname()[1])
-        assert [limit(connection) for connection in accepted] == [1000 * feeds.STALL_SECONDS, 0]
-        assert [limit(connection) for connection in clients] == [0, 0]
-        accepted[0].sendall(b"still open")
-        assert clients[0].recv(10) == b"still open"
-        for connection in (*clients, *accepted):
-            connection.close()
