@@ -6,8 +6,6 @@ import os
 import pty
 import re
 import subprocess
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +23,6 @@ ROWS = [
     make_entry(3, outcome="denied", reason="this needs the scope secrets:write", target="a-long-name-" * 9),
     make_entry(4, outcome="failed", target="db \x1b[2K\nforged"),
 ]
-
-
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine in a zone that has a summer time; the entries are of September."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 def on_terminal(folder: Path, columns: int, *arguments: str, **settings: str) -> str:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -51,16 +49,6 @@ def test_days_that_there_are_not() -> None:
     for written in ("2026-02-30", "24:00", "10:60", "2026-11-24T", "0000-01-01", "yesterday yesterday", "10:00 ", ""):
         with pytest.raises(ValueError, match="2h for two hours ago"):
             make_exact(written, EAST, NOW)
-
-
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A machine in a zone that has a summer time."""
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
 
 
 @pytest.mark.usefixtures("berlin")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import PoolProxiedConnection, event
 
 from tests.conftest import MakeApp
 from tests.support.door import behind
@@ -160,16 +160,22 @@ def test_many_sealers_take_turns(make_app: MakeApp, database_url: str) -> None:
     assert_sealed(database_url, 120)
 
 
-@pytest.mark.parametrize("backend", ["postgresql"])
-def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> None:
-    """On PostgreSQL an entry may commit after others with higher ids are sealed already; it is not overlooked."""
-    add_entries(app, 2)
-    late = make_engine(database_url).raw_connection()
+def begin_late_entry(url: str) -> PoolProxiedConnection:
+    """Store an entry as somebody else who has not committed it yet."""
+    late = make_engine(url).raw_connection()
     columns = ", ".join(name for name in FIELDS if name != "event_id")
     late.cursor().execute(
         f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
         f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
     )
+    return late
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_an_entry_that_commits_late_is_sealed(app: Flask, database_url: str) -> None:
+    """On PostgreSQL an entry may commit after others with higher ids are sealed already; it is not overlooked."""
+    add_entries(app, 2)
+    late = begin_late_entry(database_url)
     add_entries(app, 2)
     assert seal(app) == 4
     late.commit()
@@ -186,12 +192,7 @@ def test_an_entry_that_commits_after_a_standstill_is_sealed(
     """One that began before others were sealed and is committed minutes later, as when the server was frozen."""
     add_entries(app, 2)
     seal(app)
-    late = make_engine(database_url).raw_connection()
-    columns = ", ".join(name for name in FIELDS if name != "event_id")
-    late.cursor().execute(
-        f"INSERT INTO audit_log (event_id, recorded_at, {columns}) "
-        f"SELECT 'late', recorded_at, {columns} FROM audit_log ORDER BY id LIMIT 1"
-    )
+    late = begin_late_entry(database_url)
     add_entries(app, 2)
     assert seal(app) == 2
     monkeypatch.setattr(tree, "SLACK_SECONDS", -60)  # a minute is over
