@@ -33,6 +33,7 @@ from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import hookimpl
 from yoq_web.http.answer_limits import find_answer_limit
 from yoq_web.http.authentication import Authenticator, authenticate
+from yoq_web.http.cursors import make_next_link, read_cursor, write_cursor
 from yoq_web.http.endpoints import Status, endpoint
 from yoq_web.http.pages import PageQuery
 from yoq_web.jsontext import dumps
@@ -114,6 +115,7 @@ __all__ = [
     "format_time",
     "hookimpl",
     "is_plain_text",
+    "make_next_link",
     "metadata",
     "named",
     "open_output",
@@ -122,6 +124,7 @@ __all__ = [
     "parse_time",
     "print_json",
     "print_table",
+    "read_cursor",
     "read_page",
     "render_exception",
     "set_deadline",
@@ -129,4 +132,5 @@ __all__ = [
     "translate_database_error",
     "unit_of_work",
     "upsert",
+    "write_cursor",
 ]

@@ -14,7 +14,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 
 from yoq_web.database.pages import Page
 from yoq_web.hooks.errors import isolate
-from yoq_web.http.pages import make_next_link
+from yoq_web.http.pages import make_page_link
 from yoq_web.http.validation import choose_extra, explain_invalid, explain_unknown, refuse_repeated
 from yoq_web.jsontext import dumps
 from yoq_web.names import check_storable
@@ -164,7 +164,7 @@ def make_response(result: object, declaration: Declaration) -> Response:
     """
     if isinstance(result, Response):
         return result
-    headers = {"Link": make_next_link(result.following)} if isinstance(result, Page) and result.following else None
+    headers = {"Link": make_page_link(result.following)} if isinstance(result, Page) and result.following else None
     if isinstance(result, BaseModel):
         result = result.model_dump(mode="json")
     elif isinstance(result, list):

@@ -1,8 +1,8 @@
 """Feeds: answers over HTTP that go on for long. What keeps them from holding up everything else stands here.
 
-A feed occupies a thread of the server, so there are only so many at once, and each ends after some time; the server ends
-the connection of a reader that does not read. A feed holds no connection of the database but for the moment of each
-query, and goes on only as long as the token it was asked with is good.
+A feed occupies a thread of the server, so there are only so many at once, and each ends after some time. The server
+ends the connection of a reader that does not read. A feed holds no connection of the database but for the moment of
+each query, and goes on only as long as the token it was asked with is good.
 """
 
 from __future__ import annotations

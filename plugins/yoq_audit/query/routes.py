@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import BaseModel, BeforeValidator, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_audit.query import pages, statistics
-from yoq_audit.query.cursor import make_link
 from yoq_audit.query.filters import TIMES, FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
 from yoq_audit.storage import log
 from yoq_audit.storage.documents import make_documents, make_spooled_document
 from yoq_audit.storage.tombstones import explain_absence
-from yoq_web import Outcome, db, dumps, endpoint, find_answer_limit, spooled
+from yoq_web import Outcome, db, dumps, endpoint, find_answer_limit, make_next_link, spooled
 
 entries = Blueprint("audit", __name__)
 lists = Blueprint("audit_query", __name__)
@@ -102,8 +101,7 @@ def list_entries(query: AuditQuery) -> Response:
     if page.cursor:
         # A time that is exact by now: yesterday is another day at midnight, and the cursor's walk is not.
         exact = {one.name: getattr(query, one.name) for one in TIMES}
-        arguments = [(name, exact.get(name, value)) for name, value in request.args.items(multi=True)]
-        answer.headers["Link"] = make_link(arguments, page.cursor)
+        answer.headers["Link"] = make_next_link(page.cursor, exact)
     return answer
 
 

@@ -19,7 +19,7 @@ from tests.support.commandline import output
 from yoq_web import Page, PageQuery, current_settings, unit_of_work
 from yoq_web.database.pages import MOST, Key
 from yoq_web.http.endpoints import find_declaration
-from yoq_web.http.pages import make_next_link
+from yoq_web.http.pages import make_page_link
 from yoq_web.policies.models import Policy
 from yoq_web.secrets.models import Secret
 
@@ -231,7 +231,7 @@ FORGED: Sequence[Key] = (
 def make_cursor(app: Flask, path: str, key: Key) -> str:
     """A cursor as the program makes it, with any key."""
     with app.test_request_context(path), suppress(UnicodeEncodeError):
-        return make_next_link(key).partition("cursor=")[2].partition(">")[0]
+        return make_page_link(key).partition("cursor=")[2].partition(">")[0]
     return "x"
 
 
