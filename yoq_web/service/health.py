@@ -11,11 +11,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from yoq_web.app_local import AppLocal
 from yoq_web.database.file_watch import current_file_watch
 from yoq_web.database.migrations import list_standings
+from yoq_web.database.session import db
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.notifier import report_hook_failure
 from yoq_web.hooks.questions import Question, Unanswered
 from yoq_web.operations.spool import current_spool
+from yoq_web.secrets.keys.keyring import find_key_problem
 
 ANSWER_SECONDS = 1.0
 """How long all that is looked at may take together."""
@@ -37,7 +39,7 @@ def check_health() -> tuple[dict[str, object], int]:
     It takes no longer than ANSWER_SECONDS, whatever hangs.
     """
     until = time.monotonic() + ANSWER_SECONDS
-    looks = _Look("database", _list_behind), _Look("spool", _describe_spool)
+    looks = _Look("database", _look_into_database), _Look("spool", _describe_spool)
     asked = [(ask.plugin, _Look(f"{HOOK} {ask.plugin}", ask)) for ask in current_host().find_implementations(HOOK)]
     database, spool = looks
     watch = current_file_watch()
@@ -46,7 +48,7 @@ def check_health() -> tuple[dict[str, object], int]:
     except Unanswered:
         found = {"spool_writable": False}
     try:
-        behind = database.see(until)
+        stored = database.see(until)
     except Unanswered:
         return {"status": "unavailable", "database": "does not answer", **found}, 503
     except SQLAlchemyError:
@@ -54,8 +56,7 @@ def check_health() -> tuple[dict[str, object], int]:
         return {"status": "unavailable", "database": said, **found}, 503
     refused = sorted({plugin.name for plugin in current_host().all if plugin.state == "refused"})
     plugins = {plugin: concern for plugin, look in asked if (concern := _see_plugin(plugin, look, until))}
-    concerns: dict[str, object] = {"lineages_behind": behind, "plugins_refused": refused, "plugins": plugins}
-    concerns["database"] = watch.concern if watch else None
+    concerns = {**stored, "plugins_refused": refused, "plugins": plugins, "database": watch.concern if watch else None}
     found = {name: concern for name, concern in concerns.items() if concern} | found
     return {"status": "degraded", **found} if found else {"status": "ok"}, 200
 
@@ -95,8 +96,11 @@ def _see_plugin(plugin: str, look: _Look[object], until: float) -> str | None:
     return concern if isinstance(concern, str) else None
 
 
-def _list_behind() -> list[str]:
-    return [standing.lineage.name for standing in list_standings() if not standing.up_to_date]
+def _look_into_database() -> dict[str, object]:
+    """Say which lineages are behind, or if none is, what is wrong with the master key of the secrets."""
+    if behind := [standing.lineage.name for standing in list_standings() if not standing.up_to_date]:
+        return {"lineages_behind": behind}
+    return {"secrets_key": find_key_problem(db.session())}
 
 
 def _describe_spool() -> dict[str, object]:

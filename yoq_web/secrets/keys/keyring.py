@@ -15,7 +15,7 @@ from yoq_web.app_local import AppLocal
 from yoq_web.database.locks import advisory_lock
 from yoq_web.problems import Problem
 from yoq_web.secrets.keys.encryption import KEY_BYTES, Cipher
-from yoq_web.secrets.keys.masters import choose_wrapper, unwrap_key
+from yoq_web.secrets.keys.masters import check_master, choose_wrapper, is_kept, unwrap_key
 from yoq_web.secrets.models import Secret, SecretKey
 
 SECRETS = cast("Table", Secret.__table__)
@@ -28,7 +28,8 @@ class Keyring:
 
     def __init__(self) -> None:
         self._ciphers: dict[str, Cipher] = {}
-        self._newest: str | None = None
+        self._newest: tuple[str, str] | None = None
+        """The newest data key and the master key that wrapped it, by their ids."""
 
     def find_cipher(self, session: Session, key_id: str) -> Cipher | None:
         """Find the cipher of a stored data key; None if there is no such key. Raises a Problem if it does not open."""
@@ -47,9 +48,9 @@ class Keyring:
         for _ in range(3):  # the key may be dropped between the look for it and its lock
             row = session.scalar(_select_newest().with_for_update(read=True, key_share=True))
             if row is not None:
-                if row.id not in self._ciphers or row.wrapped is None:
+                if row.id not in self._ciphers or row.wrapped is None or not is_kept(row.master):
                     self._keep(session, row)
-                self._newest = row.id  # only now: another thread looks for its cipher at once
+                self._newest = row.id, row.master  # only now: another thread looks for its cipher at once
                 return self._ciphers[row.id]
             self._make_first(session)
         raise Problem(503, "the secrets key is being changed", "try again", {"Retry-After": "1"})
@@ -59,7 +60,9 @@ class Keyring:
 
         Raises a Problem.
         """
-        cipher = self._ciphers[self._newest] if self._newest else self.find_newest(session)
+        newest = self._newest
+        # What is encrypted while the master key is away could not be read again by the next process.
+        cipher = self._ciphers[newest[0]] if newest and is_kept(newest[1]) else self.find_newest(session)
         for _ in range(3):
             nonce, ciphertext = cipher.encrypt(name, value)
             now = int(time.time())
@@ -100,6 +103,17 @@ class Keyring:
 
 
 current_keyring: AppLocal[Keyring] = AppLocal("keyring", lambda _app: Keyring())
+
+
+def find_key_problem(session: Session) -> str | None:
+    """Say what is wrong with the master key of the newest data key, if anything is, in a few words for anybody."""
+    newest = session.execute(_select_newest().with_only_columns(SecretKey.master, SecretKey.id)).one_or_none()
+    try:
+        if newest is not None:
+            check_master(*newest)
+    except Problem as problem:
+        return problem.error
+    return None
 
 
 def lock_keys(session: Session) -> None:

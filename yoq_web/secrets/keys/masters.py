@@ -93,6 +93,17 @@ def unwrap_key(row: SecretKey) -> bytes:
     return key
 
 
+def is_kept(master: str) -> bool:
+    """Tell, without reading anything, whether the master key that wrapped a key is where it can be read again."""
+    return master.startswith(PLUGIN) or current_settings().master_key is not None or find_key_file().exists()
+
+
+def check_master(master: str, key_id: str) -> None:
+    """Raise a Problem if the master key that wrapped a data key is missing or another one. Plugins are not asked."""
+    if not master.startswith(PLUGIN):
+        _find_master(master, key_id)
+
+
 def _read_key_file(*, make: bool) -> bytes:
     path = find_key_file()
     if not make and not path.exists():
@@ -129,7 +140,7 @@ def _find_master(master: str, key_id: str) -> bytes:
 
 def _list_candidates(master: str) -> Iterator[tuple[str, bytes]]:
     for path in (find_kept_file(master), find_key_file()):
-        if path.exists():
+        if path.exists():  # else it is made
             yield str(path), _read_key(path)
     if (key := current_settings().master_key) is not None:
         yield VARIABLE, key
