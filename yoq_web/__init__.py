@@ -27,7 +27,7 @@ from yoq_web.database.engine import set_deadline
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import Page, Slice, read_page
 from yoq_web.database.schema import CannotCompare, compare_schema
-from yoq_web.database.session import Model, db, metadata, unit_of_work, upsert
+from yoq_web.database.session import Model, db, metadata, open_reader, unit_of_work, upsert
 from yoq_web.hooks.descriptions import describe_actor
 from yoq_web.hooks.errors import HOOK_ERRORS, Rejected, Veto
 from yoq_web.hooks.host import hookimpl
@@ -119,6 +119,7 @@ __all__ = [
     "metadata",
     "named",
     "open_output",
+    "open_reader",
     "overwrite_option",
     "parse_duration",
     "parse_time",

@@ -83,6 +83,15 @@ def forbid_writing() -> Iterator[None]:
         _may_write.reset(before)
 
 
+def make_reader(connection: Any) -> None:
+    """Have a driver's connection read only, for the rest of its life. Threads may share it then."""
+    if isinstance(connection, sqlite3.Connection):
+        # SQLite asks the authorizer, which waits for the interpreter, while it holds the connection; a thread that has
+        # the interpreter and waits for the connection waits for ever.
+        connection.set_authorizer(None)
+        connection.execute("PRAGMA query_only=ON")
+
+
 def _allow_rollback(connection: Connection) -> None:
     # SQLAlchemy's own, after a flush that failed for instance: nothing more is done in that transaction.
     if not connection.invalidated and (authorizer := connection.connection.info.get(AUTHORIZER)):
@@ -142,7 +151,8 @@ class _Authorizer:
     """What SQLite asks while it prepares a statement for one connection.
 
     The driver keeps prepared statements: what was allowed once is not asked about again on that connection. COMMIT and
-    ROLLBACK it prepares anew each time, unless they are executed as statements, which nobody here does.
+    ROLLBACK it prepares anew each time, unless they are executed as statements, which nobody here does. Threads do not
+    share a connection that has one: see make_reader().
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:

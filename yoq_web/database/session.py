@@ -24,7 +24,7 @@ from yoq_web.database.engine import (
     set_rules,
 )
 from yoq_web.database.file_watch import confirm_commit, watch_files
-from yoq_web.database.rights import CommitRefused, allow_commits, forbid_ending
+from yoq_web.database.rights import CommitRefused, allow_commits, forbid_ending, make_reader
 from yoq_web.settings import Settings
 
 _registries: dict[str, registry] = {}
@@ -110,6 +110,17 @@ def unit_of_work() -> Iterator[Session]:
         except BaseException:
             session.rollback()
             raise
+
+
+@contextmanager
+def open_reader() -> Iterator[Any]:
+    """Open a connection of the driver for reading, in no transaction, which threads may share; it is closed in the end."""
+    connection = db.engine.raw_connection()
+    try:
+        make_reader(connection.driver_connection)
+        yield connection.driver_connection
+    finally:
+        connection.invalidate()
 
 
 def end_reading(session: Session) -> None:

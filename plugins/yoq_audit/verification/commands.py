@@ -22,6 +22,7 @@ from yoq_web import (
     current_spool,
     db,
     escape_text,
+    open_reader,
     print_json,
 )
 
@@ -53,12 +54,8 @@ def verify_log(bar: Progress | None = None) -> Report:
     """Verify the current application's log."""
     own = keys.read_signer()
     head, complaints = _read_head(own)
-    connection = db.engine.raw_connection()
-    try:
-        own_key = own.verifier if own else None
-        report = verify(connection.driver_connection, own=own_key, head=head, progress=bar.show if bar else None)
-    finally:
-        connection.close()
+    with open_reader() as connection:
+        report = verify(connection, own=own.verifier if own else None, head=head, progress=bar.show if bar else None)
     for complaint in complaints:
         report.add("head", complaint)
     _compare_schema(report)
