@@ -114,7 +114,7 @@ def unit_of_work() -> Iterator[Session]:
 
 @contextmanager
 def open_reader() -> Iterator[Any]:
-    """Open a connection of the driver for reading, in no transaction, which threads may share; it is closed in the end."""
+    """Open a connection of the driver for reading, in no transaction, which threads may share; it is closed at last."""
     connection = db.engine.raw_connection()
     try:
         make_reader(connection.driver_connection)
