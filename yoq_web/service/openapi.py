@@ -52,6 +52,8 @@ def describe_api(app: Flask) -> dict[str, Any]:
         schema["title"] = name  # by which generators name their classes: several owners have a model of one name
     return {
         "openapi": "3.1.0",
+        # Beside this document, wherever a proxy has it: the URL is relative to where the document was found.
+        "servers": [{"url": "."}],
         "info": {
             "title": "yoq-web",
             "version": VERSION,
