@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import itertools
+import json
 import os
 import threading
 import time
@@ -13,6 +15,7 @@ from flask.testing import FlaskClient
 
 from benchmarks import plugin
 from benchmarks.over_http import TOKEN, served
+from benchmarks.rows import Row
 from yoq_web import create_app, db
 from yoq_web.database.migrations import upgrade
 
@@ -24,8 +27,10 @@ PERIOD = 5
 CLIENTS = 8
 SECONDS = 5
 
+_used = itertools.count()
 
-def measure(folder: Path) -> float:
+
+def measure(folder: Path) -> list[Row]:
     """The heartbeats that there are in a second / those that the server can take, each with its own connection."""
     settings = {"YOQ_DATA_DIR": str(folder), "YOQ_API_TOKEN": TOKEN, "YOQ_JOIN_TOKEN": JOIN}
     ids = _filled(settings)
@@ -39,7 +44,8 @@ def measure(folder: Path) -> float:
         print(f"  {polls:.0f} looks at one's assignments a second")
         for path in ("/agents", "/apps", "/apps/shop/status", "/apps/shop/history", "/v1/apps/shop/history"):
             print(f"  GET {path}: {_milliseconds(port, path):.1f} ms")
-    return AGENTS / PERIOD / beats
+    ratio = AGENTS / PERIOD / beats
+    return [Row("200 agents beating every 5 s: their heartbeats / those that the server can take", [ratio], "<= 0.25")]
 
 
 def _filled(settings: dict[str, str]) -> list[str]:
@@ -104,9 +110,9 @@ def _milliseconds(port: int, path: str) -> float:
 def _answered(port: int, method: str, path: str, token: str) -> None:
     """One request with its own connection, as yoq's clients send it."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    body = (
-        b'{"cpu_cores":4,"memory_mb":8192,"cpu_used":0,"memory_used_mb":0,"containers":2}' if method == "POST" else None
-    )
+    # What an agent uses changes: a heartbeat that says what the last one said in the same second writes nothing.
+    beat = {"cpu_cores": 4, "memory_mb": 8192, "cpu_used": 0, "memory_used_mb": next(_used) % 8192, "containers": 2}
+    body = json.dumps(beat) if method == "POST" else None
     connection.request(method, path, body, {"Authorization": f"Bearer {token}", "Connection": "close"})
     answer = connection.getresponse()
     answer.read()

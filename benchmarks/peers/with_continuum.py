@@ -1,18 +1,21 @@
-"""SQLAlchemy-Continuum: change a row; the library stores its version in the same transaction. Reads how often."""
+"""SQLAlchemy-Continuum: change a row, and the library stores its version in the same transaction."""
 
 from __future__ import annotations
 
-import sys
+import hmac
+import os
 import time
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
+from flask import Flask, abort, request
 from sqlalchemy import event
 from sqlalchemy.orm import Session, configure_mappers, declarative_base
 from sqlalchemy_continuum import make_versioned
 
 make_versioned(user_cls=None)
 Base: Any = declarative_base()
+NAMES = 80
 
 
 class Value(Base):
@@ -33,36 +36,27 @@ def prepare(connection: Any, _record: object) -> None:
         connection.execute(f"PRAGMA {pragma}")
 
 
-def write(session: Session, count: int) -> float:
-    """The seconds that so many audited changes take."""
-    started = time.perf_counter()
-    for number in range(count):
-        value: Any = session.get(Value, f"peer-{number % 20}")
-        value.text = f"a value of some length {number} {started}"
-        value.updated_at = int(time.time())
-        session.commit()
-    return time.perf_counter() - started
+configure_mappers()
+engine = sa.create_engine(f"sqlite:///{os.environ['PEER_DATABASE']}", connect_args={"timeout": 15})
+event.listen(engine, "connect", prepare)
+event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+Base.metadata.create_all(engine)
+with Session(engine) as filling:
+    filling.add_all([Value(name=f"n{number}", text="", updated_at=0) for number in range(NAMES)])
+    filling.commit()
+engine.dispose()
+application = Flask(__name__)
 
 
-def main() -> None:
-    """Make the tables; then write as often as each line of standard input says."""
-    configure_mappers()
-    engine = sa.create_engine(f"sqlite:///{sys.argv[1]}")
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    Base.metadata.create_all(engine)
+@application.post("/set")
+def set_value() -> dict[str, str]:
+    """Change a value, if the request has the token."""
+    given = request.headers.get("Authorization", "")
+    if not hmac.compare_digest(given, f"Bearer {os.environ['PEER_TOKEN']}"):
+        abort(401)
+    body = request.get_json()
     with Session(engine) as session:
-        session.add_all([Value(name=f"peer-{number}", text="", updated_at=0) for number in range(20)])
+        value: Any = session.get(Value, body["name"])
+        value.text, value.updated_at = body["text"], int(time.time())
         session.commit()
-        versions = sa.text("SELECT count(*) FROM peer_values_version")
-        for line in sys.stdin:
-            before = session.execute(versions).scalar() or 0
-            session.commit()
-            seconds = write(session, int(line))
-            if (session.execute(versions).scalar() or 0) - before != int(line):
-                raise SystemExit("not every change was recorded")
-            session.commit()
-            print(seconds, flush=True)
-
-
-main()
+    return {"status": "ok"}
