@@ -62,10 +62,16 @@ def workers(program: Served) -> list[int]:
 
 def kill(program: Served) -> None:
     """End all of the program at once, as a power cut would."""
-    for pid in [program.process.pid, *workers(program)]:
+    children = workers(program)
+    for pid in [program.process.pid, *children]:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     program.process.wait(10)
+    # On a busy machine they live on for a moment, and what a living process prepared is not settled by another one.
+    deadline = time.monotonic() + WAITING_SECONDS
+    while any(Path(f"/proc/{pid}").exists() for pid in children):
+        assert time.monotonic() < deadline, "a killed process is still there"
+        time.sleep(0.01)
 
 
 @pytest.mark.program

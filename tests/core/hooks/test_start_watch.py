@@ -34,7 +34,7 @@ def test_a_start_that_waits_says_for_whom(
 
     def wait() -> Contribution:
         deadline = time.monotonic() + 30
-        while len(waiting(lines)) < 2:
+        while sum(line["plugin"] == "slow" for line in waiting(lines)) < 2:
             assert time.monotonic() < deadline, "nothing was said"
             time.sleep(0.01)
         return Contribution()
@@ -49,9 +49,11 @@ def test_a_start_that_waits_says_for_whom(
 
     with capture_logs() as lines:
         app = make_app(Slow("slow", **({} if turn == "import" else {turn: wait}), yoq_health=lambda: None))
-    assert {(line["plugin"], line["doing"]) for line in lines} == {("slow", turn)}
-    assert lines[-1]["event"] == "the start goes on"
-    assert waiting(lines)[0]["log_level"] == "warning"
+    # So little patience has a busy machine wait for plugins that are not slow, too.
+    of_slow = [line for line in lines if line["plugin"] == "slow"]
+    assert {line["doing"] for line in of_slow} == {turn}
+    assert of_slow[-1]["event"] == "the start goes on"
+    assert waiting(of_slow)[0]["log_level"] == "warning"
     assert set_secret(Api(app)) == 200
 
 
@@ -91,6 +93,8 @@ def test_a_start_that_hangs_can_be_interrupted(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell has what it runs in the background ignore this signal, the tests as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - it takes no lock
     )
     assert started.stderr is not None
     said = started.stderr.readline()
