@@ -9,7 +9,7 @@ import re
 from flask import Blueprint, Response, request
 
 from yoq_web import Problem, dumps, endpoint, is_plain_text, set_deadline
-from yoq_wire.limits import CLIENT_LIMIT
+from yoq_wire.limits import CLIENT_LIMIT, find_limit
 
 PATIENCE = 3.0
 """Seconds to wait for other writers: yoq's programs abort if no byte comes in five."""
@@ -60,7 +60,8 @@ def check_path() -> None:
 def finish_answer(response: Response, *, whole: bool = False) -> Response:
     """Close the connection, or the client waits for its end; of a problem tell the `error` alone, if not the whole.
 
-    What is too long in spite of all is an error: the client would not survive it.
+    What is too long in spite of all is an error: yoq's client would not survive it. Of routes that the API describes
+    there are other clients.
     """
     response.headers["Connection"] = "close"
     status, error = response.status_code, None
@@ -70,7 +71,7 @@ def finish_answer(response: Response, *, whole: bool = False) -> Response:
         # No route of yoq's takes HEAD for GET; the core says 405 for any.
         status, error = choose_refusal(request.method, request.path)
         response.headers.pop("Allow", None)
-    if len(response.get_data()) > CLIENT_LIMIT:
+    if len(response.get_data()) > CLIENT_LIMIT and (not whole or find_limit(request)):
         status, error = 500, "the answer is too long for this client"
     if error is not None:
         response.status_code = status

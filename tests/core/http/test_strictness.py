@@ -178,9 +178,9 @@ def test_unexpected_bodies(app: Flask) -> None:
         ("GET", "/v1/audit/log/retention?a=1", None, "unknown parameter a", "there are none"),
         ("GET", "/v1/audit?limit=501", None, "invalid limit", "500 at most"),
         ("GET", "/v1/audit?since=1h&until=2h", None, "since is not before until", "no entry"),
-        ("GET", "/v1/metrics?format=prometheus", None, "unknown parameter format", "service, mode"),
-        ("GET", "/v1/metrics?mode=gpu", None, "mode must be 'pairs'", None),
-        ("GET", "/v1/status?mode=service_discovery", None, "unknown parameter mode", "there are none"),
+        ("GET", "/v1/metrics?fromat=prometheus", None, "unknown parameter fromat", "did you mean format?"),
+        ("GET", "/v1/metrics?mode=disks", None, "mode must be 'pairs', 'storage_io' or 'gpu'", None),
+        ("GET", "/v1/status?mode=all", None, "mode must be 'service_discovery' or 'service_rollout'", None),
     ],
 )
 def test_what_is_said(app: Flask, method: str, path: str, body: Any, error: str, detail: str | None) -> None:  # noqa: PLR0917 - a table
