@@ -34,24 +34,27 @@ def list_apps() -> list[dict[str, Any]]:
 
 
 @routes.post("/apps/apply")
-@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target)
+@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.name_apply)
 def apply(body: bytes) -> dict[str, Any]:
-    """Apply a manifest; the answer does not wait for a rollout that takes its time."""
-    return fit_release(operations.apply(body))
+    """Apply a manifest; the answer does not wait for a rollout that takes its time.
+
+    What `yoq up` sends for one service looks like a manifest that has no other: what is not in it stays as it is.
+    """
+    return fit_release(operations.apply(body, keep=True))
 
 
 @routes.post("/apps/dry-run")
 @wire_endpoint(scope="apps:read", body=schemas.ManifestIn, raw=True, unaudited=queries.CHANGES_NOTHING)
 def dry_run(body: bytes) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return queries.diff_manifest(body)
+    return queries.diff_manifest(body, keep=True)
 
 
 @routes.post("/deploy")
-@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.find_target)
+@wire_endpoint(operations.app_apply, body=schemas.ManifestIn, raw=True, target=operations.name_apply)
 def deploy(body: bytes) -> dict[str, int]:
     """Apply a manifest that need not name an app, and count what was placed."""
-    made = operations.apply(body, named=False)
+    made = operations.apply(body, keep=True, named=False)
     return {"placed": made["placed"], "failed": made["failed"]}
 
 

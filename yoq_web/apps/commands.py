@@ -30,6 +30,7 @@ group = CommandGroup("app", help="Apply, watch and roll back apps.")
 
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 strict_option = click.option("--strict", is_flag=True, help="Refuse what else is passed over with a warning.")
+services_argument = click.argument("services", metavar="[SERVICE]...", nargs=-1)
 app_option = click.option("--app", "app", metavar="NAME", help="The app's name, for a manifest in TOML that has none.")
 
 
@@ -83,25 +84,30 @@ def history_command(app: str, limit: int, as_json: bool) -> None:
 
 @group.command("apply")
 @file_argument
+@services_argument
 @app_option
 @strict_option
 @as_json
-def apply_command(file: Path, app: str | None, strict: bool, as_json: bool) -> None:
+def apply_command(file: Path, services: tuple[str, ...], app: str | None, strict: bool, as_json: bool) -> None:
     """Apply a manifest: yoq's manifest.toml, or a request document in JSON.
 
-    The app is called as its document says, else as --app says, else as the folder in which the manifest is.
+    The app is called as its document says, else as --app says, else as the folder in which the manifest is. Its
+    services that the manifest does not name are stopped. With SERVICE only that, or those, and what they depend on are
+    applied, and all others stay as they are.
     """
-    _print_release(operations.apply(read_manifest_file(file, app, strict=strict)), as_json=as_json)
+    body = read_manifest_file(file, app, strict=strict)
+    _print_release(operations.apply(body, services=services), as_json=as_json)
 
 
 @group.command("diff")
 @file_argument
+@services_argument
 @app_option
 @strict_option
 @as_json
-def diff_command(file: Path, app: str | None, strict: bool, as_json: bool) -> None:
+def diff_command(file: Path, services: tuple[str, ...], app: str | None, strict: bool, as_json: bool) -> None:
     """Show what an apply would change, without doing it."""
-    found = queries.diff_manifest(read_manifest_file(file, app, strict=strict))
+    found = queries.diff_manifest(read_manifest_file(file, app, strict=strict), services=services)
     if as_json:
         print_json(found)
         return

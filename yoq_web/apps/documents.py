@@ -153,10 +153,11 @@ def _list_failures(rollout: Rollout) -> list[Document] | None:
 
 
 def _list_targets(rollout: Rollout) -> list[Document] | None:
-    """List every target with its state; None if there are no services."""
+    """List every target with its state, then the services that are `kept` as they were; None if there are neither."""
+    states = [(target.name, target.state, target.reason) for target in rollout.targets]
     return [
-        {"workload_kind": "service", "workload_name": target.name, "state": target.state, "reason": target.reason}
-        for target in rollout.targets
+        {"workload_kind": "service", "workload_name": name, "state": state, "reason": reason}
+        for name, state, reason in (*states, *((name, "kept", None) for name in rollout.kept))
     ] or None
 
 

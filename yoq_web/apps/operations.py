@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from yoq_web.apps import assignment_store, release_store
 from yoq_web.apps.documents import Document, make_apply_document
-from yoq_web.apps.locks import lock_app_file, try_lock_app
+from yoq_web.apps.locks import lock_app_file
 from yoq_web.apps.manifest.document import (
     AppManifest,
     ManifestRefused,
@@ -20,32 +20,26 @@ from yoq_web.apps.manifest.document import (
     hash_manifest,
     read_manifest,
 )
+from yoq_web.apps.manifest.parts import select_services
 from yoq_web.apps.models import App, AssignmentRow, Release, RolloutRow
+from yoq_web.apps.releases import make_release
 from yoq_web.apps.rollout.assignment import Assignment, add_assignments, make_assignments
-from yoq_web.apps.rollout.controller import (
-    PlannedStep,
-    app_rollout_end,
-    continue_rollout,
-    make_end_details,
-    make_reconciler,
-    write_step,
-)
+from yoq_web.apps.rollout.controller import app_rollout_end, continue_rollout
 from yoq_web.apps.rollout.diagnosis import explain_no_place
 from yoq_web.apps.rollout.machine import set_control
 from yoq_web.apps.rollout.rescheduler import app_move
 from yoq_web.apps.rollout.scheduler import place
-from yoq_web.apps.rollout.state import Control, ReleaseState, start_rollout
+from yoq_web.apps.rollout.state import Control, ReleaseState
 from yoq_web.database.session import db
-from yoq_web.names import check_storable
 from yoq_web.operations.operation import Operation
-from yoq_web.operations.performance import add_details, add_sequel, mark_failed
+from yoq_web.operations.performance import add_details, mark_failed
 from yoq_web.problems import NotFound, Problem
 
 app_apply = Operation(
     "app_apply",
     "Apply a manifest",
     "apps:write",
-    details=("release_id", "manifest_hash", "before", "status"),
+    details=("release_id", "manifest_hash", "before", "status", "services", "kept"),
     activity="update",
 )
 app_rollback = Operation(
@@ -69,26 +63,29 @@ CONTROLS: dict[Control, Operation] = {"paused": app_pause, "active": app_resume,
 RELEASE_ID = re.compile(r"[0-9a-f]{1,64}")
 
 
-def apply(body: bytes, *, named: bool = True) -> Document:
+def apply(body: bytes, *, services: Sequence[str] = (), keep: bool = False, named: bool = True) -> Document:
     """Apply the manifest in a request's body; returns the apply document as the release then stands.
 
-    Raises a Problem, recorded as a failure: 400 with yoq's text, or 409 if the app is being applied or its newest
-    release still rolls out. Without a name, which only `named=False` allows, its services are placed and that is all.
+    With `services` only these of it and what they depend on, and then, or with `keep`, the app's services that are not
+    in it stay as they are; else they are stopped when the release is completed. Without a name, which only
+    `named=False` allows, its services are placed and that is all. Raises a Problem, recorded as a failure: 400 with
+    yoq's text, or 409 if the app is being applied or its newest release still rolls out.
     """
     release_id = assignment_store.make_id()
-    app = find_target(body)
+    app, told = name_apply(body, services)
     with (
         lock_app_file(app) as first,
-        app_apply.performed(app, release_id=release_id, manifest_hash=hash_manifest(body)) as session,
+        app_apply.performed(app, release_id=release_id, manifest_hash=hash_manifest(body), **told) as session,
     ):
         try:
             wanted = read_manifest(body, named=named)
+            body = select_services(body, services) if services else body
         except ManifestRefused as refusal:
-            raise Problem(400, str(refusal)) from None
+            raise Problem(400, str(refusal), refusal.detail) from None
         if wanted.app is None:
             return _place_only(session, wanted)
         _check_addressable(session, wanted.app)
-        made = _make_release(session, wanted, body, release_id, first=first)
+        made = make_release(session, body, release_id, first=first, keep=keep or bool(services))
     return make_apply_document(made)
 
 
@@ -98,9 +95,9 @@ def _check_addressable(session: Session, app: str) -> None:
         raise Problem(400, "invalid app_name", "a name with a slash, or of dots alone, is taken for a part of a path")
 
 
-def find_target(body: bytes) -> str:
-    """Find the app that a manifest is of, whatever else is wrong with it; "" if it names none."""
-    return find_app_name(body) or ""
+def name_apply(body: bytes, services: Sequence[str] = ()) -> tuple[str, dict[str, list[str]]]:
+    """Name an apply for the trail: the app, "" if the manifest names none, and the services if only some are meant."""
+    return find_app_name(body) or "", ({"services": list(services)} if services else {})
 
 
 def rollback(app: str, release_id: str | None = None) -> Document:
@@ -115,8 +112,7 @@ def rollback(app: str, release_id: str | None = None) -> Document:
         lock_app_file(app) as first,
         app_rollback.performed(app, release_id=made_id, source_release_id=target.id, manifest_hash=digest) as session,
     ):
-        wanted = read_manifest(body)
-        made = _make_release(session, wanted, body, made_id, first=first, source=target.id)
+        made = make_release(session, body, made_id, first=first, source=target.id)
     return make_apply_document(made)
 
 
@@ -142,60 +138,6 @@ def find_rollback_target(app: str, release_id: str | None = None) -> ReleaseStat
 def read_stored_body(release: ReleaseState) -> bytes:
     """Read the body of the request that made a release, byte for byte."""
     return bytes(db.session.execute(select(Release.body).where(Release.number == release.number)).scalar_one())
-
-
-def _make_release(
-    session: Session, wanted: AppManifest, body: bytes, release_id: str, *, first: bool, source: str | None = None
-) -> ReleaseState:
-    """Make a release and take its first steps."""
-    app = check_app_name(wanted)
-    rolling = select(RolloutRow.number).where(RolloutRow.app == app, RolloutRow.status == "in_progress").limit(1)
-    if not first or not try_lock_app(session, app):
-        raise Problem(409, "apply already in progress", "another request applies this app right now")
-    if session.scalar(rolling) is not None:
-        raise Problem(409, "apply already in progress", "the newest release still rolls out: wait, or cancel it")
-    assignment_store.lock_placing(session)
-    newest = select(Release.id).join(App, App.newest == Release.number).where(App.name == app)
-    add_details(before=session.scalar(newest))
-    now = int(time.time())
-    rollout = start_rollout(wanted.policy, [(service.name, service.parts) for service in wanted.services])
-    release: dict[str, Any] = {
-        "id": release_id,
-        "app": app,
-        "trigger": "apply" if source is None else "rollback",
-        "source": source,
-        "manifest_hash": hash_manifest(body),
-        "body": body,
-        "services": wanted.count("service"),
-        "workers": wanted.count("worker"),
-        "crons": wanted.count("cron"),
-        "training_jobs": wanted.count("training_job"),
-        "created_at": now,
-    }
-    number = release_store.add_release(session, release, rollout)
-    assigned = assignment_store.list_assignments(session, assignment_store.is_service_of(app))
-    reconciler = make_reconciler(session, number, wanted, rollout, assigned, app=app)
-    if wanted.services and not reconciler.nodes:
-        raise Problem(400, "no agents available")
-    reconciler.run(now)
-    after = reconciler.rollout
-    step = PlannedStep(number, release_id, app, rollout, after, assigned, reconciler.assignments, rollout.due_at)
-    write_step(session, step, now)
-    add_details(status=after.status)
-    if after.failure:
-        mark_failed(after.failure)
-    if after.over:
-        add_sequel(app_rollout_end, app, after.failure, **make_end_details(release_id, after))
-    del release["body"]
-    return ReleaseState(number=number, rollout=after, **release)
-
-
-def check_app_name(wanted: AppManifest) -> str:
-    """Return the app of a manifest. Raises a Problem (400) if the databases cannot store its name."""
-    try:
-        return check_storable(wanted.app or "")
-    except ValueError as error:
-        raise Problem(400, "invalid app name", str(error)) from None
 
 
 def _place_only(session: Session, wanted: AppManifest) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from sqlalchemy import func, select
@@ -11,8 +12,9 @@ from yoq_web.apps import release_store
 from yoq_web.apps.documents import Document, make_history_entry, make_status_document
 from yoq_web.apps.manifest.diff import make_diff_document
 from yoq_web.apps.manifest.document import ManifestRefused, hash_manifest, read_manifest
+from yoq_web.apps.manifest.parts import add_services, select_services
 from yoq_web.apps.models import App, AssignmentRow, Release
-from yoq_web.apps.operations import check_app_name
+from yoq_web.apps.releases import check_app_name, find_services
 from yoq_web.apps.rollout.state import ReleaseState
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
@@ -31,19 +33,27 @@ class ServiceCount(NamedTuple):
     since: int | None
 
 
-def diff_manifest(body: bytes) -> Document:
-    """Tell what an apply would change, as the diff document. Raises a Problem (400) with yoq's text."""
+def diff_manifest(body: bytes, *, services: Sequence[str] = (), keep: bool = False) -> Document:
+    """Tell what apply() would change, as the diff document. Raises a Problem (400) with yoq's text."""
     try:
         wanted = read_manifest(body)
+        body = select_services(body, services) if services else body
     except ManifestRefused as refusal:
-        raise Problem(400, str(refusal)) from None
+        raise Problem(400, str(refusal), refusal.detail) from None
     app = check_app_name(wanted)
+    wanted = read_manifest(body)
+    there = find_services(db.session(), app) if keep or services else {}
+    body = add_services(body, there)
+    wanted = read_manifest(body)
     chosen = select(Release.id, Release.manifest_hash, Release.body).join(App, App.newest == Release.number)
     current = db.session.execute(chosen.where(App.name == app)).first()
     new_hash = hash_manifest(body)
     if current is None:
         return make_diff_document(wanted, new_hash, None, None, None)
     stored = read_manifest(bytes(current.body), named=False)
+    if keep or services:
+        # The newest release may have been undone: a part is compared with what is there.
+        stored = replace(stored, objects={**stored.objects, "service": tuple(there.values())})
     return make_diff_document(wanted, new_hash, stored, current.id, current.manifest_hash)
 
 

@@ -16,6 +16,7 @@ from yoq_web.apps.schemas import (
     HistoryEntry,
     HistoryQuery,
     ManifestIn,
+    PartQuery,
     Ran,
     Reported,
     ReportIn,
@@ -47,24 +48,26 @@ def list_apps(query: PageQuery) -> Page[dict[str, Any]]:
     operations.app_apply,
     body=ManifestIn,
     raw=True,
-    target=operations.find_target,
+    query=PartQuery,
+    target=lambda body, query: operations.name_apply(body, query.services),
     answer=Applied,
     errors={409: IN_PROGRESS},
 )
-def apply(body: bytes) -> dict[str, Any]:
+def apply(body: bytes, query: PartQuery) -> dict[str, Any]:
     """Apply a manifest.
 
     Makes a release and begins to roll it out. The answer shows how it then stands: a rollout that waits for readiness
-    or between batches goes on by itself. The body is kept as it was sent.
+    or between batches goes on by itself. The body is kept as it was sent, and the app's services that it does not name
+    are stopped once it is completed. With `service` they stay as they are (`kept`), and the release has them, too.
     """
-    return operations.apply(body)
+    return operations.apply(body, services=query.services)
 
 
 @blueprint.post("/v1/apps/diff")
-@endpoint(scope="apps:read", body=ManifestIn, raw=True, answer=Diff, unaudited=queries.CHANGES_NOTHING)
-def diff(body: bytes) -> dict[str, Any]:
+@endpoint(scope="apps:read", body=ManifestIn, raw=True, query=PartQuery, answer=Diff, unaudited=queries.CHANGES_NOTHING)
+def diff(body: bytes, query: PartQuery) -> dict[str, Any]:
     """Say what an apply would change, without doing it."""
-    return queries.diff_manifest(body)
+    return queries.diff_manifest(body, services=query.services)
 
 
 @blueprint.get("/v1/apps/<name:app>")

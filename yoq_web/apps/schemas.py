@@ -25,6 +25,16 @@ class ManifestIn(BaseModel):
     training_jobs: list[dict[str, Any]] = Field(default_factory=list)
 
 
+class PartQuery(BaseModel):
+    """Which part of a manifest to apply; all of it unless told."""
+
+    services: list[Name] = Field(
+        [],
+        alias="service",
+        description="Only this service, or these, and what they depend on; the app's others stay as they are",
+    )
+
+
 class RollbackIn(BaseModel):
     """Which release to go back to; the newest completed one before the newest if none is named."""
 

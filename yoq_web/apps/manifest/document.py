@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -31,7 +32,11 @@ LARGEST = 2**31 - 1
 
 
 class ManifestRefused(Exception):
-    """The document cannot be applied; the text is yoq's."""
+    """The document cannot be applied; the text is yoq's, `detail` may say more."""
+
+    def __init__(self, text: str, detail: str | None = None) -> None:
+        super().__init__(text)
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def hash_manifest(body: bytes) -> str:
 
 def find_app_name(body: bytes) -> str | None:
     """Find the app that a document names, whatever else is wrong with it; None if it names none."""
-    return _find_app(_parse_body(body))
+    return _find_app(parse_body(body))
 
 
 def read_manifest(body: bytes, *, named: bool = True) -> AppManifest:
@@ -100,7 +105,7 @@ def read_manifest(body: bytes, *, named: bool = True) -> AppManifest:
     """
     if not body:
         raise ManifestRefused("missing request body")
-    document = _parse_body(body)
+    document = parse_body(body)
     app = _find_app(document)
     if named and app is None:
         raise ManifestRefused("missing app_name")
@@ -121,7 +126,7 @@ def read_manifest(body: bytes, *, named: bool = True) -> AppManifest:
 
 def find_worker(body: bytes, name: str) -> Workload | None:
     """Find the worker of that name in a stored document; None if there is none that can be run."""
-    for found in _list_objects(_parse_body(body).get("workers")):
+    for found in _list_objects(parse_body(body).get("workers")):
         if found.get("name") == name:
             return _read_workload("worker", found)
     return None
@@ -145,10 +150,10 @@ def split_labels(text: object) -> tuple[str, ...]:
     return tuple(item for part in text.split(",") if (item := part.strip())) if isinstance(text, str) else ()
 
 
-def _parse_body(body: bytes) -> Mapping[str, Any]:
-    # Whatever is no JSON object has no fields: the answer is the one for the first that is missing.
+def parse_body(body: bytes) -> dict[str, Any]:
+    """Parse a document; what is no JSON object has no fields, and is refused for the first that is missing."""
     try:
-        document = json.loads(body, parse_constant=_refuse_constant)
+        document = json.loads(body, parse_constant=_refuse_constant, parse_float=_read_float)
     except (ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
@@ -156,6 +161,12 @@ def _parse_body(body: bytes) -> Mapping[str, Any]:
 
 def _refuse_constant(word: str) -> float:
     raise ValueError(f"{word} is not JSON")
+
+
+def _read_float(text: str) -> float:
+    # Of a number beyond all bounds Python makes infinity, which JSON cannot write.
+    value = float(text)
+    return value if math.isfinite(value) else math.copysign(LARGEST, value)
 
 
 def _find_app(document: Mapping[str, Any]) -> str | None:
@@ -204,8 +215,7 @@ def _read_workload(kind: Literal["service", "worker"], found: Mapping[str, Any])
 def _read_health_check(value: object) -> str | None:
     """Write a health check as text, as the agents get it; None if there is none that could be sent."""
     text = dumps(value) if isinstance(value, dict) else ""
-    # A number beyond all bounds is one in no document of ours.
-    return text if text and is_storable(text) and "Infinity" not in text else None
+    return text if text and is_storable(text) else None
 
 
 def _read_command(value: object) -> str:
@@ -237,7 +247,6 @@ def _read_object(value: object) -> Mapping[str, Any]:
 def _read_integer(value: object, default: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return default
-    # Beyond what fits there is also infinity, which is no integer, and NaN, which is not even a number.
     if not -LARGEST <= value <= LARGEST:
         return LARGEST if value > 0 else -LARGEST
     return int(value)

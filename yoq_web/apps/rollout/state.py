@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -34,7 +34,8 @@ class Target:
 class Rollout:
     """A rollout. `start` is its batch's first target, `until` when readiness or the delay ends (seconds since 1970).
 
-    `placed` and `unplaced` count assignments, `completed` and `failed` targets, as yoq counts them.
+    `placed` and `unplaced` count assignments, `completed` and `failed` targets, as yoq counts them. `kept` are the
+    services of the release that are none of its targets: they stay as they were.
     """
 
     policy: RolloutPolicy
@@ -50,6 +51,7 @@ class Rollout:
     failed: int = 0
     reverted: bool = False
     message: str | None = None
+    kept: tuple[str, ...] = ()
 
     @property
     def over(self) -> bool:
@@ -130,7 +132,7 @@ class ReleaseState:
     @property
     def remaining(self) -> int:
         """Services that were neither completed nor failed; those that were skipped count, as in yoq."""
-        return max(0, self.services - self.rollout.completed - self.rollout.failed)
+        return max(0, self.services - len(self.rollout.kept) - self.rollout.completed - self.rollout.failed)
 
     @property
     def message(self) -> str:
@@ -142,9 +144,9 @@ class ReleaseState:
         return said or f"apply {words.get(self.status, self.status)}"
 
 
-def start_rollout(policy: RolloutPolicy, targets: Sequence[tuple[str, int]]) -> Rollout:
+def start_rollout(policy: RolloutPolicy, targets: Sequence[tuple[str, int]], kept: Collection[str] = ()) -> Rollout:
     """Make the rollout of these services, each with the number of its parts, before its first step."""
-    return Rollout(policy, tuple(Target(name, parts) for name, parts in targets))
+    return Rollout(policy, tuple(Target(name, parts) for name, parts in targets), kept=tuple(kept))
 
 
 def name_rollout_state(rollout: Rollout, remaining: int) -> str:
@@ -170,4 +172,5 @@ def encode_rollout(rollout: Rollout) -> dict[str, Any]:
 def decode_rollout(document: Mapping[str, Any]) -> Rollout:
     """Turn such values into the rollout."""
     targets = tuple(Target(**{**target, "assignments": tuple(target["assignments"])}) for target in document["targets"])
-    return Rollout(**{**document, "policy": RolloutPolicy(**document["policy"]), "targets": targets})
+    kept = tuple(document.get("kept", ()))
+    return Rollout(**{**document, "policy": RolloutPolicy(**document["policy"]), "targets": targets, "kept": kept})
