@@ -87,9 +87,10 @@ def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[o
 def _warn_of_settings(app: Flask) -> None:
     """Tell of settings that have no effect: once, not again in each of a server's workers."""
     if multiprocessing.parent_process() is None:
-        added = current_registry(app).contributions
-        declared = {name: added[name].settings if name in added else () for name in current_host(app).plugins}
-        for mistake in current_settings(app).list_mistakes(declared):
+        registry = current_registry(app)
+        added = registry.contributions
+        plugins = {name: name in added and bool(added[name].settings) for name in current_host(app).plugins}
+        for mistake in current_settings(app).list_mistakes(registry.settings, plugins):
             log.warning("a setting has no effect", reason=mistake)
 
 

@@ -81,7 +81,8 @@ class Setting(Generic[T]):
         return self if settings is None else settings[self]
 
 
-def _parse_path(text: str) -> Path:
+def parse_path(text: str) -> Path:
+    """Read a path, of which `~` is the home; raises SettingsError for a user without one."""
     try:
         return Path(text).expanduser().absolute()
     except RuntimeError:  # a user whom the system does not know, as in many containers
@@ -173,7 +174,7 @@ class Settings:
     data_dir = Setting[Path](
         "YOQ_DATA_DIR",
         "database, keys, the admin token and the spool",
-        _parse_path,
+        parse_path,
         lambda _settings: _find_user_data_dir(),
         "the user's data directory",
     )
@@ -257,13 +258,12 @@ class Settings:
         """Whether the database is SQLite, which a first start makes ready by itself."""
         return self.database_url.startswith("sqlite")
 
-    def list_mistakes(self, plugins: Mapping[str, Iterable[Setting[Any]]]) -> list[str]:
-        """Say what has no effect, given the settings that each installed plugin declares.
+    def list_mistakes(self, declared: Iterable[Setting[Any]], plugins: Mapping[str, bool]) -> list[str]:
+        """Say what has no effect, given what is declared beside TABLE, and of each installed plugin whether it does.
 
         A plugin that declares none may read variables of its own, which begin with its name.
         """
-        declared = [setting for settings in plugins.values() for setting in settings]
-        own = tuple(f"YOQ_{name.upper()}_" for name, settings in plugins.items() if not settings)
+        own = tuple(f"YOQ_{name.upper()}_" for name, declares in plugins.items() if not declares)
         known = [setting.variable for setting in (*TABLE, *declared)]
         unknown = [name for name in self._given if name not in known and not name.startswith(own)]
         found = [f"there is no setting {name}{_suggest(name, known)}" for name in sorted(unknown)]

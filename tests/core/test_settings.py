@@ -11,6 +11,7 @@ from tests.conftest import ADMIN, MakeApp
 from tests.support.plugins import contributing
 from tests.support.served import serve
 from yoq_audit.settings import SETTINGS
+from yoq_web.backup.settings import SETTINGS as BACKUP
 from yoq_web.settings import TABLE
 
 
@@ -43,8 +44,8 @@ def test_what_has_no_effect_is_told(make_app: MakeApp, monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_a_slip_in_every_setting(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of each setting, plugins' too, a letter too few is told with the name that was meant."""
-    for setting in (*TABLE, *SETTINGS):
+    """Of each setting, a domain's and plugins' too, a letter too few is told with the name that was meant."""
+    for setting in (*TABLE, *BACKUP, *SETTINGS):
         slip = setting.variable[:-2] + setting.variable[-1]
         monkeypatch.setenv(slip, "x")
         assert f"there is no setting {slip}: did you mean {setting.variable}?" in reasons(make_app)

@@ -17,6 +17,7 @@ from docs.generator.pages import DOCS, list_pages, list_writers, write_page
 from tests.support.pages import anchors, page
 from yoq_audit.settings import SETTINGS
 from yoq_web import current_operations
+from yoq_web.backup.settings import SETTINGS as BACKUP
 from yoq_web.settings import TABLE
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -38,7 +39,7 @@ def test_every_writer_is_used(app: Flask) -> None:
 def test_every_setting_is_listed(app: Flask) -> None:
     """The table has each variable that is read, and no other, in the order in which they are declared."""
     named = [line.split("`")[1] for line in page("reference/settings.md").splitlines() if line.startswith("| `YOQ_")]
-    assert named == [setting.variable for setting in (*TABLE, *SETTINGS)]
+    assert named == [setting.variable for setting in (*TABLE, *BACKUP, *SETTINGS)]
 
 
 def test_every_action_is_in_the_catalogue(app: Flask) -> None:

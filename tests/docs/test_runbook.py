@@ -13,6 +13,7 @@ from flask import Flask
 import yoq_audit
 import yoq_web
 from tests.support.pages import page
+from yoq_web.backup import schedule
 from yoq_web.database import file_watch
 
 AUDIT = Path(yoq_audit.__file__).parent
@@ -56,6 +57,7 @@ def said() -> Iterator[str]:
             if isinstance(node, ast.JoinedStr) and (found := pieces(node, module)):
                 yield max(found, key=len)
     yield from (file_watch.LOST, file_watch.IN_USE, file_watch.BEGUN_ANEW)
+    yield from (schedule.FAILED, schedule.NOT_REMOVED, schedule.OVERDUE)
     yield "it cannot say how it is"
     yield "cannot be read"
     yield "does not answer"

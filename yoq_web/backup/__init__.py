@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yoq_web.backup import commands, operations, routes
+from yoq_web.backup import commands, operations, routes, schedule, settings
 from yoq_web.contributions.contribution import Contribution
 
 
@@ -12,4 +12,6 @@ def contribute() -> Contribution:
         operations=operations.OPERATIONS,
         blueprints=(routes.blueprint,),
         commands=(commands.group, commands.restore_command),
+        periodic=(schedule.run_due,),
+        settings=settings.SETTINGS,
     )

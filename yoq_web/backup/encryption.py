@@ -22,7 +22,8 @@ def load_own_identity(settings: Settings) -> str:
     try:
         return files.read_or_create(path, lambda: age.make_identity().encode()).decode("utf-8", "replace")
     except SettingsError as error:
-        raise Problem(500, "the backup key cannot be used", str(error)) from None
+        said = "the backup key cannot be used"
+        raise Problem(500, said, str(error), reason=f"{said}: {error}") from None
 
 
 def choose_encryption(

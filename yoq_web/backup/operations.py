@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import calendar
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from yoq_web.backup import archive, streams
 from yoq_web.backup.age import Transform
 from yoq_web.backup.encryption import choose_encryption
 from yoq_web.backup.manifest import BackupManifest, make_manifest
+from yoq_web.backup.settings import BACKUP_DIR, FOLDER
 from yoq_web.backup.snapshot import copy_database
 from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, translate_disk_error
 from yoq_web.commands.progress import StepCallback
@@ -57,8 +59,6 @@ restore_done = Operation(
 
 OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)
 
-FOLDER = "backups"
-"""Of the data directory: where the server keeps those that it was asked for over HTTP."""
 SUFFIX = ".yoqbackup"
 NAMES_A_SECOND = 1000
 NAMES = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]-[0-2][0-9][0-5][0-9][0-5][0-9](-[0-9]{1,3})?\.yoqbackup")
@@ -104,9 +104,7 @@ def take_backup(
     settings = current_settings()
     if plain and with_keys:
         raise Problem(400, "keys in a plain backup", "whoever reads the file would have them; leave --plain away")
-    encrypt = choose_encryption(settings, recipients, passphrase, plain=plain)
     sealed_for = "nobody" if plain else "a passphrase" if passphrase else ", ".join(recipients) or "own key"
-    keys = _read_keys(settings.data_dir) if with_keys else {}
     with lock_workdir(settings) as alone:
         # Under the lock, so that nobody else chooses the same name.
         chosen = path or _choose_path()
@@ -115,7 +113,9 @@ def take_backup(
         with backup_taken.undertaken(target, sealed_for=sealed_for) as undertaking:
             if not alone:
                 raise make_busy()
-            if path is None and chosen.exists():
+            encrypt = choose_encryption(settings, recipients, passphrase, plain=plain)
+            keys = _read_keys(settings.data_dir) if with_keys else {}
+            if path is None and _make_folder() and chosen.exists():
                 said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
                 raise Problem(409, "no name is left", said, {"Retry-After": "1"})
             with make_workdir(settings) as folder, isolate():  # keepers are plugins' code: to exit is to fail
@@ -163,11 +163,10 @@ def keep_backup(recipients: Sequence[str] = ()) -> KeptBackup:
 
 def _choose_path() -> Path:
     """Choose a file in the server's own directory that is not there yet; the last one if all of this second are."""
-    folder = _make_folder()
     moment = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     for number in range(NAMES_A_SECOND):
-        path = folder / f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
-        if not path.exists():
+        path = current_settings()[BACKUP_DIR] / f"{moment}{f'-{number}' if number else ''}{SUFFIX}"
+        if not os.path.exists(path):  # noqa: PTH110 - the path's own raises where the directory is closed to us
             break
     return path
 
@@ -216,9 +215,14 @@ def _find_path(name: str) -> Path:
 
 
 def _make_folder() -> Path:
-    folder = current_settings().data_dir / FOLDER
+    """Return the server's own directory. Only that in the data directory is made: elsewhere a disk may be away."""
+    folder = current_settings()[BACKUP_DIR]
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder == current_settings().data_dir / FOLDER:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        elif not folder.is_dir():
+            said = "the directory of backups is missing"
+            raise Problem(500, said, f"make {folder}, or see why it is away", reason=f"{said}: {folder}")
     except OSError as error:
         raise translate_disk_error(error) from error
     return folder

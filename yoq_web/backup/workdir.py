@@ -72,7 +72,8 @@ def translate_disk_error(error: OSError) -> Problem:
     full = error.errno in (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
     if full:
         return Problem(507, "the disk is full", "nothing was left behind")
-    return Problem(500, "a file cannot be read or written", f"{error.strerror or type(error).__name__}")
+    said, cause = "a file cannot be read or written", error.strerror or type(error).__name__
+    return Problem(500, said, cause, reason=f"{said}: {cause}")
 
 
 def swap_files(current: Path, new: Path, *, keep: bool) -> str | None:

@@ -72,7 +72,7 @@ class Registry:
 
     @property
     def settings(self) -> list[Setting[Any]]:
-        """Every setting that a plugin declares."""
+        """Every setting that a plugin, or a domain of the core, declares."""
         return [setting for contribution in self.contributions.values() for setting in contribution.settings]
 
     def list_authenticators(self, owner: str) -> Sequence[Authenticator]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.app_local import AppLocal
+from yoq_web.backup import schedule
 from yoq_web.database.file_watch import current_file_watch
 from yoq_web.database.migrations import list_standings
 from yoq_web.database.session import db
@@ -97,10 +98,10 @@ def _see_plugin(plugin: str, look: _Look[object], until: float) -> str | None:
 
 
 def _look_into_database() -> dict[str, object]:
-    """Say which lineages are behind, or if none is, what is wrong with the master key of the secrets."""
+    """Say which lineages are behind, or if none is, what is wrong with the secrets' master key and with backups."""
     if behind := [standing.lineage.name for standing in list_standings() if not standing.up_to_date]:
         return {"lineages_behind": behind}
-    return {"secrets_key": find_key_problem(db.session())}
+    return {"secrets_key": find_key_problem(db.session()), "backups": schedule.find_concern()}
 
 
 def _describe_spool() -> dict[str, object]:

@@ -24,6 +24,7 @@ class Health(BaseModel):
     status: str
     database: str | None = Field(default=None, exclude_if=lambda value: value is None)
     lineages_behind: list[str] = []
+    backups: str | None = Field(default=None, exclude_if=lambda value: value is None)
     plugins_refused: list[str] = []
     plugins: dict[str, str] = {}
     spool: int = Field(default=0, description="How many records wait in the spool until they can be stored")
