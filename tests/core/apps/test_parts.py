@@ -128,7 +128,7 @@ def test_what_is_refused(make_app: MakeApp) -> None:
     assert (entry["target"], entry["outcome"], entry["details"]["services"]) == ("shop", "denied", ["a"])
 
 
-NASTY = [
+NASTY: list[dict[str, Any]] = [
     {"name": "a", "image": "i", "env": ["\ud800"], "weight": 1.5},
     {"name": "a", "image": "i", "health_check": {"x": 10**400}},
     {"name": "b", "image": "ä"},
