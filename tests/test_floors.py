@@ -37,7 +37,7 @@ AUDIT = (
     "sealing",
     "proofs query verification",
     "export retention",
-    "backup entry_view in_doubt key_commands",
+    "backup entry_view gauges in_doubt key_commands",
     "commands",
     "__init__",
 )

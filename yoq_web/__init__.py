@@ -21,6 +21,7 @@ from yoq_web.commands.output import (
 )
 from yoq_web.commands.progress import Progress, ProgressCallback
 from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.gauge import Gauge
 from yoq_web.contributions.keeper import Choice, Keeper, Mark
 from yoq_web.contributions.resource import Resource
 from yoq_web.database.engine import set_deadline
@@ -67,6 +68,7 @@ __all__ = [
     "Denied",
     "Event",
     "Failure",
+    "Gauge",
     "Keeper",
     "Mark",
     "Model",

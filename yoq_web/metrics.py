@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from yoq_web.app_local import AppLocal
 
@@ -28,11 +28,6 @@ class Metrics:
             "yoq_audit_spool_failures", "Events that even the spool could not keep"
         )
         self.hook_failures = self._make_counter("yoq_hook_failures", "Plugins' hooks that raised", "plugin", "hook")
-        self.backup_taken = Gauge(
-            "yoq_backup_last_success_timestamp_seconds",
-            "When the last scheduled backup began that succeeded, in seconds since 1970; 0 if none did",
-            registry=self.registry,
-        )
 
     def _make_counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)

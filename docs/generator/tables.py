@@ -26,6 +26,11 @@ def write_metrics(app: Flask) -> str:
         labels = collector._labelnames  # type: ignore[attr-defined]  # the library offers no other way
         name = f"{family.name}_total" if family.type == "counter" else family.name
         rows.append((code(name), family.type, ", ".join(map(code, labels)), family.documentation))
+    for contribution in current_registry(app).contributions.values():
+        rows += [
+            (code(gauge.name), "gauge", code(gauge.label) if gauge.label else "", gauge.help)
+            for gauge in contribution.gauges
+        ]
     return make_table(("metric", "kind", "labels", "what it says"), rows)
 
 

@@ -15,6 +15,7 @@ from yoq_audit.export import follow_routes
 from yoq_audit.export import routes as export_routes
 from yoq_audit.export.log_reader import LogPage, SealedEntry, read_log
 from yoq_audit.export.operations import audit_export, audit_follow
+from yoq_audit.gauges import GAUGES
 from yoq_audit.proofs import routes as proof_routes
 from yoq_audit.query import routes as query_routes
 from yoq_audit.retention import routes as retention_routes
@@ -46,6 +47,7 @@ def yoq_contribute() -> Contribution:
         migrations=Path(__file__).parent / "migrations",
         keeper=TrailKeeper(),
         settings=SETTINGS,
+        gauges=GAUGES,
     )
 
 

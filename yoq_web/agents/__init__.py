@@ -9,6 +9,7 @@ from __future__ import annotations
 from yoq_web.agents import commands, documents, liveness, operations, routes, schemas
 from yoq_web.agents.authentication import authenticate
 from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.gauge import Gauge
 from yoq_web.http.authentication import Authenticator
 from yoq_web.scopes import JOINING
 
@@ -23,4 +24,5 @@ def contribute() -> Contribution:
         commands=(commands.group,),
         periodic=(liveness.expire_agents,),
         authenticators=(Authenticator(authenticate, scope=JOINING),),
+        gauges=(Gauge("yoq_agents", "The agents that there are", liveness.count_agents, "status"),),
     )

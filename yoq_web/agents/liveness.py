@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from structlog.stdlib import get_logger
 
 from yoq_web.actors import act_as_system
@@ -77,3 +77,9 @@ def _forget(found: Any, forgotten: ColumnElement[bool]) -> None:
         if session.scalar(removal, execution_options={"synchronize_session": False}) is None:
             raise NotFound
     log.warning("a silent agent was forgotten", agent=found.id)
+
+
+def count_agents() -> dict[str, float]:
+    """Count the agents by their status."""
+    rows = db.session.execute(select(Agent.status, func.count().label("number")).group_by(Agent.status)).all()
+    return {row.status: row.number for row in rows}

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from yoq_web.backup import commands, operations, routes, schedule, settings
 from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.gauge import Gauge
+
+LAST = Gauge(
+    "yoq_backup_last_success_timestamp_seconds",
+    "When the last scheduled backup began that succeeded",
+    schedule.find_last_success,
+)
 
 
 def contribute() -> Contribution:
@@ -14,4 +21,5 @@ def contribute() -> Contribution:
         commands=(commands.group, commands.restore_command),
         periodic=(schedule.run_due,),
         settings=settings.SETTINGS,
+        gauges=(LAST,),
     )

@@ -26,7 +26,6 @@ from yoq_web.backup.workdir import lock_workdir, translate_disk_error
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.session import db, unit_of_work, upsert
 from yoq_web.logs import render_exception
-from yoq_web.metrics import current_metrics
 from yoq_web.problems import Problem
 from yoq_web.settings import current_settings
 
@@ -119,6 +118,12 @@ def find_concern() -> str | None:
     return OVERDUE if time.time() - since > 2 * every else None
 
 
+def find_last_success() -> int | None:
+    """Return when the last scheduled backup began that succeeded, in seconds since 1970."""
+    run = _read(db.session())
+    return None if run is None else run.taken_at
+
+
 def _read(session: Session) -> Run | None:
     columns = (getattr(ScheduledRun, name) for name in Run.__dataclass_fields__)
     row = session.execute(select(*columns).where(ScheduledRun.id == 1)).one_or_none()
@@ -130,7 +135,6 @@ def _claim(every: int) -> Run | None:
     settings = current_settings()
     last = _read(db.session())
     taken_at = None if last is None else last.taken_at
-    current_metrics().backup_taken.set(taken_at or 0)
     if last and not is_due(last, time.time(), every, here=settings.on_sqlite or last.node == settings.node):
         return None
     with lock_workdir(settings) as alone:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import click
 from flask import Blueprint
 
+from yoq_web.contributions.gauge import Gauge
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.http.answer_limits import AnswerLimit
 from yoq_web.http.authentication import Authenticator
@@ -24,7 +25,7 @@ class Contribution:
     `commands` are groups and single commands, offline ones among them. Each of the `periodic` tasks is called once a
     second while serving. The `authenticators` are asked whose request it is, the `answer_limits` how many bytes of a
     body its client takes. A `keeper` has a say when the tables are backed up or restored. `settings` are the plugin's
-    own.
+    own, `gauges` what `/metrics` shows of it.
     """
 
     operations: Sequence[Operation] = ()
@@ -36,8 +37,10 @@ class Contribution:
     authenticators: Sequence[Authenticator] = ()
     answer_limits: Sequence[AnswerLimit] = ()
     settings: Sequence[Setting[Any]] = ()
+    gauges: Sequence[Gauge] = ()
 
     def __post_init__(self) -> None:
         # They are gone through more than once, which an iterator would survive empty.
-        for name in ("operations", "blueprints", "commands", "periodic", "authenticators", "answer_limits", "settings"):
-            object.__setattr__(self, name, tuple(getattr(self, name)))
+        for field in fields(self):
+            if isinstance(field.default, tuple):
+                object.__setattr__(self, field.name, tuple(getattr(self, field.name)))

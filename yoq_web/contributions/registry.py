@@ -16,6 +16,7 @@ from werkzeug.routing import Map, RequestRedirect, Rule
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.command import Command, CommandGroup
 from yoq_web.contributions.contribution import Contribution
+from yoq_web.contributions.gauge import Gauge
 from yoq_web.contributions.keeper import Keeper
 from yoq_web.database.migrations import Lineage, list_revisions
 from yoq_web.hooks.errors import HOOK_ERRORS, isolate
@@ -53,6 +54,7 @@ class Registry:
             self.check_owner(owner)
         self._check_operations(owner, contribution.operations, core)
         self._check_commands(owner, contribution.commands, core)
+        self._check_gauges(owner, contribution.gauges, core)
         self._check_others(owner, contribution)
         rules = self._find_rules(owner, contribution, core)
         self._check_routes(rule for rule, _ in rules)
@@ -108,6 +110,17 @@ class Registry:
             self._check_migrations(owner, Path(contribution.migrations))
         if contribution.keeper is not None and not isinstance(contribution.keeper, Keeper):
             raise PluginError(f"{contribution.keeper!r} is not a yoq_web.Keeper")
+
+    def _check_gauges(self, owner: str, gauges: Sequence[object], core: bool) -> None:
+        names = {gauge.name for added in self.contributions.values() for gauge in added.gauges}
+        for gauge in gauges:
+            if not isinstance(gauge, Gauge):
+                raise PluginError(f"{gauge!r} is not a yoq_web.Gauge")
+            if not core and not gauge.name.startswith(f"yoq_{owner}_"):
+                raise PluginError(f"the gauge {gauge.name!r} does not begin with {f'yoq_{owner}_'!r}")
+            if gauge.name in names:
+                raise PluginError(f"the gauge {gauge.name!r} exists already")
+            names.add(gauge.name)
 
     def _check_migrations(self, owner: str, folder: Path) -> None:
         if not folder.is_dir():

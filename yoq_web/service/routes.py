@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from flask import Blueprint, Response, render_template
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from pydantic import BaseModel, Field
 
 from yoq_web.http.endpoints import endpoint
 from yoq_web.jsontext import dumps
 from yoq_web.metrics import current_metrics
+from yoq_web.service.gauges import read_gauges
 from yoq_web.service.health import check_health
 from yoq_web.service.openapi import current_api
 from yoq_web.settings import VERSION
@@ -59,8 +63,16 @@ def get_version() -> Version:
 @blueprint.get("/metrics")
 @endpoint(scope="status:read", answer=str, media_type="text/plain", at_once=True)
 def get_metrics() -> Response:
-    """Report the metrics of this process in Prometheus's text format."""
-    return Response(generate_latest(current_metrics().registry), content_type=CONTENT_TYPE_LATEST)
+    """Report what this process counted, and what is so right now, in Prometheus's text format."""
+    return Response(generate_latest(_Collected()), content_type=CONTENT_TYPE_LATEST)
+
+
+class _Collected(Collector):
+    """What is counted, and behind it the gauges."""
+
+    def collect(self) -> Iterable[Metric]:
+        yield from current_metrics().registry.collect()
+        yield from read_gauges()
 
 
 @blueprint.get("/openapi.json")
