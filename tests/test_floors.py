@@ -23,7 +23,7 @@ CORE = (
     "commands",
     "contributions",
     "hookspecs secrets policies tokens agents",
-    "apps backup",
+    "apps backup yoq_import",
     "service",
     "server",
     "app",

@@ -10,7 +10,20 @@ from typing import Any
 from flask import Flask
 from structlog.stdlib import get_logger
 
-from yoq_web import agents, apps, backup, hookspecs, logs, policies, problems, secrets, server, service, tokens
+from yoq_web import (
+    agents,
+    apps,
+    backup,
+    hookspecs,
+    logs,
+    policies,
+    problems,
+    secrets,
+    server,
+    service,
+    tokens,
+    yoq_import,
+)
 from yoq_web.commands import db as db_commands
 from yoq_web.commands import plugins as plugin_commands
 from yoq_web.contributions.contribution import Contribution
@@ -47,6 +60,7 @@ DOMAINS: dict[str, Callable[[], Contribution]] = {
     "agents": agents.contribute,
     "apps": apps.contribute,
     "backup": backup.contribute,
+    "yoq_import": yoq_import.contribute,
     "service": service.contribute,
 }
 """The core's own domains: what each contributes has the same shape as a plugin's."""

@@ -197,11 +197,14 @@ def test_events_hold_no_secret(make_app: MakeApp) -> None:
 
 
 def test_an_operation_declares_no_value(app: Flask) -> None:
-    """No operation of secrets declares a detail but versions, which are numbers: no value is recorded by mistake."""
+    """No operation of secrets declares a detail but versions, which are numbers: no value is recorded by mistake.
+
+    The one beside them is the file that an imported secret comes from, and is there for no other.
+    """
     operations: dict[str, Operation] = current_operations(app)
     of_secrets = [operation for name, operation in operations.items() if name.startswith("secret_")]
     assert len(of_secrets) == 5
-    assert {detail for operation in of_secrets for detail in operation.details} == {"version", "before"}
+    assert {detail for operation in of_secrets for detail in operation.details} == {"version", "before", "origin"}
     with acting(app):
         for value in (VALUE, VALUE):
             set_secret("db", value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from sqlalchemy import ColumnElement, delete, select
+from sqlalchemy.orm import Session
 
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
@@ -14,7 +15,11 @@ from yoq_web.operations.performance import add_details
 from yoq_web.policies.models import Policy
 
 policy_add = Operation(
-    "policy_add", "Add a policy", "policies:write", ("source", "destination", "action", "before"), activity="create"
+    "policy_add",
+    "Add a policy",
+    "policies:write",
+    ("source", "destination", "action", "before", "origin"),
+    activity="create",
 )
 policy_delete = Operation(
     "policy_delete", "Delete a policy", "policies:write", ("source", "destination", "before"), activity="delete"
@@ -23,16 +28,26 @@ policy_delete = Operation(
 OPERATIONS = (policy_add, policy_delete)
 
 
-def add_policy(source: str, target: str, action: str) -> None:
-    """Add a rule; one that replaces another takes the last place in the list."""
+def add_policy(source: str, target: str, action: str, *, origin: str | None = None) -> None:
+    """Add a rule; one that replaces another takes the last place in the list.
+
+    `origin` is the file that an imported one comes from.
+    """
     pair, ends = name_rule(source, target)
     with policy_add.performed(pair, **ends, action=action) as session:
         # Two that add the same rule at once come one after the other: the second sees what it replaces.
         advisory_lock(session, "policies")
-        add_details(before=session.scalar(select(Policy.action).where(_is(source, target))))
+        add_details(before=find_action(session, source, target))
+        if origin is not None:
+            add_details(origin=origin)
         now = time.time_ns() // 1000
         row = {"source": source, "target": target, "action": action, "created_at": now}
         session.execute(upsert(Policy, key=("source", "target"), update=("action", "created_at")), row)
+
+
+def find_action(session: Session, source: str, target: str) -> str | None:
+    """Return what the rule for source and target says, `allow` or `deny`; None if there is no rule."""
+    return session.scalar(select(Policy.action).where(_is(source, target)))
 
 
 def delete_policy(source: str, target: str) -> None:

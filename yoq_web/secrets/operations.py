@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 
 from sqlalchemy import delete, select, update
@@ -16,7 +17,9 @@ from yoq_web.secrets.models import Secret
 
 VERSION = ("version",)
 
-secret_set = Operation("secret_set", "Set a secret", "secrets:write", ("version", "before"), activity="update")
+secret_set = Operation(
+    "secret_set", "Set a secret", "secrets:write", ("version", "before", "origin"), activity="update"
+)
 secret_get = Operation("secret_get", "Read a secret's value at the command line", "*", VERSION, activity="read")
 secret_list = Operation("secret_list", "List the names of the secrets", "secrets:read", activity="read")
 secret_delete = Operation("secret_delete", "Delete a secret", "secrets:write", ("before",), activity="delete")
@@ -25,11 +28,25 @@ secret_rotate = Operation("secret_rotate", "Encrypt a secret anew", "secrets:wri
 OPERATIONS = (secret_set, secret_get, secret_list, secret_delete, secret_rotate)
 
 
-def set_secret(name: str, value: str) -> None:
-    """Create or replace a secret; a replaced one keeps its time of creation."""
+def set_secret(name: str, value: str, *, origin: str | None = None) -> None:
+    """Create or replace a secret; a replaced one keeps its time of creation.
+
+    `origin` is the file that an imported one comes from.
+    """
     with secret_set.performed(name) as session:
         version = current_keyring().store(session, name, value)
         add_details(version=version, before=version - 1 or None)
+        if origin is not None:
+            add_details(origin=origin)
+
+
+def compare_secret(session: Session, name: str, value: str) -> bool | None:
+    """Tell, inside a unit of work, whether a secret has this value; None if there is no such secret.
+
+    Raises a Problem for one that cannot be read.
+    """
+    secret = session.get(Secret, name)
+    return None if secret is None else hmac.compare_digest(_decrypt(session, secret).encode(), value.encode())
 
 
 def get_secret(name: str) -> str:

@@ -14,6 +14,7 @@ from tests.conftest import Api, MakeApp
 from tests.support.apps import HEALTH, Shop, manifest, service
 from tests.support.commandline import failure, output
 from tests.support.retention import DAY, make_old_event, store
+from tests.support.yoq_database import YoqDatabase
 
 EVIL = "a\x7f\x85\x9b\u202eb\u2066c\u200e\u2028\U000e0041"
 """Delete, further controls, the first of a terminal's commands, overrides of the direction, an end of a line, a tag."""
@@ -49,6 +50,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "audit prune": ("--older-than", "1d", "--archive", "FOLDER/archive"),
     "audit check-proof": ("FOLDER/proof", "--entry", "FOLDER/entry.json", "--key", "VKEY"),
     "audit check-consistency": ("FOLDER/old", "FOLDER/new", "--proof", "FOLDER/consistency", "--key", "VKEY"),
+    "import-yoq": ("FOLDER/yoq/yoq.db",),
     "audit verify-export": ("FOLDER/export", "--key", "VKEY"),
     "audit archive verify": ("FOLDER/archive", "--key", "VKEY"),
 }
@@ -57,7 +59,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 TELLING = {
     *("secret list", "policy list", "app list", "app status", "app history", "app apply", "app diff", "app rollback"),
     *("app pause", "app resume", "app cancel", "app run", "backup", "audit list", "audit show", "audit follow"),
-    "audit check-proof",
+    *("audit check-proof", "import-yoq"),
 }
 """Those that say something of what is named here."""
 
@@ -110,6 +112,7 @@ def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monke
     shop.post("", document)
     (tmp_path / "manifest.json").write_text(json.dumps(document))
     keep_for_checks(shop.operator, named, tmp_path)
+    YoqDatabase(tmp_path / "yoq").set_secret(EVIL, b"another")
     assert {name for name, command in list_commands(shop.app.cli) if take_json(command)} == set(EXAMPLES)
     telling = set()
     for name, arguments in EXAMPLES.items():
