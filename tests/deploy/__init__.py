@@ -1,0 +1,1 @@
+"""The files that operators copy: the service, the proxies, the alerts."""
