@@ -8,6 +8,7 @@ from flask import request
 
 from yoq_web import JOINING, Slice, Status, set_deadline
 from yoq_web.agents import documents, operations, schemas
+from yoq_web.apps import departures
 from yoq_wire import answers
 from yoq_wire.answers import make_blueprint, wire_endpoint
 from yoq_wire.limits import CLIENT_LIMIT, fit_nodes, fit_peers
@@ -46,12 +47,15 @@ def register(body: schemas.Registration) -> dict[str, Any]:
 def beat(agent: str, body: schemas.Beat) -> dict[str, Any]:
     """Say that an agent is alive; an unknown one is told nothing.
 
-    yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it.
+    yoq's agent ends when it hears that it is draining: it is told so when nothing is left on it, and always once it
+    was removed or forgotten.
     """
     set_deadline(answers.PATIENCE_WITH_BEATS)
     found = operations.beat(agent, body)
     if found is None:
         return {"status": "ok"}
+    if found.status == "departed":
+        return {"status": "draining", "peers_count": found.peers_count}
     status = "active" if found.status == "draining" and not found.drained else found.status
     return {"status": status, "peers_count": found.peers_count}
 
@@ -60,7 +64,7 @@ def beat(agent: str, body: schemas.Beat) -> dict[str, Any]:
 @wire_endpoint(operations.agent_drain)
 def drain(agent: str) -> Status:
     """Drain an agent; the answer is the same for an unknown one."""
-    operations.drain(agent, strict=False)
+    departures.drain(agent, strict=False)
     return Status(status="draining")
 
 

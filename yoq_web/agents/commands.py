@@ -9,8 +9,9 @@ import click
 
 from yoq_web.agents import operations
 from yoq_web.agents.documents import make_full_document
+from yoq_web.agents.models import DRAINING
 from yoq_web.commands.command import CommandGroup
-from yoq_web.commands.output import Failure, as_json, named, print_json, print_table
+from yoq_web.commands.output import Failure, as_json, escape_text, named, print_json, print_table
 from yoq_web.database.pages import walk_pages
 from yoq_web.problems import NotFound
 
@@ -31,7 +32,7 @@ def list_command(as_json: bool) -> None:
     rows = [
         (
             agent["id"],
-            "drained" if agent["drained"] else agent["status"],
+            "drained" if agent["drained"] and agent["status"] == DRAINING else agent["status"],
             f"{agent['cpu_used']}/{agent['cpu_cores'] * 1000}",
             f"{agent['memory_used_mb']}/{agent['memory_mb']}MB",
             agent["containers"],
@@ -42,22 +43,16 @@ def list_command(as_json: bool) -> None:
     ]
     header = ("ID", "STATUS", "CPU", "MEMORY", "CONTAINERS", "ADDRESS", "LABELS")
     print_table((14, 10, 12, 16, 10, 21), header, rows)
-
-
-@group.command("drain")
-@named("agent")
-def drain_command(agent: str) -> None:
-    """Have AGENT take no more services and give its own to others."""
-    with _expect(agent):
-        operations.drain(agent)
-    click.echo(f"{agent}: draining")
+    for agent in agents:
+        if "waits_for" in agent:
+            click.echo(f"{agent['id']} waits for a place: {escape_text(agent['waits_for'])}")
 
 
 @group.command("undrain")
 @named("agent")
 def undrain_command(agent: str) -> None:
     """Let AGENT take services again."""
-    with _expect(agent):
+    with expect_agent(agent):
         operations.undrain(agent)
     click.echo(f"{agent}: active")
 
@@ -67,13 +62,13 @@ def undrain_command(agent: str) -> None:
 @click.argument("labels")
 def labels_command(agent: str, labels: str) -> None:
     """Replace AGENT's labels by LABELS, words separated by commas."""
-    with _expect(agent):
+    with expect_agent(agent):
         operations.label(agent, labels)
     click.echo(f"{agent}: {labels}")
 
 
 @contextmanager
-def _expect(agent: str) -> Iterator[None]:
+def expect_agent(agent: str) -> Iterator[None]:
     """Say which agent it was that there is not."""
     try:
         yield

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yoq_web.agents.models import DRAINING, Agent, WireguardPeer
+from yoq_web.agents.models import Agent, WireguardPeer
 from yoq_web.agents.wireguard import compute_container_subnet, compute_overlay_ip
 
 
@@ -37,8 +37,9 @@ def make_agent_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, A
 
 def make_full_document(agent: Agent, peer: WireguardPeer | None) -> dict[str, Any]:
     """Describe an agent as /v1 shows it: what yoq's clients read, and what they do not know of at the end."""
-    drained = agent.status == DRAINING and agent.drained_at is not None
-    return make_agent_document(agent, peer) | {"registered_at": agent.registered_at // 1_000_000, "drained": drained}
+    further = {"registered_at": agent.registered_at // 1_000_000, "drained": agent.drained_at is not None}
+    waits = {} if agent.waits_for is None else {"waits_for": agent.waits_for}
+    return make_agent_document(agent, peer) | further | waits
 
 
 def make_peer_document(peer: WireguardPeer) -> dict[str, Any]:

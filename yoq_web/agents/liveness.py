@@ -1,15 +1,19 @@
-"""Liveness: an agent that is silent for too long is offline until its next heartbeat, and forgotten after an hour."""
+"""Liveness: an agent that is silent for too long is offline until its next heartbeat, and forgotten after an hour.
+
+What was forgotten or removed is not known any more, but that it was is: it would beat for ever, and nobody would know.
+"""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
 from yoq_web.actors import act_as_system
-from yoq_web.agents.models import ACTIVE, OFFLINE, Agent
+from yoq_web.agents.models import OFFLINE, Agent, DepartedAgent
 from yoq_web.app_local import AppLocal
 from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
@@ -20,6 +24,9 @@ log = get_logger("yoq_web")
 
 FORGET_SECONDS = 3600
 """After this much silence an agent that is offline is removed, and its number in the overlay network is free."""
+
+DEPARTED_SECONDS = 30 * 24 * 3600
+"""For so long after an agent has gone it is told to end if it beats."""
 
 current_listening_since: AppLocal[int] = AppLocal("listening_since", lambda _app: int(time.time()))
 """When this process began to look for silent agents: nobody could beat while nobody served."""
@@ -45,7 +52,7 @@ def expire_agents() -> None:
 
 def expire_agents_at(now: int) -> None:
     """Do so at `now`, in seconds since 1970, however long this process has listened; others may do so too."""
-    silent = (Agent.status == ACTIVE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
+    silent = (Agent.status != OFFLINE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
     forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGET_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
     columns = (Agent.id, Agent.status, Agent.last_heartbeat, Agent.address, Agent.role, Agent.labels)
@@ -54,10 +61,10 @@ def expire_agents_at(now: int) -> None:
     with act_as_system():
         for found in due:
             try:
-                if found.status == ACTIVE:
-                    _mark_offline(found, silent)
-                else:
+                if found.status == OFFLINE:
                     _forget(found, forgotten)
+                else:
+                    _mark_offline(found, silent)
             except NotFound:
                 continue  # it beat meanwhile, or another process was first
 
@@ -76,6 +83,7 @@ def _forget(found: Any, forgotten: ColumnElement[bool]) -> None:
         removal = delete(Agent).where(Agent.id == found.id, forgotten).returning(Agent.id)
         if session.scalar(removal, execution_options={"synchronize_session": False}) is None:
             raise NotFound
+        note_departure(session, found.id)
     log.warning("a silent agent was forgotten", agent=found.id)
 
 
@@ -83,3 +91,11 @@ def count_agents() -> dict[str, float]:
     """Count the agents by their status."""
     rows = db.session.execute(select(Agent.status, func.count().label("number")).group_by(Agent.status)).all()
     return {row.status: row.number for row in rows}
+
+
+def note_departure(session: Session, agent_id: str) -> None:
+    """Note that an agent is not known any more, so that it is told to end if it beats again."""
+    now = int(time.time())
+    old = delete(DepartedAgent).where(DepartedAgent.departed_at < now - DEPARTED_SECONDS)
+    session.execute(old, execution_options={"synchronize_session": False})
+    session.execute(insert(DepartedAgent).values(id=agent_id, departed_at=now))

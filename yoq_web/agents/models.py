@@ -23,8 +23,12 @@ class Agent(Model):
     status: Mapped[str]
     # As it was before the last beat: a beat answers it, and an UPDATE can return only what it leaves in the row.
     status_before: Mapped[str]
-    # When the last of a draining agent's services had moved to others.
+    # When an operator had it drained: it stays so while it is offline.
+    draining_since: Mapped[int | None] = mapped_column(BigInteger)
+    # When nothing of what a draining agent ran was left on it.
     drained_at: Mapped[int | None] = mapped_column(BigInteger)
+    # What a draining agent still runs and why it cannot move, for people.
+    waits_for: Mapped[str | None]
     cpu_cores: Mapped[int]
     memory_mb: Mapped[int]
     cpu_used: Mapped[int] = mapped_column(BigInteger)
@@ -43,6 +47,18 @@ class Agent(Model):
 
     def __repr__(self) -> str:
         return f"<Agent {self.id} {self.status}>"
+
+
+class DepartedAgent(Model):
+    """An agent that was removed or forgotten. If it beats again it is told to end; times are seconds since 1970."""
+
+    __tablename__ = "departed_agents"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    departed_at: Mapped[int] = mapped_column(BigInteger)
+
+    def __repr__(self) -> str:
+        return f"<DepartedAgent {self.id}>"
 
 
 class WireguardPeer(Model):

@@ -6,12 +6,12 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, func, insert, select, text, update
+from sqlalchemy import Select, case, func, insert, select, text, update
 from sqlalchemy.orm import InstrumentedAttribute, Session, aliased
 
 from yoq_web.agents.documents import make_peer_document
 from yoq_web.agents.liveness import agent_forget, agent_offline
-from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, WireguardPeer
+from yoq_web.agents.models import ACTIVE, DRAINING, OFFLINE, Agent, DepartedAgent, WireguardPeer
 from yoq_web.agents.schemas import MAX_LABELS, Beat, Registration
 from yoq_web.agents.wireguard import MAX_NODE, PORT, compute_overlay_ip, format_endpoint
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
@@ -26,18 +26,38 @@ from yoq_web.settings import current_settings
 agent_register = Operation("agent_register", "Register an agent", JOINING, details=("agent",), activity="create")
 BEFORE = ("address", "before")
 
-agent_drain = Operation("agent_drain", "Drain an agent", "agents:write", BEFORE, activity="update")
+agent_drain = Operation("agent_drain", "Drain an agent", "agents:write", (*BEFORE, "force"), activity="update")
+agent_drain_end = Operation("agent_drain_end", "End a drain by itself", "agents:write", ("address",), activity="update")
 agent_undrain = Operation(
     "agent_undrain", "Let a draining agent take services again", "agents:write", BEFORE, activity="update"
 )
+agent_remove = Operation(
+    "agent_remove",
+    "Remove an agent",
+    "agents:write",
+    (*BEFORE, "role", "labels", "node_id", "force"),
+    activity="delete",
+)
 agent_label = Operation("agent_label", "Set an agent's labels", "agents:write", ("labels", *BEFORE), activity="update")
 
-OPERATIONS = (agent_register, agent_drain, agent_undrain, agent_label, agent_offline, agent_forget)
+OPERATIONS = (
+    agent_register,
+    agent_drain,
+    agent_drain_end,
+    agent_undrain,
+    agent_label,
+    agent_remove,
+    agent_offline,
+    agent_forget,
+)
 
 AgentAndPeer = tuple[Agent, WireguardPeer | None]
 
 SERVING = ("server", "both")
 """The roles of agents that others connect to."""
+
+DRAIN_SECONDS = 300
+"""A drain that waits for longer is told by /health."""
 
 NOT_SENSITIVE = "a heartbeat comes from every agent every few seconds and says only that it lives"
 """Why a heartbeat is not recorded."""
@@ -110,7 +130,8 @@ def _find_free_number(session: Session) -> int:
 class HeartbeatReply(NamedTuple):
     """The answer to a heartbeat: how the agent stood before it, and how many peers the overlay network has.
 
-    `drained` says of a draining agent that nothing is left on it.
+    `drained` says of a draining agent that nothing is left on it. The status of one that was removed or forgotten is
+    `departed`: it is not known any more.
     """
 
     status: str
@@ -119,12 +140,14 @@ class HeartbeatReply(NamedTuple):
 
 
 def beat(agent_id: str, reported: Beat) -> HeartbeatReply | None:
-    """Note that an agent is alive: an offline one is active again, a draining one stays so. Not recorded.
+    """Note that an agent is alive: an offline one is active again, or draining if it was. Not recorded.
 
-    Returns what it has to know; None if there is no such agent.
+    Returns what it has to know; None if there is no such agent, and never was as far as is known.
     """
     with unit_of_work() as session:
         row = session.execute(_HEARTBEAT, reported.model_dump() | {"agent": agent_id, "now": int(time.time())}).first()
+        if row is None and session.get(DepartedAgent, agent_id) is not None:
+            return HeartbeatReply("departed", 0, drained=True)
     return None if row is None else HeartbeatReply(row.status_before, row.peers_count, row.drained_at is not None)
 
 
@@ -133,7 +156,9 @@ def beat(agent_id: str, reported: Beat) -> HeartbeatReply | None:
 _HEARTBEAT = text(
     f"""
     UPDATE agents
-       SET status_before = status, status = CASE status WHEN '{OFFLINE}' THEN '{ACTIVE}' ELSE status END,
+       SET status_before = status,
+           status = CASE WHEN status <> '{OFFLINE}' THEN status
+                         WHEN draining_since IS NULL THEN '{ACTIVE}' ELSE '{DRAINING}' END,
            cpu_used = :cpu_used, memory_used_mb = :memory_used_mb, containers = :containers, gpu_used = :gpu_used,
            gpu_health = :gpu_health, last_heartbeat = :now
      WHERE id = :agent
@@ -142,23 +167,13 @@ _HEARTBEAT = text(
 )
 
 
-def drain(agent_id: str, *, strict: bool = True) -> None:
-    """Have an agent take no more services and give its own to others. Repeating it is no error.
-
-    Raises NotFound, unless not `strict`: yoq answers and records the same whether there is such an agent or not.
-    """
-    with agent_drain.performed(agent_id) as session:
-        _note_before(session, agent_id, Agent.status, strict=strict)
-        change = update(Agent).where(Agent.id == agent_id, Agent.status != DRAINING)
-        session.execute(change.values(status=DRAINING, drained_at=None))
-
-
 def undrain(agent_id: str) -> None:
-    """Let a draining agent take services again; it is offline until it beats if it was silent. Raises NotFound."""
+    """Let a draining agent take services again; one that is silent is offline until it beats. Raises NotFound."""
     with agent_undrain.performed(agent_id) as session:
-        _note_before(session, agent_id, Agent.status)
-        change = update(Agent).where(Agent.id == agent_id, Agent.status == DRAINING)
-        session.execute(change.values(status=ACTIVE, drained_at=None))
+        note_before(session, agent_id, Agent.status)
+        change = update(Agent).where(Agent.id == agent_id, Agent.draining_since.is_not(None))
+        status = case((Agent.status == DRAINING, ACTIVE), else_=Agent.status)
+        session.execute(change.values(status=status, draining_since=None, drained_at=None, waits_for=None))
 
 
 def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
@@ -166,18 +181,22 @@ def label(agent_id: str, labels: str, *, strict: bool = True) -> None:
     if not is_storable(labels, MAX_LABELS):
         raise Problem(400, "invalid labels", f"at most {MAX_LABELS} bytes, without NUL")
     with agent_label.performed(agent_id, labels=labels) as session:
-        _note_before(session, agent_id, Agent.labels, strict=strict)
+        note_before(session, agent_id, Agent.labels, strict=strict)
         session.execute(update(Agent).where(Agent.id == agent_id).values(labels=labels))
 
 
-def _note_before(session: Session, agent_id: str, column: InstrumentedAttribute[str], *, strict: bool = True) -> None:
-    """Record an agent's address and what a column has until now. If there is no such agent and `strict`, NotFound."""
+def note_before(session: Session, agent_id: str, column: InstrumentedAttribute[str], *, strict: bool = True) -> bool:
+    """Record an agent's address and what a column has until now; returns whether there is such an agent.
+
+    Its row is locked. If there is none and `strict`, raises NotFound.
+    """
     chosen = select(Agent.address, column).where(Agent.id == agent_id).with_for_update()
     found = session.execute(chosen).first()
     if found is None and strict:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
     address, before = found or (None, None)
     add_details(address=address, before=before)
+    return found is not None
 
 
 def list_agents(part: Slice = WHOLE) -> Page[AgentAndPeer]:
@@ -193,6 +212,12 @@ def get_agent(agent_id: str) -> AgentAndPeer:
         raise NotFound("not found", f"there is no agent {agent_id!r}")
     agent, peer = found
     return agent, peer
+
+
+def list_late_drains() -> list[str]:
+    """List the agents whose services have waited for another place for longer than a drain should take."""
+    late = Agent.draining_since < int(time.time()) - DRAIN_SECONDS
+    return list(db.session.scalars(select(Agent.id).where(late, Agent.waits_for.is_not(None)).order_by(Agent.id)))
 
 
 def list_peers(part: Slice = WHOLE, *, servers_only: bool = False) -> Page[WireguardPeer]:

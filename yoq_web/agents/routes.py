@@ -66,18 +66,9 @@ def beat(agent: str, body: Beat) -> dict[str, Any]:
     found = operations.beat(agent, body)
     if found is None:
         raise NotFound("not found", f"there is no agent {agent!r}")
+    if found.status == "departed":
+        raise NotFound("not found", f"the agent {agent!r} was removed or forgotten")
     return {"status": found.status, "peers_count": found.peers_count}
-
-
-@blueprint.post("/v1/agents/<agent>/drain")
-@endpoint(operations.agent_drain)
-def drain(agent: str) -> Status:
-    """Drain an agent.
-
-    It takes no more services, and those it has move to others; `drained` says when they have.
-    """
-    operations.drain(agent)
-    return Status(status="draining")
 
 
 @blueprint.post("/v1/agents/<agent>/undrain")

@@ -183,4 +183,9 @@ class AgentOut(BaseModel):
     gpu_model: str | None = None
     gpu_vram_mb: int | None = None
     registered_at: int
-    drained: bool = Field(description="Whether it is draining and its services have all moved to other agents")
+    drained: bool = Field(description="Whether it was drained and nothing of what it ran is left on it")
+    waits_for: str | None = Field(
+        default=None,
+        exclude_if=lambda value: value is None,
+        description="What a draining agent still runs, and why no other can take it",
+    )

@@ -1,16 +1,25 @@
 """Apps: releases of what is to run, rolled out over the agents, and rolled back.
 
 Plugins may use the modules in `__all__`: what can be done with apps (`operations`) and asked about them (`queries`),
-what agents ask and say (`agent_api`), and what comes in (`schemas`).
+what agents ask and say (`agent_api`), how they leave (`departures`), and what comes in (`schemas`).
 """
 
 from __future__ import annotations
 
-from yoq_web.apps import agent_api, commands, operations, queries, routes, schemas
+from yoq_web.apps import (
+    agent_api,
+    commands,
+    departure_commands,  # noqa: F401 - what it has is added to the group of agents
+    departures,
+    operations,
+    queries,
+    routes,
+    schemas,
+)
 from yoq_web.apps.rollout import rescheduler
 from yoq_web.contributions.contribution import Contribution
 
-__all__ = ["agent_api", "operations", "queries", "schemas"]
+__all__ = ["agent_api", "departures", "operations", "queries", "schemas"]
 
 
 def contribute() -> Contribution:

@@ -13,6 +13,7 @@ from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
 from yoq_web.apps.manifest.toml import list_mistakes, make_request_body
+from yoq_web.apps.rollout.assignment import ALIVE
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, escape_text, named, print_json, print_table
 from yoq_web.database.pages import MOST, Slice, walk_pages
@@ -60,9 +61,11 @@ def status_command(app: str, as_json: bool) -> None:
         print_json(found)
         return
     print_table(TABLE, (*HEADER, "MESSAGE"), [_make_row(found)])
+    places = queries.list_places(app)
     for target in found["rollout_targets"] or ():
         reason = f": {target['reason']}" if target["reason"] else ""
-        click.echo(f"  {target['workload_name']} {target['state']}{reason}")
+        where = (_format_place(place) for place in places.get(target["workload_name"], ()))
+        click.echo(escape_text(", ".join((f"  {target['workload_name']} {target['state']}{reason}", *where))))
 
 
 @group.command("history")
@@ -245,6 +248,13 @@ def _make_history_row(found: Document) -> tuple[object, ...]:
         _format_targets(found),
         _format_message(found)[:36],
     )
+
+
+def _format_place(place: queries.Place) -> str:
+    if place.agent is None and place.status in ALIVE:
+        return "waits for a place"
+    where = f" on {place.agent}" if place.agent else ""
+    return f"{place.status}{where}" + (f" ({place.reason})" if place.reason else "")
 
 
 def _format_control(found: Document) -> str:

@@ -27,7 +27,7 @@ from yoq_web.apps.rollout.assignment import Assignment, add_assignments, make_as
 from yoq_web.apps.rollout.controller import app_rollout_end, continue_rollout
 from yoq_web.apps.rollout.diagnosis import explain_no_place
 from yoq_web.apps.rollout.machine import set_control
-from yoq_web.apps.rollout.rescheduler import app_move
+from yoq_web.apps.rollout.moves import app_move
 from yoq_web.apps.rollout.scheduler import place
 from yoq_web.apps.rollout.state import Control, ReleaseState
 from yoq_web.database.session import db

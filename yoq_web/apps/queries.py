@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from yoq_web.apps import release_store
+from yoq_web.apps import assignment_store, release_store
 from yoq_web.apps.documents import Document, make_history_entry, make_status_document
 from yoq_web.apps.manifest.diff import make_diff_document
 from yoq_web.apps.manifest.document import ManifestRefused, hash_manifest, read_manifest
 from yoq_web.apps.manifest.parts import add_services, select_services
 from yoq_web.apps.models import App, AssignmentRow, Release
 from yoq_web.apps.releases import check_app_name, find_services
+from yoq_web.apps.rollout.assignment import DROPPED
 from yoq_web.apps.rollout.state import ReleaseState
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
@@ -31,6 +32,14 @@ class ServiceCount(NamedTuple):
     running: int
     wanted: int
     since: int | None
+
+
+class Place(NamedTuple):
+    """How a part of a service is, why if that was told, and on which agent; on none it waits for a place, if alive."""
+
+    status: str
+    reason: str | None
+    agent: str | None
 
 
 def diff_manifest(body: bytes, *, services: Sequence[str] = (), keep: bool = False) -> Document:
@@ -89,6 +98,20 @@ def list_history(app: str, part: Slice = WHOLE, *, before: str | None = None) ->
     return rows.convert(release_store.read_release).convert(
         lambda item: make_history_entry(item, current=item.number == newest, previous=item.number == previous)
     )
+
+
+def list_places(app: str) -> dict[str, list[Place]]:
+    """List where the parts of an app's services are now, by service; those that were dropped are left out."""
+    parts = assignment_store.list_assignments(
+        db.session(),
+        assignment_store.is_service_of(app),
+        AssignmentRow.replaced_by.is_(None),
+        func.coalesce(AssignmentRow.reason, "") != DROPPED,
+    )
+    found: dict[str, list[Place]] = {}
+    for one in parts.values():
+        found.setdefault(one.workload.name, []).append(Place(one.status, one.reason, one.agent_id))
+    return found
 
 
 def count_services() -> list[ServiceCount]:

@@ -41,6 +41,32 @@ class RollbackIn(BaseModel):
     release_id: ReleaseId | None = Field(None, description="A release of this app")
 
 
+class ForceQuery(BaseModel):
+    """Whether to do it whatever is lost by it."""
+
+    force: Literal["0", "1"] = Field("0", description="`1` to do it whatever becomes of what the agent runs")
+
+    @property
+    def forced(self) -> bool:
+        """Whether it is to be done all the same."""
+        return self.force == "1"
+
+
+class Departed(BaseModel):
+    """What became of what an agent ran: each as app, workload and id."""
+
+    status: str
+    moved: list[str] = Field(description="What found a place, and on which agent")
+    ended: list[str] = Field(description="What was stopped, since there was no place for it")
+    waiting: list[str] = Field(description="What waits for a place; of a draining agent it is said why")
+
+
+class Drained(Departed):
+    """What becomes of what a draining agent runs."""
+
+    drained: bool = Field(description="Whether nothing is left on it")
+
+
 class HistoryQuery(PageQuery):
     """Which part of an app's history to list."""
 

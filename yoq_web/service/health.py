@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from yoq_web.agents.operations import list_late_drains
 from yoq_web.app_local import AppLocal
 from yoq_web.backup import schedule
 from yoq_web.database.file_watch import current_file_watch
@@ -98,10 +99,14 @@ def _see_plugin(plugin: str, look: _Look[object], until: float) -> str | None:
 
 
 def _look_into_database() -> dict[str, object]:
-    """Say which lineages are behind, or if none is, what is wrong with the secrets' master key and with backups."""
+    """Say which lineages are behind, or if none is, what is wrong with the secrets' key, backups and drains."""
     if behind := [standing.lineage.name for standing in list_standings() if not standing.up_to_date]:
         return {"lineages_behind": behind}
-    return {"secrets_key": find_key_problem(db.session()), "backups": schedule.find_concern()}
+    return {
+        "secrets_key": find_key_problem(db.session()),
+        "backups": schedule.find_concern(),
+        "drains_waiting": list_late_drains(),
+    }
 
 
 def _describe_spool() -> dict[str, object]:

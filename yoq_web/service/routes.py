@@ -29,6 +29,9 @@ class Health(BaseModel):
     database: str | None = Field(default=None, exclude_if=lambda value: value is None)
     lineages_behind: list[str] = []
     backups: str | None = Field(default=None, exclude_if=lambda value: value is None)
+    drains_waiting: list[str] = Field(
+        default=[], description="Agents that are drained for long, and nobody else can take what they run"
+    )
     plugins_refused: list[str] = []
     plugins: dict[str, str] = {}
     spool: int = Field(default=0, description="How many records wait in the spool until they can be stored")

@@ -227,10 +227,11 @@ def test_operators_drain_and_label(make_app: MakeApp) -> None:
     assert (cluster.agent(agent)["status"], cluster.agent(agent)["labels"]) == ("active", "ssd,eu")
     assert cluster.operator("PUT", f"/v1/agents/{agent}/labels", json={"labels": "é" * 257}).status_code == 400
     address = {"address": "10.0.0.5"}
-    assert [(e["actor"], e["action"], e["target"], e["details"]) for e in cluster.operator.entries(4)] == [
+    assert [(e["actor"], e["action"], e["target"], e["details"]) for e in cluster.operator.entries(5)] == [
         ("api-token", "agent_label", agent, {"labels": "ssd,eu", "before": ""} | address),
         ("api-token", "agent_undrain", agent, {"before": "draining"} | address),
         ("api-token", "agent_drain", agent, {"before": "draining"} | address),
+        ("system", "agent_drain_end", agent, address),
         ("api-token", "agent_drain", agent, {"before": "active"} | address),
     ]
     assert cluster.operator("GET", "/v1/agents/0123456789ab").status_code == 404

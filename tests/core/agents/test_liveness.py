@@ -34,15 +34,6 @@ def test_a_silent_agent_goes_offline_and_comes_back(make_app: MakeApp) -> None:
     assert cluster.agent(agent)["status"] == "active"
 
 
-def test_a_draining_agent_never_goes_offline(make_app: MakeApp) -> None:
-    """It may be silent for as long as it likes, and is not forgotten."""
-    cluster = Cluster(make_app)
-    agent = cluster.join()
-    cluster.operator("POST", f"/v1/agents/{agent}/drain")
-    look(cluster, 10_000)
-    assert cluster.agent(agent)["status"] == "draining"
-
-
 def test_a_silent_agent_is_forgotten_after_an_hour(make_app: MakeApp) -> None:
     """Its row and its place in the overlay network go, and the number is free again; the system records it."""
     cluster = Cluster(make_app)

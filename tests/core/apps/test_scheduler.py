@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.worlds import node, service
 from yoq_web.apps.manifest.document import Workload
 from yoq_web.apps.rollout.assignment import Assignment
-from yoq_web.apps.rollout.rescheduler import place_anew
+from yoq_web.apps.rollout.moves import Otherwise, place_anew
 from yoq_web.apps.rollout.scheduler import Node, Usage, add_workload, place
 
 
@@ -112,19 +112,26 @@ def could(item: Node, workload: Workload) -> bool:
 
 
 @settings(max_examples=50, deadline=None)
-@given(nodes=NODES, workloads=WORKLOADS, keep=st.booleans())
-def test_moving_obeys_the_same_rules(nodes: list[Node], workloads: list[Workload], keep: bool) -> None:
-    """What is moved goes where it may be and starts anew; the rest stays where it is, or waits without a place."""
+@given(nodes=NODES, workloads=WORKLOADS, otherwise=st.sampled_from(("stay", "wait", "end")))
+def test_moving_obeys_the_same_rules(nodes: list[Node], workloads: list[Workload], otherwise: Otherwise) -> None:
+    """What is moved goes where it may be and starts anew; the rest stays, waits without a place, or ends."""
     nodes = [replace(item, id=f"n{number}") for number, item in enumerate(nodes)]
     rows = [
         Assignment(f"r{number}", 1, "gone", replace(workload, ranks=0), status="running")
         for number, workload in enumerate(workloads)
     ]
-    after = place_anew(rows, nodes, keep=keep)
+    after = place_anew(rows, nodes, otherwise)
     for row in rows:
         found = after[row.id]
         if found.agent_id in (None, "gone"):
-            assert found == (row if keep else replace(row, agent_id=None, status="pending"))
+            assert (
+                found
+                == {
+                    "stay": row,
+                    "wait": replace(row, agent_id=None, status="pending"),
+                    "end": replace(row, status="stopped", reason="drained"),
+                }[otherwise]
+            )
         else:
             chosen = next(item for item in nodes if item.id == found.agent_id)
             assert chosen.status == "active"

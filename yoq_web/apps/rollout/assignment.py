@@ -14,6 +14,9 @@ ALIVE = ("pending", "running")
 DROPPED = "dropped"
 """Why an assignment was stopped whose service is not in the newest release any more."""
 
+DRAINED = "drained"
+"""Why an assignment was stopped whose agent was drained by force, while no other had room for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:

@@ -3,64 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from contextlib import suppress
 
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from yoq_web.actors import act_as_system
 from yoq_web.agents.models import DRAINING, OFFLINE, Agent
+from yoq_web.agents.operations import agent_drain_end
 from yoq_web.apps import assignment_store
-from yoq_web.apps.models import QUIET, AssignmentRow, RolloutRow
-from yoq_web.apps.rollout.assignment import ALIVE, Assignment
+from yoq_web.apps.models import AssignmentRow, RolloutRow
 from yoq_web.apps.rollout.controller import StaleDecision, advance_due_rollouts
-from yoq_web.apps.rollout.scheduler import Node, add_workload, place
-from yoq_web.database.session import db, unit_of_work
-from yoq_web.operations.operation import Operation
-
-app_move = Operation(
-    "app_move",
-    "Move workloads off an agent by itself",
-    "apps:write",
-    details=("agent", "agent_status", "moved", "waiting"),
-    activity="update",
+from yoq_web.apps.rollout.moves import (
+    HELD,
+    LIVING,
+    Moves,
+    app_move,
+    end_drain,
+    explain_held,
+    note_waiting,
+    plan_moves,
+    summarize,
+    write_moves,
 )
-
-LIVING = AssignmentRow.status.in_(ALIVE) & AssignmentRow.replaced_by.is_(None)
-"""That an assignment is to run, or does."""
-
-HELD = exists().where((AssignmentRow.agent_id == Agent.id) & LIVING)
-"""That something is to run on an agent, or does."""
+from yoq_web.database.session import db, unit_of_work
+from yoq_web.operations.performance import add_details
+from yoq_web.problems import NotFound
 
 LEAVING = Agent.status.in_((OFFLINE, DRAINING))
 """That an agent cannot keep what it has."""
 
-
-@dataclass(frozen=True, slots=True)
-class Moves:
-    """What becomes of an app's assignments that cannot stay where they are: on the agent `left`, or nowhere."""
-
-    app: str | None
-    left: str | None
-    status: str
-    before: dict[str, Assignment]
-    after: dict[str, Assignment]
-
-    @property
-    def changed(self) -> list[Assignment]:
-        """Those of which something becomes, as they are then."""
-        return [one for key, one in self.after.items() if one != self.before[key]]
-
-    @property
-    def details(self) -> dict[str, str | list[str] | None]:
-        """What is recorded of them."""
-        return {
-            "agent": self.left,
-            "agent_status": self.status,
-            "moved": [f"{_describe(one)} -> {one.agent_id}" for one in self.changed if one.agent_id],
-            "waiting": [_describe(one) for one in self.changed if not one.agent_id],
-        }
+UNSETTLED = Agent.draining_since.is_not(None) & (Agent.drained_at.is_(None) | HELD)
+"""That an agent is drained and still has something, or did when somebody looked last."""
 
 
 def run_due_work() -> None:
@@ -76,7 +50,7 @@ def run_due_work_at(now: int) -> None:
             exists().where(RolloutRow.due_at <= now),
             exists().where(AssignmentRow.agent_id.is_(None) & LIVING),
             exists().where(LEAVING & HELD),
-            exists().where((Agent.status == DRAINING) & Agent.drained_at.is_(None)),
+            exists().where(UNSETTLED),
         )
     ).one()
     db.session.rollback()
@@ -85,7 +59,7 @@ def run_due_work_at(now: int) -> None:
     if nowhere or held:
         move_workloads(now)
     if draining:
-        _note_drained(now)
+        _note_drains(now)
 
 
 def move_workloads(now: int) -> None:
@@ -108,12 +82,7 @@ def _carry_out(session: Session, planned: Moves, now: int) -> None:
     again = _plan_moves(session, planned.app, planned.left)
     if again.details != planned.details:
         raise StaleDecision
-    assignment_store.save_assignments(session, None, again.before, again.after, now)
-    for one in again.changed:
-        if one.rank == 0 and one.agent_id:
-            # The other parts of a gang look for the first one where it is now.
-            others = update(AssignmentRow).where(AssignmentRow.gang == one.gang).values(master=one.master)
-            session.execute(others, execution_options=QUIET)
+    write_moves(session, again, now)
 
 
 def _list_leaving(session: Session) -> list[tuple[str | None, str | None]]:
@@ -135,40 +104,24 @@ def _plan_moves(session: Session, app: str | None, left: str | None) -> Moves:
     status = "orphaned"
     if left is not None:
         status = session.scalar(select(Agent.status).where(Agent.id == left)) or OFFLINE
-    theirs = (AssignmentRow.app == app, AssignmentRow.agent_id == left, LIVING)
-    before = assignment_store.list_assignments(session, *theirs)
-    if left is not None and status not in (OFFLINE, DRAINING):
-        return Moves(app, left, status, before, before)
-    after = place_anew(before.values(), assignment_store.list_nodes(session), keep=status == DRAINING)
-    return Moves(app, left, status, before, after)
+        if status not in (OFFLINE, DRAINING):
+            return Moves(app, left, status, {}, {})
+    return plan_moves(session, app, left, status, "stay" if status == DRAINING else "wait")
 
 
-def place_anew(assignments: Iterable[Assignment], nodes: list[Node], *, keep: bool) -> dict[str, Assignment]:
-    """Find each assignment a new place. One for which there is none waits: where it is if `keep`, else nowhere."""
-    after: dict[str, Assignment] = {}
-    addresses = {node.id: node.address for node in nodes}
-    for one in assignments:
-        seats = place(one.workload, nodes)
-        if seats:
-            chosen = seats[0].node
-            nodes = [add_workload(node, one.workload) if node.id == chosen else node for node in nodes]
-            master = addresses[chosen] if one.rank == 0 else one.master
-            after[one.id] = replace(one, agent_id=chosen, status="pending", reason=None, master=master)
-        else:
-            after[one.id] = one if keep else replace(one, agent_id=None, status="pending", reason=None)
-    return after
-
-
-def _describe(one: Assignment) -> str:
-    return f"{one.app or '-'}/{one.workload.name} {one.id}"
-
-
-def _note_drained(now: int) -> None:
-    """Note which draining agents have nothing left to run."""
-    empty = (Agent.status == DRAINING) & Agent.drained_at.is_(None) & ~HELD
-    found = db.session.scalar(select(Agent.id).where(empty).limit(1))
+def _note_drains(now: int) -> None:
+    """Note of the agents that are drained what they wait for; that nothing is left on one is recorded."""
+    found = list(db.session.execute(select(Agent.id, Agent.waits_for).where(UNSETTLED).order_by(Agent.registered_at)))
     db.session.rollback()
-    if found is not None:
-        with unit_of_work() as session:
-            drained = update(Agent).where(empty).values(drained_at=now)
-            session.execute(drained, execution_options=QUIET)
+    for agent_id, known in found:
+        held = explain_held(db.session(), agent_id)
+        db.session.rollback()
+        if held and summarize(held) != known:
+            with unit_of_work() as session:
+                note_waiting(session, agent_id, held)
+        elif not held:
+            with suppress(NotFound), act_as_system(), agent_drain_end.performed(agent_id) as session:
+                address = end_drain(session, agent_id, now)
+                if address is None:
+                    raise NotFound  # another process was first, or something came back to it
+                add_details(address=address)
