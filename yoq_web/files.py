@@ -156,11 +156,14 @@ def make_draft_folder(base: Path, name: str) -> Iterator[Path]:
         os.close(handle)
 
 
-def remove_drafts(folder: Path) -> None:
-    """Remove what killed processes left unfinished in a folder; what a living one works on is locked, and stays."""
+def remove_drafts(folder: Path, names: re.Pattern[str] = DRAFT) -> None:
+    """Remove what killed processes left unfinished in a folder; what a living one works on is locked, and stays.
+
+    In a folder that others use, too, `names` says which drafts are ours.
+    """
     with suppress(OSError):
         for path in folder.iterdir():
-            if DRAFT.fullmatch(path.name):
+            if names.fullmatch(path.name):
                 _remove_draft(path)
 
 

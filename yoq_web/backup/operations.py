@@ -16,7 +16,7 @@ from yoq_web.backup import archive, streams
 from yoq_web.backup.age import Transform
 from yoq_web.backup.encryption import choose_encryption
 from yoq_web.backup.manifest import BackupManifest, make_manifest
-from yoq_web.backup.settings import BACKUP_DIR, FOLDER
+from yoq_web.backup.settings import BACKUP_DIR, FOLDER, LIST
 from yoq_web.backup.snapshot import copy_database
 from yoq_web.backup.workdir import lock_workdir, make_busy, make_workdir, translate_disk_error
 from yoq_web.commands.progress import StepCallback
@@ -62,6 +62,8 @@ OPERATIONS = (backup_taken, backup_read, backup_delete, restore_done)
 SUFFIX = ".yoqbackup"
 NAMES_A_SECOND = 1000
 NAMES = re.compile(r"20[0-9]{2}(0[1-9]|1[0-2])[0-3][0-9]-[0-2][0-9][0-5][0-9][0-5][0-9](-[0-9]{1,3})?\.yoqbackup")
+DRAFTS = re.compile(rf"\.({NAMES.pattern}|{re.escape(LIST)})\.[0-9a-f]{{8}}")
+"""What a killed process leaves unfinished in the server's own directory, where files without a name cannot be had."""
 
 
 def ignore_steps(_what: str, _done: int, _of: int) -> None:
@@ -115,9 +117,11 @@ def take_backup(
                 raise make_busy()
             encrypt = choose_encryption(settings, recipients, passphrase, plain=plain)
             keys = _read_keys(settings.data_dir) if with_keys else {}
-            if path is None and _make_folder() and chosen.exists():
-                said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
-                raise Problem(409, "no name is left", said, {"Retry-After": "1"})
+            if path is None:
+                files.remove_drafts(_make_folder(), DRAFTS)
+                if chosen.exists():
+                    said = f"{NAMES_A_SECOND} backups were taken in one second; try again"
+                    raise Problem(409, "no name is left", said, {"Retry-After": "1"})
             with make_workdir(settings) as folder, isolate():  # keepers are plugins' code: to exit is to fail
                 taken = _write(chosen, folder, keys, encrypt, replace=replace, steps=steps)
             undertaking.add(bytes=taken.size, sha256=taken.manifest.sha256, marks=format_marks(taken.manifest.marks))

@@ -15,12 +15,10 @@ from structlog.stdlib import get_logger
 
 from yoq_web import files
 from yoq_web.backup.operations import NAMES, delete_backup
-from yoq_web.backup.settings import BACKUP_DIR
+from yoq_web.backup.settings import BACKUP_DIR, LIST
 from yoq_web.jsontext import dumps
 from yoq_web.problems import NotFound
 from yoq_web.settings import current_settings
-
-LIST = "scheduled.json"
 
 log = get_logger("yoq_web")
 

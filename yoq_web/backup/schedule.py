@@ -37,6 +37,8 @@ RETRY_SECONDS = 600
 """How long after one that failed, at most, the next is tried."""
 TAKEOVER_SECONDS = 300
 """So much later another machine does what the one that took the last backup leaves undone."""
+START_SECONDS = 15
+"""So long after its beginning a run of this machine has a thread, and the thread the lock of all that is at work."""
 LEASE_SECONDS = 3600
 """After so long another machine's run that has not ended is taken for dead."""
 SKEW_SECONDS = 300
@@ -67,7 +69,7 @@ def is_due(last: Run, now: float, every: int, *, here: bool) -> bool:
     if last.begun_at > now + SKEW_SECONDS:
         return True
     if last.ended_at is None:
-        return here or now >= last.begun_at + LEASE_SECONDS
+        return now >= last.begun_at + (START_SECONDS if here else LEASE_SECONDS)
     if last.taken_at != last.begun_at:
         return now >= last.ended_at + min(every, RETRY_SECONDS if here else TAKEOVER_SECONDS)
     whole = max(0, last.ended_at - last.begun_at) // every
@@ -83,6 +85,8 @@ class Schedule:
     worker: threading.Thread | None = None
     failure: str | None = None
     """Why the last run of this process failed; it is kept here too, for it may be the database that fails."""
+    hindrance: str | None = None
+    """Why this process cannot even begin one."""
 
 
 current_schedule: AppLocal[Schedule] = AppLocal("backup_schedule", lambda _app: Schedule(since=time.time()))
@@ -98,8 +102,9 @@ def run_due() -> None:
     try:
         run = _claim(every)
     except OSError as error:
-        schedule.failure = f"{FAILED}: {translate_disk_error(error).error}"
+        schedule.hindrance = f"{FAILED}: {translate_disk_error(error).error}"
         raise
+    schedule.hindrance = None
     if run is not None:
         app: Flask = current_app._get_current_object()  # type: ignore[attr-defined]  # Flask's documented way
         schedule.worker = threading.Thread(target=_work, args=(app, run), name="backup", daemon=True)
@@ -112,7 +117,7 @@ def find_concern() -> str | None:
     if every is None:
         return None
     run, schedule = _read(db.session()), current_schedule()
-    if failure := (run and run.failure) or schedule.failure:
+    if failure := (run and run.failure) or schedule.failure or schedule.hindrance:
         return failure
     since = schedule.since if run is None or run.taken_at is None else run.taken_at
     return OVERDUE if time.time() - since > 2 * every else None

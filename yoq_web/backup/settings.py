@@ -10,6 +10,8 @@ from yoq_web.times import parse_duration
 
 FOLDER = "backups"
 """Of the data directory: where backups are kept unless YOQ_BACKUP_DIR says otherwise."""
+LIST = "scheduled.json"
+"""Beside the backups: the list of those that the schedule took."""
 
 
 def _parse_schedule(text: str) -> int:

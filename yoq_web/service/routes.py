@@ -28,6 +28,7 @@ class Health(BaseModel):
     status: str
     database: str | None = Field(default=None, exclude_if=lambda value: value is None)
     lineages_behind: list[str] = []
+    secrets_key: str | None = Field(default=None, exclude_if=lambda value: value is None)
     backups: str | None = Field(default=None, exclude_if=lambda value: value is None)
     drains_waiting: list[str] = Field(
         default=[], description="Agents that are drained for long, and nobody else can take what they run"

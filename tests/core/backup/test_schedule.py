@@ -18,7 +18,15 @@ from tests.support.commandline import output
 from tests.support.door import behind
 from tests.support.served import serve
 from yoq_web.backup import schedule
-from yoq_web.backup.schedule import LEASE_SECONDS, RETRY_SECONDS, TAKEOVER_SECONDS, Run, current_schedule, is_due
+from yoq_web.backup.schedule import (
+    LEASE_SECONDS,
+    RETRY_SECONDS,
+    START_SECONDS,
+    TAKEOVER_SECONDS,
+    Run,
+    current_schedule,
+    is_due,
+)
 from yoq_web.backup.workdir import lock_workdir
 from yoq_web.hooks.periodic import run_periodic_tasks
 from yoq_web.settings import current_settings
@@ -115,6 +123,8 @@ def test_only_its_own_are_removed(make_app: MakeApp, tmp_path: Path, clock: Cloc
     folder.mkdir()
     app = make_app(YOQ_BACKUP_SCHEDULE="1h", YOQ_BACKUP_KEEP="1", YOQ_BACKUP_DIR=str(folder))
     (folder / "20200101-000000.yoqbackup").write_text("somebody's")
+    (folder / ".notes.0123abcd").write_text("somebody's, too")
+    (folder / ".20200101-000000.yoqbackup.0123abcd").write_text("what a killed run left where files need names")
     asked = Api(app)("POST", "/v1/backups", json={}).get_json()["name"]
     for _ in range(2):
         pulse(app)
@@ -126,6 +136,10 @@ def test_only_its_own_are_removed(make_app: MakeApp, tmp_path: Path, clock: Cloc
         clock.now += HOUR
     names = kept(folder)
     assert {"20200101-000000.yoqbackup", asked, changed} < set(names)
+    assert sorted(path.name for path in folder.iterdir() if path.name not in names) == [
+        ".notes.0123abcd",
+        "scheduled.json",
+    ]
     assert len(names) == 4
     assert trail(app).count(REMOVED) == 2
     # A list that cannot be read is nobody's word.
@@ -272,7 +286,8 @@ def test_overdue(make_app: MakeApp, clock: Clock) -> None:
         (Run("a", NOW, NOW + HOUR + 10, NOW), HOUR + 11, True, False),
         (Run("a", NOW, NOW + HOUR + 10, NOW), 2 * HOUR, True, True),
         # One that is under way, or was killed.
-        (Run("a", NOW), 1, True, True),
+        (Run("a", NOW), START_SECONDS - 1, True, False),
+        (Run("a", NOW), START_SECONDS, True, True),
         (Run("a", NOW), LEASE_SECONDS - 1, False, False),
         (Run("a", NOW), LEASE_SECONDS, False, True),
         # One that failed.
@@ -327,6 +342,7 @@ def test_killed_in_the_middle(tmp_path: Path, database_url: str) -> None:
         assert find("started") == ["started"]
         program.process.kill()
         program.process.wait(10)
+    behind(database_url, f"UPDATE backup_schedule SET begun_at = begun_at - {START_SECONDS}")
     with serve(tmp_path, **settings):
         assert find("ok") == ["started", "interrupted", "started", "ok"]
         assert len(kept(tmp_path / "backups")) == 1
