@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -96,6 +97,8 @@ def read_source(path: Path) -> Source:
 @contextmanager
 def _copy(path: Path) -> Iterator[Path]:
     """Copy the files of a database as they are at one moment: opening it in place would write beside it."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _refuse(path, "it is no file")
     with path.open("rb") as file:
         head = file.read(16)
     if head.startswith(b"YOQBKP"):

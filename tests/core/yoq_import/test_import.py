@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -212,7 +213,9 @@ def test_files_of_no_use(app: Flask, api: Api, yoq: YoqDatabase, tmp_path: Path)
     assert failure(app, "import-yoq", str(tmp_path / "none")).endswith(
         "cannot be imported: No such file or directory\n"
     )
-    assert failure(app, "import-yoq", str(tmp_path)).endswith("cannot be imported: Is a directory\n")
+    assert failure(app, "import-yoq", str(tmp_path)).endswith("cannot be imported: it is no file\n")
+    os.mkfifo(tmp_path / "pipe")
+    assert failure(app, "import-yoq", str(tmp_path / "pipe")).endswith("cannot be imported: it is no file\n")
     assert api.entries() == []
     assert not list(tmp_path.glob(".yoq-import*"))
 
