@@ -9,7 +9,7 @@ import click
 
 from yoq_web.agents import operations
 from yoq_web.agents.documents import make_full_document
-from yoq_web.agents.models import DRAINING
+from yoq_web.agents.models import DRAINING, OFFLINE
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, escape_text, named, print_json, print_table
 from yoq_web.database.pages import walk_pages
@@ -44,6 +44,8 @@ def list_command(as_json: bool) -> None:
     header = ("ID", "STATUS", "CPU", "MEMORY", "CONTAINERS", "ADDRESS", "LABELS")
     print_table((14, 10, 12, 16, 10, 21), header, rows)
     for agent in agents:
+        if agent["drained"] and agent["status"] == OFFLINE:
+            click.echo(f"{agent['id']} was drained: nothing is left on it")
         if "waits_for" in agent:
             click.echo(f"{agent['id']} waits for a place: {escape_text(agent['waits_for'])}")
 

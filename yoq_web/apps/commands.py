@@ -13,7 +13,6 @@ from yoq_web.apps import operations, queries
 from yoq_web.apps.documents import Document
 from yoq_web.apps.manifest.fields import ManifestError
 from yoq_web.apps.manifest.toml import list_mistakes, make_request_body
-from yoq_web.apps.rollout.assignment import ALIVE
 from yoq_web.commands.command import CommandGroup
 from yoq_web.commands.output import Failure, as_json, escape_text, named, print_json, print_table
 from yoq_web.database.pages import MOST, Slice, walk_pages
@@ -251,10 +250,11 @@ def _make_history_row(found: Document) -> tuple[object, ...]:
 
 
 def _format_place(place: queries.Place) -> str:
-    if place.agent is None and place.status in ALIVE:
-        return "waits for a place"
+    if place.status == "waits":
+        return f"waits for a place: {place.reason}"
     where = f" on {place.agent}" if place.agent else ""
-    return f"{place.status}{where}" + (f" ({place.reason})" if place.reason else "")
+    leaves = f", which is {place.agent_status}" if place.agent_status not in (None, "active") else ""
+    return f"{place.status}{where}{leaves}" + (f" ({place.reason})" if place.reason else "")
 
 
 def _format_control(found: Document) -> str:

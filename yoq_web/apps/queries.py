@@ -16,6 +16,7 @@ from yoq_web.apps.manifest.parts import add_services, select_services
 from yoq_web.apps.models import App, AssignmentRow, Release
 from yoq_web.apps.releases import check_app_name, find_services
 from yoq_web.apps.rollout.assignment import DROPPED
+from yoq_web.apps.rollout.diagnosis import explain_no_place
 from yoq_web.apps.rollout.state import ReleaseState
 from yoq_web.database.pages import WHOLE, Page, Slice, read_page
 from yoq_web.database.session import db
@@ -35,11 +36,12 @@ class ServiceCount(NamedTuple):
 
 
 class Place(NamedTuple):
-    """How a part of a service is, why if that was told, and on which agent; on none it waits for a place, if alive."""
+    """How a part of a service is, why if that is known, on which agent, and how that is; `waits` on none."""
 
     status: str
     reason: str | None
     agent: str | None
+    agent_status: str | None
 
 
 def diff_manifest(body: bytes, *, services: Sequence[str] = (), keep: bool = False) -> Document:
@@ -102,15 +104,21 @@ def list_history(app: str, part: Slice = WHOLE, *, before: str | None = None) ->
 
 def list_places(app: str) -> dict[str, list[Place]]:
     """List where the parts of an app's services are now, by service; those that were dropped are left out."""
+    session = db.session()
     parts = assignment_store.list_assignments(
-        db.session(),
+        session,
         assignment_store.is_service_of(app),
         AssignmentRow.replaced_by.is_(None),
         func.coalesce(AssignmentRow.reason, "") != DROPPED,
     )
+    nodes = assignment_store.list_nodes(session)
+    statuses = {node.id: node.status for node in nodes}
     found: dict[str, list[Place]] = {}
     for one in parts.values():
-        found.setdefault(one.workload.name, []).append(Place(one.status, one.reason, one.agent_id))
+        waits = one.alive and one.agent_id is None
+        status, reason = ("waits", explain_no_place(one.workload, nodes)) if waits else (one.status, one.reason)
+        place = Place(status, reason, one.agent_id, statuses.get(one.agent_id or ""))
+        found.setdefault(one.workload.name, []).append(place)
     return found
 
 

@@ -13,7 +13,7 @@ from tests.conftest import MakeApp
 from tests.support.apps import HEALTH, Shop, manifest, service
 from tests.support.commandline import output, run
 
-WIRE = pytest.mark.parametrize("path", ["/apps/apply", "/deploy"])
+on_one_database = pytest.mark.parametrize("backend", ["sqlite"])
 
 
 def targets(found: dict[str, Any]) -> dict[str, str]:
@@ -21,7 +21,7 @@ def targets(found: dict[str, Any]) -> dict[str, str]:
     return {target["workload_name"]: target["state"] for target in found["rollout_targets"]}
 
 
-@WIRE
+@pytest.mark.parametrize("path", ["/apps/apply", "/deploy"])
 def test_yoqs_routes_end_nothing_that_is_not_named(make_app: MakeApp, path: str) -> None:
     """A part and a whole look the same as yoq's CLI sends them: what a document does not name stays, on its agent."""
     shop = Shop(make_app)
@@ -94,6 +94,7 @@ def test_what_stays_is_what_is_there(make_app: MakeApp) -> None:
     assert (back["source_release_id"], shop.running(agent)) == (part["release_id"], {"a": {"img:3"}, "b": {"img:1"}})
 
 
+@on_one_database
 def test_a_part_that_waits_or_fails(make_app: MakeApp) -> None:
     """How a part rolls out is for its services to say; undone, canceled or failed, it touches nothing else."""
     shop = Shop(make_app)
@@ -113,6 +114,7 @@ def test_a_part_that_waits_or_fails(make_app: MakeApp) -> None:
     assert end["details"]["status"] == "failed"
 
 
+@on_one_database
 def test_what_is_refused(make_app: MakeApp) -> None:
     """A service that the manifest does not have is a 400, which is recorded with what was named; so is a denial."""
     shop = Shop(make_app)
@@ -153,6 +155,7 @@ def test_nothing_breaks_it(make_app: MakeApp) -> None:
     assert shop.post("/shop/rollback", {"release_id": part["release_id"]})["status"] == "completed"
 
 
+@on_one_database
 def test_the_command_line(make_app: MakeApp, tmp_path: Path) -> None:
     """`app apply FILE SERVICE` and `app diff FILE SERVICE` do the same, and `app status` shows what stayed."""
     shop = Shop(make_app)

@@ -132,8 +132,13 @@ def explain_held(session: Session, agent_id: str) -> list[str]:
     """Explain of all that an agent has why no other can take it; of much, how much more there is."""
     held = assignment_store.list_assignments(session, AssignmentRow.agent_id == agent_id, LIVING)
     nodes = assignment_store.list_nodes(session) if held else []
-    told = [f"{describe(one)}: {explain_no_place(one.workload, nodes)}" for one in list(held.values())[:MOST]]
+    others = [node for node in nodes if node.id != agent_id]
+    told = [f"{describe(one)}: {_explain(one, others)}" for one in list(held.values())[:MOST]]
     return told + ([f"and {len(held) - MOST} more"] if len(held) > MOST else [])
+
+
+def _explain(one: Assignment, others: Sequence[Node]) -> str:
+    return explain_no_place(one.workload, others) if others else "there is no other agent"
 
 
 def end_drain(session: Session, agent_id: str, now: int) -> str | None:
