@@ -76,7 +76,7 @@ def _comment(package: ModuleType, name: str) -> str:
     """Return the text that follows a value's assignment, in the module where the package imports it from."""
     file = Path(package.__file__ or "")
     here = ast.parse(file.read_text())
-    for node in here.body:
+    for node in ast.walk(here):
         if isinstance(node, ast.ImportFrom) and node.module and name in {alias.name for alias in node.names}:
             module = file.parents[1] / (node.module.replace(".", "/") + ".py")
             return _documented(ast.parse(module.read_text()).body, name) if module.is_file() else ""

@@ -131,7 +131,7 @@ def test_a_command_of_a_plain_group_is_told_the_same(
     def clash() -> None:
         raise DataError("UPDATE", {}, Exception("x"))
 
-    root = Root(name="yoq-web", create_app=lambda: app, add_default_commands=False, add_version_option=False)
+    root = Root("yoq-web", create_app=lambda: app)
     root.add_command(clash)
     monkeypatch.setattr(sys, "argv", ["yoq-web", "clash"])
     with pytest.raises(SystemExit) as ended:

@@ -1,0 +1,88 @@
+"""Starting a command: it loads what it needs, and help and version need nothing at all."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from flask import Flask
+
+from tests.support.served import PROGRAM, command, environment
+from yoq_web import VERSION
+from yoq_web.cli import COMMANDS, main
+
+LOADED = """
+import sys
+from yoq_web.cli import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sorted(sys.modules), file=sys.stderr)
+"""
+
+PROGRAMS_OWN = {
+    *("alembic", "cryptography", "flask", "granian", "jinja2", "pluggy", "prometheus_client", "pydantic", "rich"),
+    *("sqlalchemy", "structlog", "werkzeug", "yoq_audit", "yoq_wire", "yoq_web.app", "yoq_web.settings"),
+}
+"""What help and version are told without."""
+
+ASKED = [("--help",), ("-h",), ("--version",)]
+
+
+def load(folder: Path, *arguments: str) -> set[str]:
+    """The modules that are loaded when a command line was run, which succeeds."""
+    made = subprocess.run(
+        [sys.executable, "-c", LOADED, *arguments],
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr
+    return set(made.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("asked", ASKED)
+def test_help_and_version_load_nothing_of_the_program(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """Whoever asks for them, as a shell that completes a line, does not wait for the program."""
+    assert not load(tmp_path, *asked) & PROGRAMS_OWN
+
+
+@pytest.mark.program
+@pytest.mark.parametrize("asked", ASKED)
+def test_help_and_version_need_nothing(tmp_path: Path, asked: tuple[str, ...]) -> None:
+    """Neither settings that can be used, nor a data directory, nor a home; and they leave nothing behind."""
+    wrong = {
+        "YOQ_DATA_DIR": "/dev/null/data",
+        "YOQ_DATABASE_URL": "mysql://x",
+        "YOQ_API_TOKEN": "x",
+        "HOME": "/nowhere",
+    }
+    told = subprocess.run([PROGRAM, *asked], env=wrong, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr, list(tmp_path.iterdir())) == (0, "", [])
+    assert told.stdout.startswith(f"yoq-web {VERSION}\n" if asked == ("--version",) else "Usage: yoq-web ")
+
+
+@pytest.mark.program
+def test_help_is_also_asked_for_in_one_letter(tmp_path: Path) -> None:
+    """Of every command."""
+    assert command(tmp_path, "secret", "set", "-h").stdout == command(tmp_path, "secret", "set", "--help").stdout != ""
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_the_help_has_every_command(app: Flask) -> None:
+    """Those of the application and of its plugins, and of them no other."""
+    with click.Context(main) as context:
+        assert main.list_commands(context) == sorted(app.cli.commands)
+        listed = main.get_help(context)
+    assert set(re.findall(r"^  ([a-z-]+)  ", listed, re.MULTILINE)) >= set(app.cli.commands)
+    assert set(COMMANDS) <= set(app.cli.commands)
+    for name, text in COMMANDS.items():
+        found = app.cli.commands[name]
+        assert (found.help or found.get_short_help_str(1000)).startswith(text.rstrip(".")), name
