@@ -77,7 +77,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def make_folder(path: Path) -> bool:
-    """Make a private folder, for the owner of the folder it is in, if it is missing; returns whether it was. Raises OSError."""
+    """Make a private folder for its parent's owner, if it is missing; returns whether it was. Raises OSError."""
     try:
         path.mkdir(mode=0o700)
     except FileExistsError:
