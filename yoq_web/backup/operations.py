@@ -228,6 +228,7 @@ def _make_folder() -> Path:
         elif not folder.is_dir():
             said = "the directory of backups is missing"
             raise Problem(500, said, f"make {folder}, or see why it is away", reason=f"{said}: {folder}")
+        os.scandir(folder).close()  # whoever may not look into it is told so here
     except OSError as error:
         raise translate_disk_error(error) from error
     return folder
