@@ -6,6 +6,7 @@ What was forgotten or removed is not known any more, but that it was is: it woul
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, insert, select, update
@@ -28,8 +29,23 @@ FORGET_SECONDS = 3600
 DEPARTED_SECONDS = 30 * 24 * 3600
 """For so long after an agent has gone it is told to end if it beats."""
 
-current_listening_since: AppLocal[int] = AppLocal("listening_since", lambda _app: int(time.time()))
-"""When this process began to look for silent agents: nobody could beat while nobody served."""
+JUMP_SECONDS = 5
+"""A clock that is moved further at once jumped: what was noted before was noted by another one."""
+
+
+@dataclass
+class Listening:
+    """Since when this process looks for silent agents, by the monotonic clock: nobody could beat while nobody served.
+
+    `offset` is what the machine's clock showed beyond that one when it was looked at last, `jumped` when it had jumped.
+    """
+
+    since: float = field(default_factory=time.monotonic)
+    offset: float = field(default_factory=lambda: time.time() - time.monotonic())
+    jumped: float | None = None
+
+
+current_listening: AppLocal[Listening] = AppLocal("listening", lambda _app: Listening())
 
 agent_offline = Operation(
     "agent_offline", "Find an agent silent", "agents:write", ("last_heartbeat", "address"), activity="update"
@@ -45,33 +61,45 @@ agent_forget = Operation(
 
 def expire_agents() -> None:
     """Have the agents that are silent go offline, and forget those that stay so."""
-    since, now = current_listening_since(), int(time.time())
-    if now - since > current_settings().agent_timeout:
-        expire_agents_at(now)
+    listening, now = current_listening(), time.monotonic()
+    offset = time.time() - now
+    if abs(offset - listening.offset) > JUMP_SECONDS:
+        listening.since = listening.jumped = now  # whoever lives beats once by the new time
+    listening.offset = offset
+    if now - listening.since > current_settings().agent_timeout:
+        forget = listening.jumped is None or now - listening.jumped > FORGET_SECONDS
+        expire_agents_at(int(time.time()), forget=forget)
 
 
-def expire_agents_at(now: int) -> None:
-    """Do so at `now`, in seconds since 1970, however long this process has listened; others may do so too."""
-    silent = (Agent.status != OFFLINE) & (Agent.last_heartbeat < now - current_settings().agent_timeout)
+def expire_agents_at(now: int, *, forget: bool = True) -> None:
+    """Do so at `now`, in seconds since 1970, however long this process has listened; others may do so too.
+
+    Without `forget` those that are offline stay so.
+    """
+    ahead = Agent.last_heartbeat > now + FORGET_SECONDS  # noted by a clock that was wrong, and by no later one
+    silent = (Agent.status != OFFLINE) & ((Agent.last_heartbeat < now - current_settings().agent_timeout) | ahead)
     forgotten = (Agent.status == OFFLINE) & (Agent.last_heartbeat < now - FORGET_SECONDS)
     # Looked for without the write lock: there is seldom anything to do.
     columns = (Agent.id, Agent.status, Agent.last_heartbeat, Agent.address, Agent.role, Agent.labels)
-    due = db.session.execute(select(*columns).where(silent | forgotten).order_by(Agent.registered_at)).all()
+    due = silent | forgotten if forget else silent
+    rows = db.session.execute(select(*columns).where(due).order_by(Agent.registered_at)).all()
     db.session.rollback()
     with act_as_system():
-        for found in due:
+        for found in rows:
             try:
                 if found.status == OFFLINE:
                     _forget(found, forgotten)
                 else:
-                    _mark_offline(found, silent)
+                    _mark_offline(found, silent, now)
             except NotFound:
                 continue  # it beat meanwhile, or another process was first
 
 
-def _mark_offline(found: Any, silent: ColumnElement[bool]) -> None:
+def _mark_offline(found: Any, silent: ColumnElement[bool], now: int) -> None:
+    """Mark a silent agent as offline; it is forgotten an hour after its last beat, of which none is after `now`."""
     with agent_offline.performed(found.id, last_heartbeat=found.last_heartbeat, address=found.address) as session:
-        change = update(Agent).where(Agent.id == found.id, silent).values(status=OFFLINE).returning(Agent.id)
+        values = {"status": OFFLINE, "last_heartbeat": min(found.last_heartbeat, now)}
+        change = update(Agent).where(Agent.id == found.id, silent).values(values).returning(Agent.id)
         if session.scalar(change, execution_options={"synchronize_session": False}) is None:
             raise NotFound
     log.warning("an agent fell silent", agent=found.id)

@@ -40,7 +40,7 @@ class LoginThrottle:
     minute is over.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._windows: dict[str, Window] = {}

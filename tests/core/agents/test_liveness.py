@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import MakeApp
 from tests.support.agents import Cluster
+from tests.support.clocks import YEAR
 from yoq_web.agents import liveness
 
 
@@ -53,9 +54,36 @@ def test_silence_counts_from_when_somebody_listens(make_app: MakeApp, monkeypatc
     cluster = Cluster(make_app)
     agent = cluster.join()
     cluster.age(agent, 500)
-    now = time.time()
+    now, monotonic = time.time(), time.monotonic()
     for passed, status in ((0, "active"), (29, "active"), (31, "offline")):
         monkeypatch.setattr(time, "time", lambda passed=passed: now + passed)
+        monkeypatch.setattr(time, "monotonic", lambda passed=passed: monotonic + passed)
         with cluster.app.app_context():
             liveness.expire_agents()
         assert cluster.agent(agent)["status"] == status
+
+
+@pytest.mark.parametrize("jump", [10 * YEAR, -10 * YEAR])
+def test_a_clock_that_jumps_silences_nobody(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    """Who beats on stays active, wherever the clock goes; who is silent goes offline, and is no sooner forgotten."""
+    cluster = Cluster(make_app)
+    living, silent = cluster.join(), cluster.join()
+    now, monotonic = time.time(), time.monotonic()
+
+    def look_at(passed: int, moved: int) -> None:
+        monkeypatch.setattr(time, "time", lambda: now + passed + moved)
+        monkeypatch.setattr(time, "monotonic", lambda: monotonic + passed)
+        with cluster.app.app_context():
+            liveness.expire_agents()
+
+    look_at(0, 0)
+    look_at(40, 0)
+    for agent in (living, silent):
+        cluster.agents("POST", f"/v1/agents/{agent}/heartbeat", json={})
+    look_at(41, jump)
+    assert [cluster.agent(one)["status"] for one in (living, silent)] == ["active", "active"]
+    for passed in (42, 70, 72, 74):
+        cluster.agents("POST", f"/v1/agents/{living}/heartbeat", json={})
+        look_at(passed, jump)
+    assert cluster.agent(living)["status"] == "active"
+    assert cluster.agent(silent)["status"] == "offline"
