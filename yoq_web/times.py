@@ -1,4 +1,4 @@
-"""Times as text: moments in microseconds since 1970 as RFC 3339, lengths of time as a number and a unit."""
+"""Times as text: moments in microseconds since 1970 as RFC 3339, or for people; lengths of time as number and unit."""
 
 from __future__ import annotations
 
@@ -40,3 +40,20 @@ def parse_duration(text: str, units: str) -> int:
     if found is None:
         raise ValueError(f"{text!r} is no number and one of {', '.join(units)}")
     return int(found[1]) * SECONDS[found[2]]
+
+
+def format_offset() -> str:
+    """Write how far the machine's time zone is from UTC now, as `+01:00`."""
+    return datetime.now().astimezone().isoformat()[-6:]
+
+
+def format_local(moment: object, offset: str = "") -> str:
+    """Write a moment, RFC 3339 or microseconds since 1970, in the machine's time zone.
+
+    How far that was from UTC then is left out where it is `offset`. What nobody can have recorded is shown as it is.
+    """
+    with suppress(ValueError, OverflowError, OSError, TypeError):
+        microseconds = parse_time(moment) if isinstance(moment, str) else int(moment)  # type: ignore[call-overload]
+        text = (EPOCH + timedelta(microseconds=microseconds)).astimezone().isoformat(" ", "seconds")
+        return text.removesuffix(offset) if offset else f"{text[:-6]} {text[-6:]}"
+    return str(moment)

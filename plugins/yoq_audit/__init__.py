@@ -22,7 +22,7 @@ from yoq_audit.retention import routes as retention_routes
 from yoq_audit.retention import schedule
 from yoq_audit.retention.eraser import audit_erase
 from yoq_audit.retention.pruner import audit_prune
-from yoq_audit.sealing import overdue, rotation, sealer
+from yoq_audit.sealing import clock_watch, overdue, rotation, sealer
 from yoq_audit.settings import SETTINGS
 from yoq_audit.storage.log import append
 from yoq_web import Contribution, Event, hookimpl
@@ -56,14 +56,16 @@ def yoq_pulse() -> None:
     """Seal what was committed since the last time, and prune what is old enough."""
     sealer.try_to_seal()
     overdue.look()
+    clock_watch.look()
     schedule.run_due()
 
 
 @hookimpl
 def yoq_health() -> str | None:
-    """Say why nothing is sealed or pruned, and which entry waits for too long, if so."""
+    """Say why nothing is sealed or pruned, which entry waits for too long, and what lies in the future, if so."""
     unsealed = "; ".join(filter(None, (sealer.current_sealing().failure, overdue.describe())))
-    return unsealed or schedule.current_schedule().failure
+    concerns = unsealed or schedule.current_schedule().failure, clock_watch.current_clock_watch().concern
+    return "; ".join(filter(None, concerns)) or None
 
 
 @hookimpl

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from yoq_audit.proofs import prover
 from yoq_audit.proofs.entry_leaf import drop_unproved, make_leaf
 from yoq_audit.query import pages
-from yoq_audit.query.display import COLORS, EntryTable, choose_color, describe_who, format_local
+from yoq_audit.query.display import COLORS, EntryTable, choose_color, describe_who
 from yoq_audit.query.filters import FilterQuery
 from yoq_audit.storage import log
 from yoq_audit.storage.documents import make_documents, make_spooled_document
@@ -22,7 +22,7 @@ from yoq_audit.storage.tombstones import explain_absence
 from yoq_audit.tlog import proof as proofs
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.note import Verifier
-from yoq_web import Problem, as_json, command, db, dumps, escape_text, named, print_json
+from yoq_web import Problem, as_json, command, db, dumps, escape_text, format_local, named, print_json
 
 SHORTEST = 8
 """So much of an event's id must be given."""

@@ -50,6 +50,7 @@ def said() -> Iterator[str]:
     for path in (
         AUDIT / "sealing" / "sealer.py",
         AUDIT / "sealing" / "overdue.py",
+        AUDIT / "sealing" / "clock_watch.py",
         AUDIT / "retention" / "schedule.py",
     ):
         module = ast.parse(path.read_text())

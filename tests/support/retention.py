@@ -10,6 +10,7 @@ from flask import Flask
 from sqlalchemy import insert
 
 from tests.conftest import Api
+from tests.support.clocks import clock_moved
 from tests.support.commandline import output
 from tests.support.door import acting, behind
 from tests.support.tampering import seal
@@ -42,12 +43,14 @@ def make_old_event(age: int, number: int = 0, word: str = "plain") -> Event:
     )
 
 
-def store(app: Flask, events: Sequence[Event]) -> list[str]:
-    """Store and seal events, each once; returns their ids."""
+def store(app: Flask, events: Sequence[Event], sealed: float | None = None) -> list[str]:
+    """Store and seal events, each once, so many seconds ago or when the last of them was; returns their ids."""
     with acting(app), unit_of_work() as session:
         rows = [dict(zip(STORED, make_row(event), strict=True)) for event in events]
         session.execute(insert(ENTRIES), rows)
-    seal(app)
+    ago = time.time() - max(event.time for event in events) / 1e6 if sealed is None else sealed
+    with clock_moved(-ago):
+        seal(app)
     return [event.id for event in events]
 
 

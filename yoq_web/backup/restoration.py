@@ -5,7 +5,6 @@ Tables that must not go back in time, the audit trail above all, are carried ove
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -40,6 +39,7 @@ from yoq_web.operations.recorders import record
 from yoq_web.operations.replay import replay
 from yoq_web.problems import Problem
 from yoq_web.settings import Settings, SettingsError, current_settings
+from yoq_web.times import format_local
 
 
 @dataclass
@@ -265,4 +265,4 @@ def _is_blank() -> bool:
 
 def format_moment(manifest: BackupManifest) -> str:
     """Write when a backup was taken, for people."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(manifest.created_at))
+    return format_local(manifest.created_at * 1_000_000)

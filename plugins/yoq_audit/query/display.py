@@ -9,14 +9,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from yoq_web import Failure, dumps, escape_text, parse_time, print_table
+from yoq_web import Failure, dumps, escape_text, format_local, format_offset, print_table
 
 SHORT_ID = 13
 """So many characters of an event's id are shown: its time to the millisecond. `audit show` takes them."""
@@ -25,8 +23,6 @@ COLORS = {"ok": "green", "failed": "red", "denied": "yellow", "interrupted": "ma
 
 PLAIN = ("recorded_at", "actor", "action", "target", "outcome")
 PLAIN_WIDTHS = (12, 16, 16, 28)
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Document = Mapping[str, Any]
 
@@ -43,23 +39,6 @@ class Column:
     width: int
     least: int
     rank: int = 0
-
-
-def format_offset() -> str:
-    """Write how far the machine's time zone is from UTC now, as `+01:00`."""
-    return datetime.now().astimezone().isoformat()[-6:]
-
-
-def format_local(moment: object, offset: str = "") -> str:
-    """Write a moment, RFC 3339 or microseconds since 1970, in the machine's time zone.
-
-    How far that was from UTC then is left out where it is `offset`. What nobody can have recorded is shown as it is.
-    """
-    with suppress(ValueError, OverflowError, OSError, TypeError):
-        microseconds = parse_time(moment) if isinstance(moment, str) else int(moment)  # type: ignore[call-overload]
-        text = (EPOCH + timedelta(microseconds=microseconds)).astimezone().isoformat(" ", "seconds")
-        return text.removesuffix(offset) if offset else f"{text[:-6]} {text[-6:]}"
-    return str(moment)
 
 
 def describe_who(entry: Document) -> str:

@@ -71,17 +71,21 @@ def prune_command(older_than: str, file: Path | None, dry_run: bool, as_json: bo
         with Progress("pruning", silent=as_json) as bar:
             pruner.complete_removals(progress=bar.show)
     if as_json:
-        found: dict[str, int | str] = {
+        found: dict[str, object] = {
             "minimum_before": planned.before,
             "minimum_after": planned.reached,
             "entries": planned.entries,
         }
         if written:
             found |= {"archive": str(file), "archive_sha256": written.sha256, "archive_bytes": written.size}
+        if planned.holder:
+            found["held_by"] = planned.holder.to_document()
         print_json(found)
         return
     if planned.reached == planned.before:
         click.echo(f"nothing to prune: no whole bundle is older than {older_than}")
+        if planned.holder:
+            click.echo(f"held up by the next one: {planned.holder}")
         return
     word = "would be pruned" if dry_run else "pruned"
     click.echo(f"{word}: {planned.entries} entries, numbers {planned.before} to {planned.reached - 1} of the log")

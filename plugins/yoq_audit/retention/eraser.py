@@ -16,10 +16,10 @@ from yoq_audit.proofs import prover
 from yoq_audit.retention import announcements
 from yoq_audit.retention.pruner import complete_removals
 from yoq_audit.sealing.removal import Erasure, sign_removal
-from yoq_audit.storage.log import match_event
+from yoq_audit.storage.clocks import SECOND, is_ahead
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.storage.tombstones import find_tombstone
-from yoq_web import NotFound, Operation, Problem, db, spooled
+from yoq_web import NotFound, Operation, Problem, db, format_local, spooled
 
 audit_erase = Operation(
     "audit_erase",
@@ -30,8 +30,9 @@ audit_erase = Operation(
     activity="delete",
 )
 
-YOUNGEST_SECONDS = 60
-"""Younger entries are not erased: a spool may be handing them over once more."""
+YOUNGEST = 60 * SECOND
+"""Microseconds: younger entries are not erased, for a spool may be handing them over once more. One of the future is
+erased: it would be looked up before it is stored again, as late ones are."""
 
 KEPT = ("audit_prune", "audit_erase", "audit_key_rotate")
 """The actions whose entries are not erased: they say what is gone, and whose keys the log's are."""
@@ -80,7 +81,7 @@ def _read_erasable(session: Session, event_id: str) -> Erasable:
             ENTRIES.c.action, ENTRIES.c.actor, ENTRIES.c.target, ENTRIES.c.outcome, ENTRIES.c.time, LEAVES.c.leaf_index
         )
         .outerjoin(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
-        .where(match_event(event_id))
+        .where(ENTRIES.c.event_id == event_id)
         .order_by(ENTRIES.c.id)
     ).all()
     if not rows:
@@ -91,8 +92,9 @@ def _read_erasable(session: Session, event_id: str) -> Erasable:
         raise Problem(409, "this entry cannot be erased", "it is needed to verify the log")
     if all(found.outcome == "started" for found in rows):
         raise Problem(409, "the operation has not ended yet", "its entry can be erased when it has")
-    if not 0 <= row.time < time.time_ns() // 1000 - YOUNGEST_SECONDS * 1_000_000:
-        raise Problem(409, "the entry is too young", f"it can be erased after {YOUNGEST_SECONDS} seconds")
+    now = time.time_ns() // 1000
+    if now - YOUNGEST <= row.time and not is_ahead(row.time, now):
+        raise Problem(409, "the entry is too young", f"it can be erased after {format_local(row.time + YOUNGEST)}")
     places = tuple(found.leaf_index for found in rows if found.leaf_index is not None)
     if len(places) != len(rows):
         raise Problem(503, "the entry is not sealed yet", prover.NOT_HERE)

@@ -16,6 +16,7 @@ from yoq_audit.retention.plan import Plan, make_plan
 from yoq_audit.sealing import keys
 from yoq_audit.sealing.signer import Rewound
 from yoq_audit.settings import RETENTION, parse_age
+from yoq_audit.storage.clocks import AHEAD, SECOND
 from yoq_audit.tlog.errors import LogError
 from yoq_web import AppLocal, Problem, SettingsError, act_as_system, current_settings, db
 
@@ -33,10 +34,14 @@ MOST_ENTRIES = 1_000_000
 
 @dataclass
 class RetentionSchedule:
-    """When this process looks again (by the monotonic clock), the plan it is at, and why nothing is pruned, if so."""
+    """When this process looks again (by the monotonic clock), the plan it is at, and why nothing is pruned, if so.
+
+    `offset` is what the machine's clock showed beyond the monotonic one when it looked last.
+    """
 
     next_look: float = 0.0
     next_plan: float = 0.0
+    offset: float | None = None
     plan: Plan | None = None
     failure: str | None = None
 
@@ -47,6 +52,7 @@ current_schedule: AppLocal[RetentionSchedule] = AppLocal("audit_retention", lamb
 def run_due() -> None:
     """Do a little of what is due. What stands in the way is told once, and in /health."""
     schedule, now = current_schedule(), time.monotonic()
+    _watch_clock(schedule, now)
     if schedule.plan is None and now < schedule.next_look:
         return
     before, schedule.failure = schedule.failure, None
@@ -59,6 +65,15 @@ def run_due() -> None:
         if schedule.failure != before:
             detail = getattr(error, "detail", None)
             logger.error("old entries cannot be pruned", reason=str(error), detail=detail)  # noqa: TRY400 - no defect
+
+
+def _watch_clock(schedule: RetentionSchedule, now: float) -> None:
+    """Put off pruning where the machine's clock jumped: if it is wrong now, somebody may set it right before."""
+    offset = time.time() - now
+    if schedule.offset is not None and abs(offset - schedule.offset) * SECOND > AHEAD:
+        schedule.plan, schedule.next_plan = None, now + PLAN_SECONDS
+        logger.warning("the clock jumped: nothing is pruned by it for an hour", seconds=int(offset - schedule.offset))
+    schedule.offset = offset
 
 
 def _run(schedule: RetentionSchedule, now: float) -> None:

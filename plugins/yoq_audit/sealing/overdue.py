@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES
-from yoq_audit.storage.tree import find_watermark, select_unsealed
+from yoq_audit.storage.tree import UNSEALED, find_watermark
 from yoq_audit.tlog.errors import LogError
 from yoq_web import AppLocal, db
 
@@ -23,19 +23,20 @@ MOST_SECONDS = 120
 """How long an entry may be seen to wait. Sealing takes a second, or more where the machine that does it restarts."""
 
 LOOK_SECONDS = 10.0
-"""How often is looked. The entries that became MOST_SECONDS old since the last time are looked at, each once."""
+"""How often is looked. The entries that became MOST_SECONDS old since the last time are looked at."""
 
 FIRST_SECONDS = 600
 """How far back is looked the first time."""
 
-# Not EXISTS, for which PostgreSQL may read all places into a hash table beforehand.
-_PLACE = (
-    select(LEAVES.c.leaf_index)
+OVERLAP_SECONDS = 2
+"""How much is looked at twice: the two clocks do not run alike."""
+
+_IN_TREE = (
+    select(LEAVES.c.entry_id)
     .where(
         LEAVES.c.entry_id == ENTRIES.c.id, LEAVES.c.leaf_index < select(func.max(CHECKPOINTS.c.size)).scalar_subquery()
     )
-    .limit(1)
-    .scalar_subquery()
+    .exists()
 )
 
 
@@ -60,13 +61,13 @@ class Waiting:
 
 @dataclass
 class OverdueWatch:
-    """What this process saw: when it looks again, up to which time entries were looked at, and which wait since when.
+    """What this process saw: when it looks again, when it last saw no old entry wait, and which wait since when.
 
-    The first and the last are by the monotonic clock.
+    All by the monotonic clock: the other one may jump, and no entry is to be passed over then, or looked at for ever.
     """
 
     next_look: float = 0.0
-    looked_until: int = field(default_factory=lambda: (int(time.time()) - FIRST_SECONDS) * 1_000_000)
+    looked: float = field(default_factory=lambda: time.monotonic() - FIRST_SECONDS)
     waiting: dict[str, tuple[Waiting, float]] = field(default_factory=dict)
 
 
@@ -83,10 +84,11 @@ def look() -> None:
         session = db.session()
         until = int(time.time() - MOST_SECONDS) * 1_000_000
         _remember(watch, "behind", session.execute(_find_behind(session)).first())
-        aged = session.execute(_find_aged(watch.looked_until, until)).first()
+        since = until - int(now - watch.looked + OVERLAP_SECONDS) * 1_000_000
+        aged = session.execute(_find_aged(since, until)).first()
         _remember(watch, "aged", aged)
         if aged is None:
-            watch.looked_until = max(until, watch.looked_until)
+            watch.looked = now
 
 
 def describe() -> str | None:
@@ -97,20 +99,20 @@ def describe() -> str | None:
 
 def is_sealed(session: Session, entry_id: int) -> bool:
     """Tell whether an entry has its place in the tree, or is gone."""
-    return session.scalar(select(ENTRIES.c.id).where(ENTRIES.c.id == entry_id, _PLACE.is_(None))) is None
+    return session.scalar(select(ENTRIES.c.id).where(ENTRIES.c.id == entry_id, ~_IN_TREE)) is None
 
 
 def _find_behind(session: Session) -> Select[tuple[int, str, int]]:
     """Find the first entry that waits behind what is sealed."""
     columns = (ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.time)
-    return select_unsealed(find_watermark(session)).with_only_columns(*columns).limit(1)
+    return UNSEALED.with_only_columns(*columns).where(ENTRIES.c.id > find_watermark(session)).limit(1)
 
 
 def _find_aged(since: int, until: int) -> Select[tuple[int, str, int]]:
     """Find the first entry of this time that has no place in the tree, wherever its id is."""
     return (
         select(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.time)
-        .where(ENTRIES.c.time > since, ENTRIES.c.time <= until, _PLACE.is_(None))
+        .where(ENTRIES.c.time > since, ENTRIES.c.time <= until, ~_IN_TREE)
         .order_by(ENTRIES.c.time)
         .limit(1)
     )

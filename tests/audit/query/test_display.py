@@ -15,7 +15,8 @@ from flask import Flask
 from tests.support.commandline import failure, output, run
 from tests.support.served import PROGRAM, check_marker, environment
 from tests.support.trail import SECOND, START, make_entry, store
-from yoq_audit.query.display import EntryTable, format_local
+from yoq_audit.query.display import EntryTable
+from yoq_web import format_local
 
 ROWS = [
     make_entry(1, actor="ci", actor_kind="token", peer="203.0.113.9"),

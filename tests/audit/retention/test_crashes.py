@@ -56,7 +56,7 @@ def test_a_fault_at_a_statement(app: Flask, database_url: str, what: str) -> Non
             number += step
             assert number < 100, "it never ended"
             if (there := len(behind(database_url, LEFT))) < (wanted if what == "prune" else 1):
-                store(app, [make_old_event(3 * 86400, number) for number in range(wanted)])
+                store(app, [make_old_event(3 * 86400, number) for number in range(wanted)], sealed=0)
                 there += wanted
             with acting(app):
                 act = prepared()

@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 
 from tests.conftest import MakeApp
+from tests.support.clocks import YEAR, clock_moved
 from tests.support.commandline import output
 from tests.support.door import acting, behind
 from tests.support.retention import make_old_event
@@ -89,6 +90,25 @@ def test_an_entry_that_was_passed_over(app: Flask, database_url: str, monkeypatc
     assert read_health(app, monkeypatch, 0) is None
     assert (read_health(app, monkeypatch, 130) or "").startswith(f"{SAID}{event.id}, 2")
     assert ("inserted", -7) in list_findings(app, "kind", "entry")
+
+
+@pytest.mark.parametrize("jump", [10 * YEAR, -10 * YEAR])
+def test_it_is_found_after_a_clock_jumped(
+    app: Flask, database_url: str, monkeypatch: pytest.MonkeyPatch, jump: int
+) -> None:
+    """A clock that was wrong for a while, ahead or behind, makes no process pass over what waits later."""
+    make_log(app, 1)
+    with clock_moved(jump):
+        notify_pulse(app)
+    event = make_old_event(100)
+    with acting(app), unit_of_work() as session:
+        append(event, session)
+    attack(database_url, f"UPDATE audit_log SET id = -7 WHERE event_id = '{event.id}'")
+    now, monotonic = time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: now() + 40)
+    monkeypatch.setattr(time, "monotonic", lambda: monotonic() + 40)
+    read_health(app, monkeypatch, 0)
+    assert (read_health(app, monkeypatch, 130) or "").startswith(f"{SAID}{event.id}, ")
 
 
 def test_a_person_reads_how_old_the_oldest_is(app: Flask) -> None:
