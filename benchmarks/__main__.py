@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import agents, backup, export, over_http, over_sqlite, reading, verify
+from benchmarks import agents, backup, export, over_http, over_sqlite, reading, start, verify
 from benchmarks.peers import comparing
 from benchmarks.rows import Row, show
 
@@ -22,11 +22,12 @@ BENCHMARKS: dict[str, Callable[[Path], list[Row]]] = {
     "verify": verify.measure,
     "reading": reading.measure,
     "agents": agents.measure,
+    "start": start.measure,
     "export": export.measure,
     "backup": backup.measure,
     "peers": comparing.measure,
 }
-USUAL = ("over_http", "over_sqlite", "verify", "reading", "agents")
+USUAL = ("over_http", "over_sqlite", "verify", "reading", "agents", "start")
 """Those that run where none is named: the others take longest, or want to be installed."""
 
 
