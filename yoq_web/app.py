@@ -28,7 +28,7 @@ from yoq_web.commands import db as db_commands
 from yoq_web.commands import plugins as plugin_commands
 from yoq_web.contributions.contribution import Contribution
 from yoq_web.contributions.registry import Registry, current_registry, take_fingerprint
-from yoq_web.database import engine, migrations, session
+from yoq_web.database import data_dir, migrations, session
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import PluginHost, current_host, derive_name, summarize_error
 from yoq_web.hooks.periodic import current_tasks
@@ -77,7 +77,7 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
     """
     logs.configure()
     settings = Settings.load(config or {})
-    engine.make_files(settings)
+    data_dir.make_files(settings)
     return build_app(settings, config or {}, plugins)
 
 

@@ -1,4 +1,8 @@
-"""Private files: written whole or not at all, locked, and readable by their owner only."""
+"""Private files: written whole or not at all, locked, and readable by their owner only.
+
+What root makes in the data directory belongs to the directory's owner, as SQLite's own files do: a command
+that root runs takes nothing away from a server that runs as another user.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,12 @@ import os
 import re
 import secrets
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from structlog.stdlib import get_logger
-
 from yoq_web.settings import SettingsError
-
-log = get_logger("yoq_web")
 
 OPEN_FILES = "/proc/self/fd"
 """Where the system shows a process its open files, those without a name, too."""
@@ -64,24 +63,61 @@ def is_ours(path: Path) -> bool:
     return path.stat().st_uid in (os.geteuid(), path.parent.stat().st_uid, 0)
 
 
+def open_private(path: Path, flags: int) -> int:
+    """Open a private file by these flags, made for its folder's owner if it is missing. Raises OSError."""
+    while True:
+        try:
+            handle = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            with suppress(FileNotFoundError):  # it was removed meanwhile
+                return os.open(path, flags | os.O_CLOEXEC)
+        else:
+            give_away(handle, path.parent)
+            return handle
+
+
+def make_folder(path: Path) -> bool:
+    """Make a private folder for its parent's owner, if it is missing; returns whether it was. Raises OSError."""
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if path.is_dir():
+            return False
+        raise
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        give_away(handle, path.parent)
+    finally:
+        os.close(handle)
+    return True
+
+
+def give_away(handle: int, folder: Path) -> None:
+    """Give what root has made in somebody's folder to whom the folder belongs to. Raises OSError."""
+    owner = folder.stat()
+    if os.geteuid() == 0 != owner.st_uid:
+        os.fchown(handle, owner.st_uid, owner.st_gid)
+
+
 def create(path: Path, content: bytes) -> None:
     """Write a private file that is not there yet. Raises FileExistsError if it is, and other OSErrors."""
-    with open_atomic(path, replace=False) as file:
+    with open_atomic(path, replace=False, given=True) as file:
         file.write(content)
 
 
 def replace(path: Path, content: bytes) -> None:
     """Put `content` in the place of a private file: after a crash it is the old or the new, never half of one."""
-    with open_atomic(path, replace=True) as file:
+    with open_atomic(path, replace=True, given=True) as file:
         file.write(content)
 
 
 @contextmanager
-def open_atomic(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
+def open_atomic(path: Path, *, replace: bool, given: bool = False) -> Iterator[BinaryIO]:
     """Open a private file beside its place, into which it is put when the block has ended and all of it is on disk.
 
     If the block raises, or the process dies, the file is as it was. Without `replace` a file that is there by then is
-    left alone. Raises FileExistsError for that, and other OSErrors.
+    left alone. It is its maker's, or if `given` its folder's owner's. Raises FileExistsError for that, and other
+    OSErrors.
     """
     if not replace and path.exists():
         raise FileExistsError(f"{path} is there already")
@@ -90,6 +126,8 @@ def open_atomic(path: Path, *, replace: bool) -> Iterator[BinaryIO]:
     unnamed = handle is not None
     try:
         with os.fdopen(_open_draft(draft) if handle is None else handle, "wb") as file:
+            if given:
+                give_away(file.fileno(), path.parent)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -145,7 +183,7 @@ def make_draft_folder(base: Path, name: str) -> Iterator[Path]:
     """Make a private folder for what is made with `name`; it is there as long as the block, or its process, lasts."""
     while True:
         folder = base / f".{name}-{secrets.token_hex(4)}"
-        folder.mkdir(mode=0o700)
+        make_folder(folder)
         handle = os.open(folder, os.O_RDONLY)
         if _lock_new(folder, handle):
             break
@@ -195,7 +233,7 @@ def open_lock(path: Path, *, shared: bool = False, wait: bool = True) -> int | N
 
     None if somebody else has it and there is no `wait`. It goes with its process, however that ends.
     """
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = open_private(path, os.O_RDWR)
     if lock_handle(handle, shared=shared, wait=wait):
         return handle
     os.close(handle)
@@ -246,40 +284,3 @@ def lock(path: Path, *, shared: bool = False, wait: bool = True) -> Iterator[boo
     finally:
         if handle is not None:
             os.close(handle)
-
-
-def make_data_dir(path: Path) -> None:
-    """Make the data directory, open to its owner only, and let nobody else write to one that is there.
-
-    Raises SettingsError if that is not possible.
-    """
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folders = [path, *(found for found in path.iterdir() if found.is_dir() and not found.is_symlink())]
-    except OSError as error:
-        raise SettingsError(f"the data directory {path} cannot be made: {error.strerror}") from error
-    for folder in folders:
-        _close_to_writers(folder)
-
-
-def _close_to_writers(folder: Path) -> None:
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if not mode & 0o022:
-        return
-    try:
-        folder.chmod(mode & ~0o022)
-    except OSError as error:
-        raise SettingsError(
-            f"{folder} is open to other users, who may write to it, and cannot be closed ({error.strerror}); "
-            f"let its owner do it, with: chmod go-w {folder}"
-        ) from error
-    log.warning("others could write to a folder of the data directory; they cannot any more", folder=str(folder))
-
-
-def make_private(path: str | None) -> None:
-    """Make an empty file for a database that is not there yet, so that SQLite's own files are private like it."""
-    if path and path != ":memory:" and not Path(path).exists():
-        try:
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise SettingsError(f"the database {path} cannot be made: {error.strerror}") from error

@@ -14,7 +14,8 @@ from flask.cli import ScriptInfo
 from yoq_web.app_local import AppLocal
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
-from yoq_web.database.engine import count_files, make_files
+from yoq_web.database.data_dir import make_files
+from yoq_web.database.engine import count_files
 from yoq_web.database.migrations import list_standings, prepare_database
 from yoq_web.database.session import db
 from yoq_web.http import capacity

@@ -19,7 +19,7 @@ from flask import Flask
 from structlog.stdlib import get_logger
 
 from yoq_web.app import create_app
-from yoq_web.database import engine, locks
+from yoq_web.database import data_dir, locks
 from yoq_web.database.engine import count_files
 from yoq_web.hooks import periodic
 from yoq_web.http import capacity
@@ -53,7 +53,7 @@ def application() -> Flask:
     app = create_app()
     # For the life of the process: a restore sees it.
     locks.hold_share(current_settings(app))
-    engine.remove_unfinished(current_settings(app))
+    data_dir.remove_unfinished(current_settings(app))
     current_spool(app).open()
     logging.getLogger("yoq_web").setLevel(logging.INFO)
     if parent := multiprocessing.parent_process():

@@ -17,7 +17,6 @@ from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.settings import LOG_ORIGIN
 from yoq_audit.storage import tree
 from yoq_audit.storage.models import ENTRIES, LogKey
-from yoq_audit.storage.tree import UNSEALED
 from yoq_audit.tlog.checkpoint import Checkpoint
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashes import EMPTY_ROOT
@@ -40,7 +39,8 @@ class _LogState:
     @classmethod
     def of(cls, session: Session) -> _LogState:
         newest = tree.find_newest_checkpoint(session)
-        unsealed = session.execute(UNSEALED.with_only_columns(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome))
+        columns = (ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome)
+        unsealed = session.execute(tree.select_unsealed().with_only_columns(*columns))
         return cls(
             session,
             newest.size if newest else 0,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from sqlalchemy import func, select, text
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES
-from yoq_audit.storage.tree import UNSEALED, find_watermark
+from yoq_audit.storage.tree import find_watermark, select_unsealed
 from yoq_web import Gauge, db
 
 MOST = 10_000
 """So many unsealed entries are counted at the most: where there are more, what matters is that there are."""
 
 OPEN = text(
-    "SELECT count(*) FROM audit_log begun WHERE begun.outcome = 'started' AND NOT EXISTS "
-    "(SELECT 1 FROM audit_log ended WHERE ended.event_id = begun.event_id AND ended.outcome <> 'started')"
+    "SELECT count(*) FROM audit_log begun WHERE begun.outcome = 'started' AND (SELECT 1 "
+    "FROM audit_log ended WHERE ended.event_id = begun.event_id AND ended.outcome <> 'started' LIMIT 1) IS NULL"
 )
-"""In the words of the indexes of event ids."""
+"""In the words of the indexes of event ids. Not EXISTS, for which PostgreSQL may read the whole log beforehand."""
 
 
 def count_unsealed() -> int:
     """Count the entries that have no place in the tree yet, up to MOST."""
     session = db.session()
-    waiting = UNSEALED.with_only_columns(ENTRIES.c.id).where(ENTRIES.c.id > find_watermark(session)).limit(MOST)
+    waiting = select_unsealed(find_watermark(session)).with_only_columns(ENTRIES.c.id).limit(MOST)
     return session.scalar(select(func.count()).select_from(waiting.subquery())) or 0
 
 

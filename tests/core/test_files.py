@@ -14,6 +14,7 @@ import pytest
 from flask import Flask
 
 from yoq_web import advisory_lock, create_app, db, files
+from yoq_web.database.data_dir import make_data_dir
 from yoq_web.settings import SettingsError
 
 ROOT = Path(__file__).parents[2]
@@ -128,4 +129,4 @@ def test_a_data_directory_that_cannot_be_closed_is_refused() -> None:
     with TemporaryDirectory() as folder:
         Path(folder).chmod(0o777)
         with nobody(), pytest.raises(SettingsError, match=f"chmod go-w {folder}$"):
-            files.make_data_dir(Path(folder))
+            make_data_dir(Path(folder))

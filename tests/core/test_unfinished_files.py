@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import MakeApp
 from tests.support.commandline import output
 from yoq_web import files
-from yoq_web.database.engine import remove_unfinished
+from yoq_web.database.data_dir import remove_unfinished
 from yoq_web.settings import current_settings
 
 AT_WORK = """

@@ -90,13 +90,20 @@ def free_port() -> int:
 
 
 @contextmanager
-def serve(data_dir: Path, host: str | None = None, open_files: str | None = None, **settings: str) -> Iterator[Served]:
-    """`yoq-web serve` on a free port, answering, with at most so many open files; stopped when the block ends."""
+def serve(
+    data_dir: Path, host: str | None = None, open_files: str | None = None, user: str | None = None, **settings: str
+) -> Iterator[Served]:
+    """`yoq-web serve` on a free port, answering, with at most so many open files; stopped when the block ends.
+
+    As root, it can be another `user` who serves.
+    """
     check_marker()
     port = free_port()
     arguments = [str(PROGRAM), "serve", "--port", str(port), *(["--host", host] if host else [])]
     if open_files is not None:
         arguments = ["/bin/sh", "-c", f'ulimit -n {open_files} && exec "$@"', "sh", *arguments]
+    if user is not None:
+        arguments = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *arguments]
     log = data_dir / f"serve-{port}.log"
     chosen = environment(data_dir, **settings)
     with log.open("wb") as output:

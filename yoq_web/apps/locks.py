@@ -26,7 +26,7 @@ def lock_app_file(app: str) -> Iterator[bool]:
         yield True
         return
     folder = current_settings().data_dir / FOLDER
-    folder.mkdir(mode=0o700, exist_ok=True)
+    files.make_folder(folder)
     name = hashlib.sha256(app.encode(errors="surrogatepass")).hexdigest()[:32]
     with files.lock(folder / f"app-{name}.lock", wait=False) as held:
         yield held

@@ -145,7 +145,8 @@ def _write(
 
     sums: list[str] = []
     pieces = archive.build_archive(database, keys, manifest, advance, sums)
-    size = streams.write_file(path, pieces, encrypt, replace=replace)
+    own = path.parent == settings[BACKUP_DIR]
+    size = streams.write_file(path, pieces, encrypt, replace=replace, given=own)
     return TakenBackup(path, size, manifest.model_copy(update={"sha256": sums[0]}))
 
 
@@ -223,10 +224,11 @@ def _make_folder() -> Path:
     folder = current_settings()[BACKUP_DIR]
     try:
         if folder == current_settings().data_dir / FOLDER:
-            folder.mkdir(mode=0o700, exist_ok=True)
+            files.make_folder(folder)
         elif not folder.is_dir():
             said = "the directory of backups is missing"
             raise Problem(500, said, f"make {folder}, or see why it is away", reason=f"{said}: {folder}")
+        os.scandir(folder).close()  # whoever may not look into it is told so here
     except OSError as error:
         raise translate_disk_error(error) from error
     return folder

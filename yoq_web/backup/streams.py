@@ -23,12 +23,12 @@ def copy_unchanged(reader: ByteReader, writer: ByteWriter) -> None:
     writer.flush()
 
 
-def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform, *, replace: bool) -> int:
+def write_file(path: Path, archive: Iterator[bytes], encrypt: Transform, *, replace: bool, given: bool) -> int:
     """Write a backup file, whole or not at all, readable by its owner only. Returns its size. Raises OSError.
 
-    Without `replace` that is a FileExistsError where a file is there already.
+    Without `replace` that is a FileExistsError where a file is there already. See files.open_atomic() for `given`.
     """
-    with files.open_atomic(path, replace=replace) as file:
+    with files.open_atomic(path, replace=replace, given=given) as file:
         kept = _WatchedFile(file)
         try:
             encrypt(Stream(archive), kept)

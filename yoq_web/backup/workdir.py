@@ -84,6 +84,7 @@ def swap_files(current: Path, new: Path, *, keep: bool) -> str | None:
     if current.exists():
         _close_database(current)
     with new.open("rb") as file:
+        files.give_away(file.fileno(), current.parent)
         os.fsync(file.fileno())
     kept = None
     if keep and current.exists() and current.stat().st_size:

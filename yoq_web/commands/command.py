@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from yoq_web.actors import make_local_actor, set_actor
 from yoq_web.commands.output import Failure, explain_database_error
-from yoq_web.database import engine, locks
+from yoq_web.database import data_dir, locks
 from yoq_web.database.migrations import prepare_database
 from yoq_web.hooks.host import current_host
 from yoq_web.hooks.periodic import notify_pulse
@@ -87,7 +87,7 @@ def act_locally(app: Flask, *, alone: bool = False) -> Iterator[None]:
     with app.app_context():
         set_actor(make_local_actor())
         try:
-            engine.make_files(current_settings())
+            data_dir.make_files(current_settings())
             with nullcontext() if alone else locks.use_shared(current_settings()):
                 try:
                     yield
@@ -116,7 +116,7 @@ def make_ready(app: Flask, *, read_only: bool = False) -> None:
     prepare_database(app, may_write=not read_only)
     if read_only:
         return
-    engine.remove_unfinished(current_settings())
+    data_dir.remove_unfinished(current_settings())
     current_spool().open()
     if not current_spool().empty:
         replay.replay()

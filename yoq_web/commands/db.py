@@ -15,7 +15,7 @@ from flask_migrate.cli import db as stock
 
 from yoq_web.commands.output import Failure
 from yoq_web.database import locks
-from yoq_web.database.engine import make_files
+from yoq_web.database.data_dir import make_files
 from yoq_web.database.migrations import choose_lineage, list_lineages, list_standings, make_outdated_problem, upgrade
 from yoq_web.problems import Problem
 from yoq_web.settings import SettingsError, current_settings

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
 from flask import has_app_context
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
-from yoq_web import files
 from yoq_web.app_local import ContextLocal
 from yoq_web.database.rights import guard_engine
 from yoq_web.settings import Settings
@@ -53,26 +51,6 @@ def set_rules(engine: Engine) -> None:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     guard_engine(engine)
-
-
-def make_files(settings: Settings) -> None:
-    """Make the data directory, and an empty private file for an embedded database that is not there yet.
-
-    Raises SettingsError if the settings cannot be used, or the files not be made.
-    """
-    if settings.error is not None:
-        raise settings.error
-    files.make_data_dir(settings.data_dir)
-    if settings.on_sqlite:
-        files.make_private(make_url(settings.database_url).database)
-
-
-def remove_unfinished(settings: Settings) -> None:
-    """Remove what killed processes left unfinished: in the data directory and its folders, and beside the database."""
-    database = make_url(settings.database_url).database if settings.on_sqlite else None
-    folders = {settings.data_dir, *(path for path in settings.data_dir.iterdir() if path.is_dir())}
-    for folder in folders | ({Path(database).absolute().parent} if database else set()):
-        files.remove_drafts(folder)
 
 
 def make_engine(url: URL) -> Engine:

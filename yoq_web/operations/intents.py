@@ -34,13 +34,12 @@ class Intents:
 
     def create(self, event: dict[str, Any]) -> Intent:
         """Have on disk that the event of this document is under way. Raises OSError if that is not possible."""
-        if not self._folder.is_dir():
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+        if files.make_folder(self._folder):
             files.sync_folder(self._folder.parent)
         path = self._folder / f"{event['id']}.json"
         document = self._spool.load_key().sign(INTENT, dumps(event)).encode()
         while True:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            handle = files.open_private(path, os.O_RDWR)
             try:
                 files.lock_handle(handle)
                 if files.is_open_file(path, handle):  # else it was taken for a dead process's before it was locked

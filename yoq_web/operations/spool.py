@@ -251,7 +251,7 @@ def _find_id(line: dict[str, Any]) -> object:
 
 def _append(path: Path, content: bytes) -> None:
     """Write behind what is there and have it on disk. Raises OSError."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab") as file:
+    with os.fdopen(files.open_private(path, os.O_WRONLY | os.O_APPEND), "ab") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

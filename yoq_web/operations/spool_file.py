@@ -167,7 +167,7 @@ class SpoolFile:
     def _open(self) -> None:
         """Open the file that bears the name, a new one if there is none."""
         new = not self._path.exists()
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        handle = files.open_private(self._path, os.O_RDWR)
         if self._handle is None:
             self._handle = handle
         else:

@@ -77,7 +77,9 @@ class SealedLog:
         if not selection.timed:
             return 0, size
         timed = Selection(since=selection.since, until=selection.until)
-        query = select(func.min(LEAVES.c.leaf_index), func.max(LEAVES.c.leaf_index)).select_from(PLACED)
+        # Not joined, for which PostgreSQL may read all places.
+        place = select(LEAVES.c.leaf_index).where(LEAVES.c.entry_id == ENTRIES.c.id).limit(1).scalar_subquery()
+        query = select(func.min(place), func.max(place)).select_from(ENTRIES)
         with self.app.app_context():
             row = db.session.execute(query.where(*timed.match(db.engine.dialect.name))).one()
             minimum, cutoff = find_minimum(db.session()), find_cutoff(db.session())

@@ -17,7 +17,7 @@ from structlog.stdlib import get_logger
 from yoq_audit.sealing import keys, sealer, signer
 from yoq_audit.sealing.signer import CannotSign, HeadMissing, Rewound
 from yoq_audit.storage import log, tree
-from yoq_audit.storage.models import ENTRIES, LEAVES, Leaf
+from yoq_audit.storage.models import ENTRIES, Leaf
 from yoq_audit.storage.tombstones import check_served, explain_absence
 from yoq_audit.storage.tree import SignedTree
 from yoq_audit.tlog.errors import LogError, TileError
@@ -176,11 +176,11 @@ def read_signed_bundle(bundle: Bundle) -> bytes:
     if end > _find_size(session):
         raise NotFound("not found", f"the log does not have {bundle.path} yet")
     check_served(session, bundle)
+    places = tree.select_places(bundle.start, bundle.width)
     rows = session.execute(
         select(*(ENTRIES.c[name] for name in FIELDS))
-        .join(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
-        .where(LEAVES.c.leaf_index >= bundle.start, LEAVES.c.leaf_index < end)
-        .order_by(LEAVES.c.leaf_index)
+        .join(places, places.c.entry_id == ENTRIES.c.id)
+        .order_by(places.c.leaf_index)
     ).all()
     with translate_log_errors():
         if len(rows) != bundle.width:

@@ -17,6 +17,7 @@ from yoq_audit.retention import announcements
 from yoq_audit.retention.pruner import complete_removals
 from yoq_audit.sealing.removal import Erasure, sign_removal
 from yoq_audit.storage.clocks import SECOND, is_ahead
+from yoq_audit.storage.log import match_event
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
 from yoq_audit.storage.tombstones import find_tombstone
 from yoq_web import NotFound, Operation, Problem, db, format_local, spooled
@@ -81,7 +82,7 @@ def _read_erasable(session: Session, event_id: str) -> Erasable:
             ENTRIES.c.action, ENTRIES.c.actor, ENTRIES.c.target, ENTRIES.c.outcome, ENTRIES.c.time, LEAVES.c.leaf_index
         )
         .outerjoin(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
-        .where(ENTRIES.c.event_id == event_id)
+        .where(match_event(event_id))
         .order_by(ENTRIES.c.id)
     ).all()
     if not rows:

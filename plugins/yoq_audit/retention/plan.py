@@ -18,7 +18,7 @@ from yoq_audit.proofs import prover
 from yoq_audit.retention.age import Holder, Timed, find_earliest, find_holder
 from yoq_audit.storage import tree
 from yoq_audit.storage.clocks import SECOND, find_sealing
-from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES
+from yoq_audit.storage.models import ENTRIES, ERASED
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashes import HASH_SIZE, LEAF_PREFIX
 from yoq_audit.tlog.leaf import FIELDS, encode_leaf
@@ -131,11 +131,11 @@ def verify_tiles(size: int, root: bytes) -> VerifiedTiles:
 def read_bundle(session: Session, number: int, tiles: VerifiedTiles) -> CheckedBundle:
     """Read one bundle and check it. Raises a Problem if it is not what was signed."""
     first = number * TILE
-    within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
+    places = tree.select_places(first, TILE)
     rows = session.execute(
-        select(LEAVES.c.leaf_index, *(ENTRIES.c[name] for name in FIELDS))
-        .join(ENTRIES, LEAVES.c.entry_id == ENTRIES.c.id)
-        .where(within)
+        select(places.c.leaf_index, *(ENTRIES.c[name] for name in FIELDS)).join(
+            ENTRIES, ENTRIES.c.id == places.c.entry_id
+        )
     ).all()
     erased = set(session.scalars(select(ERASED.c.leaf_index).where(ERASED.c.leaf_index.between(first, first + 255))))
     try:

@@ -21,6 +21,7 @@ from yoq_audit.retention.plan import Plan, make_plan
 from yoq_audit.sealing.removal import Erasure, Pruning, sign_removal
 from yoq_audit.storage.models import ENTRIES, ERASED, LEAVES, MINIMUMS, PRUNED
 from yoq_audit.storage.tombstones import FINGERPRINT_SIZE, find_minimum, fingerprint
+from yoq_audit.storage.tree import select_places
 from yoq_audit.tlog.tiles import TILE
 from yoq_web import Operation, Problem, ProgressCallback, db, unit_of_work
 
@@ -139,11 +140,11 @@ def _find_next_bundle(session: Session) -> int:
 def _delete_bundle(session: Session, number: int) -> None:
     """Delete a bundle under the minimum index, and keep what tells its events again."""
     first = number * TILE
-    within = LEAVES.c.leaf_index.between(first, first + TILE - 1)
+    places = select_places(first, TILE)
     rows = session.execute(
-        select(LEAVES.c.leaf_index, ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome, ENTRIES.c.time)
-        .join(ENTRIES, ENTRIES.c.id == LEAVES.c.entry_id)
-        .where(within)
+        select(places.c.leaf_index, ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.outcome, ENTRIES.c.time).join(
+            ENTRIES, ENTRIES.c.id == places.c.entry_id
+        )
     ).all()
     events = bytearray(TILE * FINGERPRINT_SIZE)
     known = [(row.leaf_index, fingerprint(row.event_id, row.outcome)) for row in rows]
@@ -155,8 +156,8 @@ def _delete_bundle(session: Session, number: int) -> None:
     times = [row.time for row in rows] or [0]
     values = {"number": number, "first_time": min(times), "last_time": max(times), "events": bytes(events)}
     session.execute(insert(PRUNED).values(values))
-    session.execute(delete(ENTRIES).where(ENTRIES.c.id.in_(select(LEAVES.c.entry_id).where(within))))
-    session.execute(delete(LEAVES).where(within))
+    session.execute(delete(ENTRIES).where(ENTRIES.c.id.in_([row.id for row in rows])))
+    session.execute(delete(LEAVES).where(LEAVES.c.leaf_index.between(first, first + TILE - 1)))
 
 
 def _delete_erased(event_id: str, erasure: Erasure) -> None:

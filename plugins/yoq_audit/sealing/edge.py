@@ -15,7 +15,7 @@ from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES
-from yoq_audit.storage.tree import find_newest_checkpoint, read_tile
+from yoq_audit.storage.tree import find_newest_checkpoint, read_tile, select_places
 from yoq_audit.tlog import checkpoint as checkpoints
 from yoq_audit.tlog import note as notes
 from yoq_audit.tlog.errors import LogError
@@ -91,12 +91,11 @@ def _check_unsigned(session: Session, known: Sequence[Verifier], size: int, root
     if before is not None:
         check_note(before, known)
         first = before.size
+    places = select_places(first, BATCH + 1)
     rows = session.execute(
         select(*(ENTRIES.c[name] for name in FIELDS))
-        .join(LEAVES, LEAVES.c.entry_id == ENTRIES.c.id)
-        .where(LEAVES.c.leaf_index >= first)
-        .order_by(LEAVES.c.leaf_index)
-        .limit(BATCH + 1)
+        .join(places, places.c.entry_id == ENTRIES.c.id)
+        .order_by(places.c.leaf_index)
     ).all()
     writer = TileWriter(first, partial(read_tile, session))
     same = before is None or writer.root == bytes(before.root)

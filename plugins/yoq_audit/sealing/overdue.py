@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES
-from yoq_audit.storage.tree import UNSEALED, find_watermark
+from yoq_audit.storage.tree import find_watermark, select_unsealed
 from yoq_audit.tlog.errors import LogError
 from yoq_web import AppLocal, db
 
@@ -31,12 +31,14 @@ FIRST_SECONDS = 600
 OVERLAP_SECONDS = 2
 """How much is looked at twice: the two clocks do not run alike."""
 
-_IN_TREE = (
-    select(LEAVES.c.entry_id)
+# Not EXISTS, for which PostgreSQL may read all places into a hash table beforehand.
+_PLACE = (
+    select(LEAVES.c.leaf_index)
     .where(
         LEAVES.c.entry_id == ENTRIES.c.id, LEAVES.c.leaf_index < select(func.max(CHECKPOINTS.c.size)).scalar_subquery()
     )
-    .exists()
+    .limit(1)
+    .scalar_subquery()
 )
 
 
@@ -99,20 +101,20 @@ def describe() -> str | None:
 
 def is_sealed(session: Session, entry_id: int) -> bool:
     """Tell whether an entry has its place in the tree, or is gone."""
-    return session.scalar(select(ENTRIES.c.id).where(ENTRIES.c.id == entry_id, ~_IN_TREE)) is None
+    return session.scalar(select(ENTRIES.c.id).where(ENTRIES.c.id == entry_id, _PLACE.is_(None))) is None
 
 
 def _find_behind(session: Session) -> Select[tuple[int, str, int]]:
     """Find the first entry that waits behind what is sealed."""
     columns = (ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.time)
-    return UNSEALED.with_only_columns(*columns).where(ENTRIES.c.id > find_watermark(session)).limit(1)
+    return select_unsealed(find_watermark(session)).with_only_columns(*columns).limit(1)
 
 
 def _find_aged(since: int, until: int) -> Select[tuple[int, str, int]]:
     """Find the first entry of this time that has no place in the tree, wherever its id is."""
     return (
         select(ENTRIES.c.id, ENTRIES.c.event_id, ENTRIES.c.time)
-        .where(ENTRIES.c.time > since, ENTRIES.c.time <= until, ~_IN_TREE)
+        .where(ENTRIES.c.time > since, ENTRIES.c.time <= until, _PLACE.is_(None))
         .order_by(ENTRIES.c.time)
         .limit(1)
     )

@@ -28,8 +28,8 @@ from yoq_audit.sealing.signer import (
     retire_replaced_key,
     take_turn,
 )
-from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, StoredTile
-from yoq_audit.storage.tree import UNSEALED, find_watermark
+from yoq_audit.storage.models import CHECKPOINTS, LEAVES, StoredTile
+from yoq_audit.storage.tree import find_watermark, select_unsealed
 from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashes import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
@@ -148,13 +148,13 @@ def _is_due(session: Session, floor: int) -> bool:
     """
     if not edge.is_even(session):
         return True
-    return session.execute(UNSEALED.where(ENTRIES.c.id > floor).limit(1)).first() is not None
+    return session.execute(select_unsealed(floor).limit(1)).first() is not None
 
 
 def _seal_batch(session: Session, after: int, writer: TileWriter) -> tuple[int, int, Made]:
     """Seal one batch beyond the entry id `after`; returns how many, the last entry's id, and what was made."""
     size = writer.size
-    rows = session.execute(UNSEALED.where(ENTRIES.c.id > after).limit(edge.BATCH)).all()
+    rows = session.execute(select_unsealed(after).limit(edge.BATCH)).all()
     if not rows:
         return 0, after, None
     full = writer.append(hash_leaf(encode_leaf(row[1:])) for row in rows)

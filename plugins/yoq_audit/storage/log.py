@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import closing, suppress
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import ENTRIES, SETTLED, STARTED
@@ -129,6 +129,13 @@ def find(session: Session, event_id: str) -> Row[Any] | None:
 def find_intent(session: Session, event_id: str) -> Row[Any] | None:
     """Find the entry that an event left when it started, if it acts outside the database, with the columns SHOWN."""
     return session.execute(_FULL.where(ENTRIES.c.event_id == event_id, STARTED)).first()
+
+
+def match_event(event_id: str) -> ColumnElement[bool]:
+    """Make the condition to be one of the at most two entries of an event."""
+    # Each of the two kinds has an index of its own.
+    one, other = (select(ENTRIES.c.id).where(ENTRIES.c.event_id == event_id, kind) for kind in (SETTLED, STARTED))
+    return ENTRIES.c.id.in_(one.union_all(other))
 
 
 def find_ids(session: Session, beginning: str, most: int) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Row, func, select, text
+from sqlalchemy import Row, Select, Subquery, func, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, LogKey, StoredTile
@@ -32,13 +32,6 @@ Several checkpoints are looked at because the newest may be that of a late entry
 _LAST_SEALED = select(LEAVES.c.entry_id).where(
     LEAVES.c.leaf_index == select(func.max(CHECKPOINTS.c.size)).scalar_subquery() - 1
 )
-
-UNSEALED = (
-    select(ENTRIES.c.id, *(ENTRIES.c[name] for name in FIELDS))
-    .where(~select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == ENTRIES.c.id).exists())
-    .order_by(ENTRIES.c.id)
-)
-
 
 _FIRST_KEY = select(LogKey.vkey).where(LogKey.announcement.is_(None)).order_by(LogKey.added_at, LogKey.vkey).limit(1)
 
@@ -109,6 +102,26 @@ def find_watermark(session: Session) -> int:
     if session.get_bind().dialect.name == "sqlite":
         return session.scalar(_LAST_SEALED) or 0
     return session.scalar(text(WATERMARK.format(":before")), {"before": compute_slack_end()}) or 0
+
+
+def select_unsealed(after: int | None = None) -> Select[Any]:
+    """Select the entries beyond an id that have no place in the tree, with their id and FIELDS, in the order of ids.
+
+    Without an id the whole log is read for it.
+    """
+    place = select(LEAVES.c.entry_id).where(LEAVES.c.entry_id == ENTRIES.c.id)
+    entries = select(ENTRIES.c.id, *(ENTRIES.c[name] for name in FIELDS)).order_by(ENTRIES.c.id)
+    if after is not None:
+        # Said of both: from the one PostgreSQL does not conclude the other, and would read all places there are.
+        place, entries = place.where(LEAVES.c.entry_id > after), entries.where(ENTRIES.c.id > after)
+    return entries.where(~place.exists())
+
+
+def select_places(first: int, count: int) -> Subquery:
+    """Select so many places from `first` on, each with its leaf_index and entry_id, to be joined with their entries."""
+    within = LEAVES.c.leaf_index.between(first, first + count - 1)
+    # With the limit PostgreSQL looks their entries up, even where it takes most of the log for being among them.
+    return select(LEAVES).where(within).order_by(LEAVES.c.leaf_index).limit(count).subquery("places")
 
 
 def compute_slack_end() -> int:

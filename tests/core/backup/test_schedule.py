@@ -86,6 +86,7 @@ def health(app: Flask) -> str | None:
     return said
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_taken_when_due_and_the_old_ones_removed(make_app: MakeApp, tmp_path: Path, clock: Clock) -> None:
     """The first at once, then one each interval, each an entry of the system's; so many stay, and can be restored.
 

@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "token create": ("ci", "--scope", "apps:read"),
     "token list": (),
     "agent list": (),
+    "agent show": ("AGENT",),
     "app list": (),
     "app status": (APP,),
     "app history": (APP,),
@@ -59,7 +60,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
 TELLING = {
     *("secret list", "policy list", "app list", "app status", "app history", "app apply", "app diff", "app rollback"),
     *("app pause", "app resume", "app cancel", "app run", "backup", "audit list", "audit show", "audit follow"),
-    *("audit check-proof", "import-yoq"),
+    *("audit check-proof", "import-yoq", "agent list", "agent show"),
 }
 """Those that say something of what is named here."""
 
@@ -106,7 +107,7 @@ def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monke
     (tmp_path / "old").write_bytes(shop.operator("GET", "/v1/audit/log/checkpoint").data)
     named = shop.operator("POST", "/v1/secrets", json={"name": EVIL, "value": "hunter2"}).headers["Audit-Id"]
     shop.operator("POST", "/v1/policies", json={"source": EVIL, "target": EVIL, "action": "deny"})
-    shop.join()
+    agent = shop.join(labels=EVIL)
     shop.apply(service("web", "img:0"), app=APP)
     document = manifest(service("web", APP), app=APP, rollout=HEALTH) | {"workers": [service("task")]}
     shop.post("", document)
@@ -117,7 +118,10 @@ def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monke
     telling = set()
     for name, arguments in EXAMPLES.items():
         given = [
-            argument.replace("FOLDER", str(tmp_path)).replace("ENTRY", entry).replace("VKEY", vkey)
+            argument.replace("FOLDER", str(tmp_path))
+            .replace("ENTRY", entry)
+            .replace("VKEY", vkey)
+            .replace("AGENT", agent)
             for argument in arguments
         ]
         with monkeypatch.context() as waiting:

@@ -87,6 +87,7 @@ DEEDS: list[tuple[str, str, dict[str, str], Any]] = [
     ("POST", "/v1/agents/<agent>/drain", {}, None),
     ("POST", "/v1/agents/<agent>/undrain", {}, None),
     ("POST", "/agents/<agent>/drain", {}, None),
+    ("DELETE", "/v1/agents/<agent>", {"": "?force=1"}, None),
     ("GET", "/v1/audit/export", {}, None),
     ("GET", "/v1/audit/stream", {}, None),
     ("POST", "/v1/backups", {}, {}),
@@ -100,6 +101,7 @@ COMPOSED = {
     "policy_add": {"source", "destination"},
     "policy_delete": {"source", "destination"},
     "app_run": {"worker"},
+    "agent_remove": {"force"},
     "things_put": {"shelf"},
 }
 """The actions whose targets do not name their object alone, and the details that tell it apart."""
@@ -200,5 +202,5 @@ def entry_of(operator: Api, ask: Callable[[Api], TestResponse], api: Api, status
     answer = ask(api)
     assert status is None or answer.status_code == status, answer.text
     answer.close()
-    (entry,) = [entry for entry in operator.entries(2) if entry["event_id"] == answer.headers["Audit-Id"]]
+    (entry,) = [entry for entry in operator.entries(9) if entry["event_id"] == answer.headers["Audit-Id"]]
     return entry

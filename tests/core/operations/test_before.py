@@ -22,7 +22,9 @@ BEFORE = {
     "policy_delete": "before",
     "token_revoke": "before",
     "agent_drain": "before",
+    "agent_drain_end": "address",  # it was draining
     "agent_undrain": "before",
+    "agent_remove": "before",
     "agent_label": "before",
     "agent_offline": "last_heartbeat",  # it was active
     "agent_forget": "labels",

@@ -151,8 +151,8 @@ def end_drain(session: Session, agent_id: str, now: int) -> str | None:
 
 
 def note_waiting(session: Session, agent_id: str, held: Sequence[str]) -> None:
-    """Note what a draining agent waits for."""
-    waits = update(Agent).where(Agent.id == agent_id, Agent.draining_since.is_not(None))
+    """Note what a draining agent waits for, unless that was over meanwhile."""
+    waits = update(Agent).where(Agent.id == agent_id, Agent.draining_since.is_not(None), HELD)
     session.execute(waits.values(drained_at=None, waits_for=summarize(held)), execution_options=QUIET)
 
 
