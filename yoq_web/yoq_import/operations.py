@@ -51,16 +51,19 @@ def import_database(
     """Bring the secrets, policies and tokens of yoq's database that are not here; what differs only with `overwrite`.
 
     Without a key file the secrets are left. Each thing that is brought leaves its own entry, and the import one more,
-    a dry run too: it compares values. Raises a Problem if the file or the key cannot be used; then nothing is changed.
+    a dry run too: it compares values. Raises a Problem if the file or the key cannot be used: then nothing is changed,
+    and that it was tried is recorded.
     """
-    source = read_source(path)
-    key = read_key(key_file) if key_file is not None and source.secrets else None
-    with unit_of_work() as session:
-        plan = make_plan(session, source, key)
-    left = (
-        source.left if key_file is not None or not source.secrets else {"secrets": len(source.secrets), **source.left}
-    )
-    report = ImportReport(source.path, [], [], [], left)
+    try:
+        source = read_source(path)
+        key = read_key(key_file) if key_file is not None and source.secrets else None
+        with unit_of_work() as session:
+            plan = make_plan(session, source, key)
+    except Problem:
+        with yoq_import.performed(str(path), dry_run=dry_run):
+            raise
+    secrets = {"secrets": len(source.secrets)} if source.secrets and key_file is None else {}
+    report = ImportReport(path, [], [], [], secrets | source.left)
     ended = False
     try:
         for number, item in enumerate(plan):

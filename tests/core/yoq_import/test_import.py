@@ -180,7 +180,7 @@ def test_what_cannot_be_brought(make_app: MakeApp, yoq: YoqDatabase) -> None:
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_files_of_no_use(app: Flask, api: Api, yoq: YoqDatabase, tmp_path: Path) -> None:
-    """Each is refused in a line that says what it is, before anything is changed."""
+    """Each is refused in a line that says what it is, before anything is changed; that it was tried is recorded."""
     files: dict[str, tuple[str | bytes, ...]] = {
         "it is no SQLite database": (b"", b"not a database at all, but long enough to be one"),
         "it is an encrypted backup": (b"YOQBKP1\n" + bytes(100),),
@@ -209,6 +209,8 @@ def test_files_of_no_use(app: Flask, api: Api, yoq: YoqDatabase, tmp_path: Path)
             said = failure(app, "import-yoq", str(path), "--key", str(yoq.key))
             assert said.startswith(f"{path} cannot be imported: {reason}"), (case, said)
             assert len(said.splitlines()) == 1
+            assert details(api)[-1] == ("yoq_import", str(path), "failed", {"dry_run": False})
+            assert api.entries(1)[0]["reason"] == said.strip()
     assert "a database of yoq-web itself" in failure(app, "import-yoq", str(tmp_path / "yoq.db"))
     assert failure(app, "import-yoq", str(tmp_path / "none")).endswith(
         "cannot be imported: No such file or directory\n"
@@ -216,7 +218,7 @@ def test_files_of_no_use(app: Flask, api: Api, yoq: YoqDatabase, tmp_path: Path)
     assert failure(app, "import-yoq", str(tmp_path)).endswith("cannot be imported: it is no file\n")
     os.mkfifo(tmp_path / "pipe")
     assert failure(app, "import-yoq", str(tmp_path / "pipe")).endswith("cannot be imported: it is no file\n")
-    assert api.entries() == []
+    assert {entry["action"] for entry in api.entries()} == {"yoq_import"}
     assert not list(tmp_path.glob(".yoq-import*"))
 
 
@@ -238,7 +240,7 @@ def test_keys_of_no_use(app: Flask, api: Api, yoq: YoqDatabase, tmp_path: Path) 
     said = failure(app, "import-yoq", path)
     assert said.startswith(f"the key of yoq's secrets is missing: there is no {yoq.key};")
     assert len(said.splitlines()) == 1
-    assert api.entries() == []
+    assert {(entry["action"], entry["outcome"]) for entry in api.entries()} == {("yoq_import", "failed")}
     said = output(app, "import-yoq", path, "--without-secrets")
     assert said.splitlines()[:2] == ["secrets: none", "policies: 2 brought"]
     assert "not imported: secrets (3)" in said
