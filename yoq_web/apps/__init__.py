@@ -10,6 +10,7 @@ from yoq_web.apps import (
     agent_api,
     commands,
     departure_commands,  # noqa: F401 - what it has is added to the group of agents
+    departure_routes,  # noqa: F401 - and this to their routes
     departures,
     operations,
     queries,

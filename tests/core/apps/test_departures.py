@@ -266,6 +266,9 @@ def test_scopes(shop: Shop) -> None:
         ("agent_drain", agent, "denied"),
         ("agent_remove", agent, "denied"),
     ]
+    paths = shop.operator("GET", "/openapi.json").get_json()["paths"]
+    assert paths["/v1/agents/{agent}/drain"]["post"]["operationId"] == "agents_drain"
+    assert paths["/v1/agents/{agent}"]["delete"]["operationId"] == "agents_remove"
     writer = shop.operator.token("agents:write", name="writer")
     assert writer("DELETE", f"/v1/agents/{agent}").status_code == 200
     assert shop.operator("POST", f"/v1/agents/{agent}/drain?force=2").status_code == 400
