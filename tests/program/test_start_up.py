@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 from flask import Flask
 
-from tests.support.served import PROGRAM, command, environment
+from tests.support.served import PROGRAM, environment
 from yoq_web import VERSION
-from yoq_web.cli import COMMANDS, main
+from yoq_web.cli import COMMANDS, DECLARED, Root, main
 
 LOADED = """
 import sys
@@ -29,6 +31,9 @@ PROGRAMS_OWN = {
     *("sqlalchemy", "structlog", "werkzeug", "yoq_audit", "yoq_wire", "yoq_web.app", "yoq_web.settings"),
 }
 """What help and version are told without."""
+
+OTHERS = {"granian", "psycopg", "sqlalchemy.dialects.oracle", "yoq_web.wsgi"}
+"""What a command on an embedded database does without: the server, and other databases."""
 
 ASKED = [("--help",), ("-h",), ("--version",)]
 
@@ -55,6 +60,14 @@ def test_help_and_version_load_nothing_of_the_program(tmp_path: Path, asked: tup
 
 
 @pytest.mark.program
+def test_a_command_loads_nothing_of_the_server(tmp_path: Path) -> None:
+    """Nor the driver of a database that it does not use."""
+    loaded = load(tmp_path, "secret", "list")
+    assert not loaded & OTHERS
+    assert "yoq_audit" in loaded
+
+
+@pytest.mark.program
 @pytest.mark.parametrize("asked", ASKED)
 def test_help_and_version_need_nothing(tmp_path: Path, asked: tuple[str, ...]) -> None:
     """Neither settings that can be used, nor a data directory, nor a home; and they leave nothing behind."""
@@ -69,10 +82,13 @@ def test_help_and_version_need_nothing(tmp_path: Path, asked: tuple[str, ...]) -
     assert told.stdout.startswith(f"yoq-web {VERSION}\n" if asked == ("--version",) else "Usage: yoq-web ")
 
 
-@pytest.mark.program
-def test_help_is_also_asked_for_in_one_letter(tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_help_is_also_asked_for_in_one_letter(app: Flask) -> None:
     """Of every command."""
-    assert command(tmp_path, "secret", "set", "-h").stdout == command(tmp_path, "secret", "set", "--help").stdout != ""
+    root = Root("yoq-web", create_app=lambda: app)
+    short, long = (CliRunner().invoke(root, ["secret", "set", option]).output for option in ("-h", "--help"))
+    assert short == long
+    assert "--keep-newline" in short
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
@@ -86,3 +102,5 @@ def test_the_help_has_every_command(app: Flask) -> None:
     for name, text in COMMANDS.items():
         found = app.cli.commands[name]
         assert (found.help or found.get_short_help_str(1000)).startswith(text.rstrip(".")), name
+    for point in entry_points(group=DECLARED):
+        assert point.load() is app.cli.commands[point.name]
