@@ -21,7 +21,7 @@ LOADED = """
 import sys
 from yoq_web.cli import main
 try:
-    main(sys.argv[1:])
+    main(sys.argv[1:], prog_name="yoq-web")
 finally:
     print(*sorted(sys.modules), file=sys.stderr)
 """
@@ -38,11 +38,11 @@ OTHERS = {"granian", "psycopg", "sqlalchemy.dialects.oracle", "yoq_web.wsgi"}
 ASKED = [("--help",), ("-h",), ("--version",)]
 
 
-def load(folder: Path, *arguments: str) -> set[str]:
+def load(folder: Path, *arguments: str, **variables: str) -> set[str]:
     """The modules that are loaded when a command line was run, which succeeds."""
     made = subprocess.run(
         [sys.executable, "-c", LOADED, *arguments],
-        env=environment(folder),
+        env=environment(folder) | variables,
         capture_output=True,
         text=True,
         timeout=60,
@@ -57,6 +57,15 @@ def load(folder: Path, *arguments: str) -> set[str]:
 def test_help_and_version_load_nothing_of_the_program(tmp_path: Path, asked: tuple[str, ...]) -> None:
     """Whoever asks for them, as a shell that completes a line, does not wait for the program."""
     assert not load(tmp_path, *asked) & PROGRAMS_OWN
+
+
+@pytest.mark.program
+def test_names_of_commands_are_completed_without_the_program(tmp_path: Path) -> None:
+    """Who presses the tabulator key does not wait for it."""
+    asked = {"_YOQ_WEB_COMPLETE": "bash_complete", "COMP_WORDS": "yoq-web s", "COMP_CWORD": "1"}
+    assert not load(tmp_path, **asked) & PROGRAMS_OWN
+    told = subprocess.run([PROGRAM], env=environment(tmp_path) | asked, capture_output=True, text=True, check=False)
+    assert told.stdout.split() == ["plain,secret", "plain,serve"]
 
 
 @pytest.mark.program
