@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic_core import CoreSchema, core_schema
@@ -30,16 +30,21 @@ class Format:
     encode_gap: Callable[[Gap], bytes] = ndjson.encode_gap
 
 
+BYTE_ORDER_MARK = "\ufeff".encode()
+
+_CSV = Format(
+    "csv",
+    "text/csv; charset=utf-8; header=present",
+    csv.encode_entries,
+    csv.encode_error,
+    csv.HEAD,
+    encode_gap=csv.encode_gap,
+)
+
 FORMATS = {
     "ndjson": Format("ndjson", "application/x-ndjson", ndjson.encode_entries, ndjson.encode_error),
-    "csv": Format(
-        "csv",
-        "text/csv; charset=utf-8; header=present",
-        csv.encode_entries,
-        csv.encode_error,
-        csv.HEAD,
-        encode_gap=csv.encode_gap,
-    ),
+    "csv": _CSV,
+    "csv-bom": replace(_CSV, head=BYTE_ORDER_MARK + csv.HEAD, note="with a byte order mark, for spreadsheets"),
     "ocsf": Format(
         "ocsf.ndjson",
         "application/x-ndjson",

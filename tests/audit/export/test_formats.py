@@ -9,6 +9,7 @@ import json
 import pytest
 
 from tests.conftest import Api
+from tests.support.commandline import run
 from tests.support.export import FORMULAS, export, make_nasty_entries, read_key
 from tests.support.ocsf_schema import check
 from tests.support.outsider import check_proof
@@ -39,6 +40,16 @@ def test_each_line_is_the_entry_as_the_api_shows_it(nasty: Api) -> None:
         document = parse_document(line)
         proof = nasty("GET", f"/v1/audit/entries/{document['event_id']}/proof").text
         check_proof(proof, make_leaf(document), read_key(nasty))
+
+
+def test_csv_for_spreadsheets_begins_with_a_byte_order_mark(nasty: Api) -> None:
+    """It is the same file behind the mark, by which Excel knows UTF-8; the trail says that it was that one."""
+    marked = export(nasty, "format=csv-bom&action=secret_set")
+    assert marked == b"\xef\xbb\xbf" + export(nasty, "format=csv&action=secret_set")
+    assert marked.decode("utf-8-sig").startswith('"index","time",')
+    command = run(nasty.app, "audit", "export", "--format", "csv-bom", "--action", "secret_set")
+    assert command.stdout_bytes == marked
+    assert [entry["details"]["format"] for entry in nasty.entries(3)] == ["csv-bom", "csv", "csv-bom"]
 
 
 def test_csv_gives_every_cell_back_and_none_is_a_formula(nasty: Api) -> None:
