@@ -13,7 +13,7 @@ from yoq_web.agents.documents import make_full_document
 from yoq_web.apps import agent_api, departures
 from yoq_web.commands.output import as_json, escape_text, named, print_json
 from yoq_web.database.pages import walk_pages
-from yoq_web.times import format_time
+from yoq_web.times import format_local
 
 MOMENTS = ("last_heartbeat", "registered_at")
 """Members of an agent's document that are seconds since 1970."""
@@ -30,7 +30,7 @@ def show_command(agent: str, as_json: bool) -> None:
         print_json(found)
         return
     for name, value in found.items():
-        text = format_time(value * 1_000_000) if name in MOMENTS else str(value)
+        text = format_local(value * 1_000_000) if name in MOMENTS else str(value)
         click.echo(f"{name}: {escape_text(text)}")
     for one in walk_pages(lambda part: agent_api.list_assignments(agent, part)):
         reason = f" ({one['status_reason']})" if "status_reason" in one else ""

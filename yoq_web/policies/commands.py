@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import click
 
 from yoq_web.commands.command import CommandGroup
@@ -11,6 +9,7 @@ from yoq_web.commands.output import as_json, checked, named, print_json, print_t
 from yoq_web.database.pages import walk_pages
 from yoq_web.policies import operations
 from yoq_web.policies.schemas import PolicyIn
+from yoq_web.times import format_local
 
 group = CommandGroup("policy", help="Manage network policies.")
 
@@ -51,7 +50,7 @@ def list_command(as_json: bool) -> None:
     elif not rows:
         click.echo("no network policies")
     else:
-        shown = [(*row[:3], datetime.fromtimestamp(row[3], UTC).strftime("%Y-%m-%d %H:%M:%S")) for row in rows]
+        shown = [(*row[:3], format_local(row[3] * 1_000_000)) for row in rows]
         print_table((16, 16, 8), ("SOURCE", "TARGET", "ACTION", "CREATED"), shown)
 
 

@@ -9,6 +9,7 @@ from yoq_web.commands.output import Failure, as_json, checked, named, print_json
 from yoq_web.database.pages import walk_pages
 from yoq_web.problems import NotFound
 from yoq_web.scopes import current_vocabulary
+from yoq_web.times import format_local
 from yoq_web.tokens import operations
 from yoq_web.tokens.schemas import MAX_SCOPES, TokenIn, parse_ttl
 
@@ -50,8 +51,12 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json([token.model_dump() | {"scopes": ",".join(token.scopes)} for token in tokens])
         return
-    rows = [(token.name, token.status, ",".join(token.scopes), token.expires_at or "never") for token in tokens]
+    rows = [(token.name, token.status, ",".join(token.scopes), _format_end(token.expires_at)) for token in tokens]
     print_table((20, 10, 40), ("NAME", "STATUS", "SCOPES", "EXPIRES"), rows)
+
+
+def _format_end(expires_at: int | None) -> str:
+    return "never" if expires_at is None else format_local(expires_at * 1_000_000)
 
 
 @group.command("revoke")

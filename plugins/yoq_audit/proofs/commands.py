@@ -21,6 +21,7 @@ from yoq_web import (
     command,
     dumps,
     escape_text,
+    format_local,
     named,
     open_output,
     overwrite_option,
@@ -70,6 +71,7 @@ def check_command(proof: BinaryIO, entry: BinaryIO, vkeys: tuple[str, ...], as_j
         return
     name = escape_text(document["event_id"])
     click.echo(f"proved: {name} is entry {index} of the {head.size} that {escape_text(head.origin)} signed")
+    proved["time"] = format_local(proved["time"])
     click.echo(" ".join(f"{member} {escape_text(str(proved[member] or '-'))}" for member in TOLD[1:]))
     if further:
         click.echo(f"not covered by the proof: {', '.join(further)}")

@@ -16,7 +16,7 @@ from yoq_audit.query.filters import PARAMETERS, TIMES, FilterQuery
 from yoq_audit.query.routes import DEFAULT_LIMIT, MAX_LIMIT
 from yoq_audit.query.statistics import Bucket, StatsQuery
 from yoq_audit.query.times import make_exact
-from yoq_web import as_json, checked, command, db, print_json, print_table
+from yoq_web import as_json, checked, command, db, format_local, print_json, print_table
 
 
 def add_filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -101,7 +101,8 @@ def stats_command(filters: FilterQuery, bucket: str | None, as_json: bool) -> No
     if as_json:
         print_json(counted)
         return
-    print_table((28,), ("FROM", "ENTRIES"), [(bucket["start"], bucket["count"]) for bucket in counted["buckets"]])
+    buckets = [(format_local(bucket["start"]), bucket["count"]) for bucket in counted["buckets"]]
+    print_table((28,), ("FROM", "ENTRIES"), buckets)
     for title in ("actors", "actions", "outcomes", "peers"):
         click.echo()
         print_table((28,), (title[:-1].upper(), "ENTRIES"), list(counted[title].items()))

@@ -16,10 +16,10 @@ RELATIVE = re.compile(r"\d{1,9}[smhdw]", re.ASCII)
 
 WRITTEN = re.compile(
     r"(?P<day>today|yesterday|\d{4}-\d\d-\d\d)?"
-    r"(?:(?:(?<=.)[T ])?(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<zone>Z|[+ -]\d\d:\d\d)?)?",
+    r"(?:(?:(?<=.)[T ])?(?P<clock>\d\d:\d\d(?::\d\d)?)(?P<zone>Z| ?[+ -]\d\d:\d\d)?)?",
     re.ASCII | re.IGNORECASE,
 )
-"""A day, a time of day, or both; a time of day may have its zone. In a query an unescaped plus arrives as a space."""
+"""A day, a time of day, or both, which may have its zone, as lists show it. In a query an unescaped plus is a space."""
 
 FORMS = "write 2026-11-24T10:00:00Z, 2026-11-24, '2026-11-24 10:00', 10:00, today, yesterday, or 2h for two hours ago"
 
@@ -49,7 +49,7 @@ def make_exact(given: str, zone: tzinfo | None = UTC, now: datetime | None = Non
     if not given or found is None:
         raise ValueError(FORMS)
     if found["zone"]:
-        zone = datetime.fromisoformat(f"2000-01-01T00:00{found['zone'].upper().replace(' ', '+')}").tzinfo
+        zone = datetime.fromisoformat(f"2000-01-01T00:00{found['zone'].upper()[-6:].replace(' ', '+')}").tzinfo
     try:
         return _read_written(found["day"] or "", found["clock"] or "00:00", zone, now or datetime.now(UTC))
     except (OverflowError, OSError, ValueError):

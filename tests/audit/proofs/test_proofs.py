@@ -19,6 +19,7 @@ from tests.support.outsider import Log, check_proof
 from tests.support.served import Served, command
 from yoq_audit.proofs.commands import check_command
 from yoq_audit.tlog.note import Signer
+from yoq_web import format_local
 from yoq_web.operations.replay import replay
 from yoq_web.policies.operations import add_policy, delete_policy
 
@@ -72,11 +73,8 @@ def test_prove_and_check(app: Flask, api: Api, entry: str, tmp_path: Path) -> No
     assert vkey == api("GET", "/v1/audit/log/key").text.removesuffix("\n")
     holds = f"proved: {entry} is entry {COUNT - 1} of the {COUNT} that yoq-web/node-1 signed\n"
     shown = json.loads(document.read_bytes())
-    holds += (
-        f"time {shown['time']} actor {shown['actor']} action policy_add target {shown['target']} outcome ok\n".replace(
-            "\u2028", "\\u2028"
-        )
-    )
+    told = f"actor {shown['actor']} action policy_add target {shown['target']} outcome ok\n"
+    holds += f"time {format_local(shown['time'])} {told}".replace("\u2028", "\\u2028")
     assert check(proof, document, vkey) == (0, holds)
     other = Signer.generate("yoq-web/other").vkey
     assert check(proof, document, other, vkey) == (0, holds)

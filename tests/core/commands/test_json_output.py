@@ -1,8 +1,10 @@
-"""What commands print with `--json`: JSON in which a terminal finds nothing to obey, whatever the names are."""
+"""What commands print: with `--json` JSON in which a terminal finds nothing to obey, else times in one form."""
 
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from flask import Flask
 
 from tests.conftest import Api, MakeApp
 from tests.support.apps import HEALTH, Shop, manifest, service
-from tests.support.commandline import failure, output
+from tests.support.commandline import failure, output, run
 from tests.support.retention import DAY, make_old_event, store
 from tests.support.yoq_database import YoqDatabase
 
@@ -27,7 +29,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "secret list": (),
     "keys list": (),
     "policy list": (),
-    "token create": ("ci", "--scope", "apps:read"),
+    "token create": ("ci", "--scope", "apps:read", "--ttl", "1h"),
     "token list": (),
     "agent list": (),
     "agent show": ("AGENT",),
@@ -64,6 +66,22 @@ TELLING = {
 }
 """Those that say something of what is named here."""
 
+ACTING = {
+    *("token create", "app pause", "app resume", "app cancel", "app run", "app rollback", "app apply"),
+    *("backup", "audit prune", "import-yoq"),
+}
+"""Those that do something, and not once more; none prints a time."""
+
+TIMED = {
+    *("token list", "policy list", "keys list", "agent show", "audit show", "audit stats", "audit check-proof"),
+    *("audit list", "audit follow"),
+}
+"""Those that print times for people; the last two as long as there is room, else as yoq does."""
+
+LOCAL = re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+05:30(?!\d)")
+OTHER = re.compile(r"\d{4}-\d\d-\d\d|\d\d:\d\d:\d\d|\b1[6-9]\d{8}(\d{3}|\d{6})?\b")
+"""What would be a time in another form."""
+
 
 def list_commands(command: click.Command, *path: str) -> Iterator[tuple[str, click.Command]]:
     """List a group's commands by their names."""
@@ -94,9 +112,20 @@ def keep_for_checks(api: Api, entry: str, folder: Path) -> None:
         (folder / name).write_bytes(answer.data)
 
 
+def check_times(printed: str, *, zoned_by_head: bool = False) -> bool:
+    """Whether there is a time in what is printed; all are the machine's, with the zone, or that is in the head."""
+    if zoned_by_head:
+        assert "+05:30" in printed.splitlines()[0]
+        printed = re.sub(r'\{".*', "", printed)  # details are shown as they are recorded
+        printed = re.sub(r"(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) ", r"\1 +05:30 ", printed)
+    rest, found = LOCAL.subn("", printed)
+    assert OTHER.search(rest) is None, rest
+    return found > 0
+
+
 @pytest.mark.parametrize("backend", ["sqlite"])
 def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every command that has --json escapes what is not printable; it is the same JSON."""
+    """Every command that has --json escapes what is not printable; it is the same JSON. Without it times are local."""
 
     def interrupt(_seconds: float) -> None:
         raise KeyboardInterrupt
@@ -115,25 +144,29 @@ def test_nothing_for_a_terminal_to_obey(make_app: MakeApp, tmp_path: Path, monke
     keep_for_checks(shop.operator, named, tmp_path)
     YoqDatabase(tmp_path / "yoq").set_secret(EVIL, b"another")
     assert {name for name, command in list_commands(shop.app.cli) if take_json(command)} == set(EXAMPLES)
-    telling = set()
+    telling, timed = set(), set()
+    meant = {"FOLDER": str(tmp_path), "ENTRY": entry, "VKEY": vkey, "AGENT": agent}
     for name, arguments in EXAMPLES.items():
-        given = [
-            argument.replace("FOLDER", str(tmp_path))
-            .replace("ENTRY", entry)
-            .replace("VKEY", vkey)
-            .replace("AGENT", agent)
-            for argument in arguments
-        ]
+        given = [re.sub("|".join(meant), lambda word: meant[word[0]], argument) for argument in arguments]
         with monkeypatch.context() as waiting:
             if name == "audit follow":
                 waiting.setattr("time.sleep", interrupt)
             printed = output(shop.app, *name.split(), "--json", *given)
+            if name not in ACTING:
+                waiting.setenv("TZ", "Asia/Kolkata")
+                time.tzset()
+                wide = ["--wide"] if name in ("audit list", "audit follow") else []
+                table = run(shop.app, *name.split(), *wide, *given).stdout
+                if check_times(table, zoned_by_head=bool(wide)):
+                    timed.add(name)
+        time.tzset()
         lines = printed.removesuffix("\n").split("\n")
         assert all(line.isprintable() for line in lines), name
         said = json.dumps([json.loads(line) for line in lines], ensure_ascii=False)
         if EVIL in said or APP in said:
             telling.add(name)
     assert telling == TELLING
+    assert timed == TIMED
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])

@@ -37,7 +37,7 @@ def test_the_list_is_a_table(app: Flask) -> None:
     output(app, "policy", "allow", "web", "db")
     lines = output(app, "policy", "list").splitlines()
     assert lines[0] == "SOURCE           TARGET           ACTION   CREATED"
-    created = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    created = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d"
     assert re.fullmatch(rf"a-source-of-thirty-characters-x db               allow    {created}", lines[1])
     assert re.fullmatch(rf"web              db               allow    {created}", lines[2])
     assert len(lines) == 3

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from tests.conftest import Api
 from tests.support.commandline import failure, local_entries, output
 from tests.support.served import command
-from yoq_web import db
+from yoq_web import db, format_local
 from yoq_web.database.rights import allow_commits
 from yoq_web.tokens.models import Token
 
@@ -57,9 +57,9 @@ def test_the_list_shows_status_and_expiry_newest_first(app: Flask) -> None:
     scopes = "secrets:read,audit:read".ljust(40)
     assert output(app, "token", "list").splitlines() == [
         f"{'NAME':<20} {'STATUS':<10} {'SCOPES':<40} EXPIRES",
-        f"{'new':<20} {'active':<10} {scopes} 99999999999",
-        f"{'late':<20} {'expired':<10} {scopes} 2000",
-        f"{'gone':<20} {'revoked':<10} {scopes} 2000",
+        f"{'new':<20} {'active':<10} {scopes} {format_local(99_999_999_999_000_000)}",
+        f"{'late':<20} {'expired':<10} {scopes} {format_local(2_000_000_000)}",
+        f"{'gone':<20} {'revoked':<10} {scopes} {format_local(2_000_000_000)}",
         f"{'old':<20} {'active':<10} {scopes} never",
     ]
     listed = output(app, "token", "list", "--json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import cast
 
 import click
@@ -12,6 +11,7 @@ from yoq_web.commands.output import Failure, as_json, escape_text, print_json, p
 from yoq_web.commands.progress import Progress
 from yoq_web.secrets.keys import rotation
 from yoq_web.secrets.keys.masters import Place
+from yoq_web.times import format_local
 
 group = CommandGroup("keys", help="Manage the keys that secrets are encrypted with.")
 
@@ -24,11 +24,8 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json([vars(key) for key in found])
         return
-    rows = [
-        (key.id, key.master, f"{datetime.fromtimestamp(key.created_at, UTC):%Y-%m-%d}", str(key.secrets))
-        for key in found
-    ]
-    print_table((18, 24, 12), ("KEY", "MASTER KEY", "MADE", "SECRETS"), rows)
+    rows = [(key.id, key.master, format_local(key.created_at * 1_000_000), str(key.secrets)) for key in found]
+    print_table((18, 24, 26), ("KEY", "MASTER KEY", "MADE", "SECRETS"), rows)
 
 
 @group.command("rotate")
