@@ -156,7 +156,7 @@ def restore_command(
             keep=not no_keep,
             steps=bar.step,
         )
-        _make_ready(app)
+        _make_ready(app, None if verify else restore)
         if verify:
             with locks.use_shared(current_settings()):
                 _tell(restore.verify())
@@ -170,7 +170,11 @@ def restore_command(
         _tell_done(found)
 
 
-def _make_ready(app: Any) -> None:
+def _make_ready(app: Any, restore: Restore | None) -> None:
+    """Make the present database ready. What refuses the `restore` before it looks at anything is recorded, too.
+
+    Not where the database cannot be read: the entry would be the first in the empty one that takes its place.
+    """
     try:
         with locks.use_shared(current_settings()):
             make_ready(app)
@@ -181,6 +185,8 @@ def _make_ready(app: Any) -> None:
         hint = "if it is damaged, move its file away and restore again: a restore needs no database, only log.head"
         raise Failure(f"{failure.message}\n{hint}") from None
     except Problem as problem:
+        if restore:
+            restore.keep_refusal(problem)
         raise Failure(f"{problem.error}\n{problem.detail}") from None
 
 

@@ -26,7 +26,7 @@ from yoq_web.backup.snapshot import make_sqlite_engine
 from yoq_web.backup.streams import read_file
 from yoq_web.backup.transfer import carry, remake
 from yoq_web.backup.validation import check_backup, make_refusal
-from yoq_web.backup.workdir import hold_workdir, swap_files
+from yoq_web.backup.workdir import Busy, hold_workdir, swap_files
 from yoq_web.commands.progress import StepCallback
 from yoq_web.contributions.keeper import Choice
 from yoq_web.contributions.registry import list_keepers
@@ -34,6 +34,8 @@ from yoq_web.database import locks
 from yoq_web.database.migrations import find_lineage
 from yoq_web.database.session import db
 from yoq_web.hooks.errors import isolate
+from yoq_web.operations import failure_policy
+from yoq_web.operations.door import begin_operation, make_reason
 from yoq_web.operations.event import Event
 from yoq_web.operations.recorders import record
 from yoq_web.operations.replay import replay
@@ -108,17 +110,33 @@ class Restore:
                     yield result
                     self._restore(candidate, result)
         except Problem as problem:
+            if isinstance(problem, Busy):
+                self.keep_refusal(problem)
+                raise
             # Its entry is made; or it would be the first on a new machine, to which a trail may still come back.
             if self._begun or _is_blank():
                 raise
             self._record_refusal(problem)
 
+    def keep_refusal(self, problem: Problem) -> None:
+        """Have the spool record that the restore was refused, and why, where the database is not to be touched.
+
+        Another restore is at work, which replaces what this would be recorded in, or it is not ready to be used.
+        """
+        _explain(problem)
+        event = begin_operation(restore_done, str(self._path), {})
+        failure_policy.keep_for_later(event.end("failed", make_reason(problem)))
+
     def _record_refusal(self, problem: Problem) -> NoReturn:
         """Record that the restore was refused, and why, beside whoever uses the database; raises the problem."""
-        problem.reason = f"{problem.error}: {problem.detail}" if problem.detail else problem.error
-        # Where another restore is at work, which replaces what this would be recorded in, it is not.
-        with suppress(locks.InUse), locks.use_shared(self._settings), restore_done.undertaken(str(self._path)):
-            raise problem from problem.__cause__
+        _explain(problem)
+        shared = False
+        with suppress(locks.InUse), locks.use_shared(self._settings):
+            shared = True
+            with restore_done.undertaken(str(self._path)):
+                raise problem from problem.__cause__
+        if not shared:
+            self.keep_refusal(problem)
         raise problem
 
     def _check_alone(self) -> None:
@@ -255,6 +273,11 @@ def _open_database(content: ArchiveContent, kind: str) -> Iterator[Engine]:
         postgres.load(engine, content.database)
         content.database.unlink()
         yield engine
+
+
+def _explain(problem: Problem) -> None:
+    """Have the trail say all that the operator is told."""
+    problem.reason = f"{problem.error}: {problem.detail}" if problem.detail else problem.error
 
 
 def _is_blank() -> bool:

@@ -36,9 +36,13 @@ def lock_workdir(settings: Settings) -> Iterator[bool]:
         yield held
 
 
-def make_busy() -> InUse:
+class Busy(InUse):
+    """Another backup or restore is at work."""
+
+
+def make_busy() -> Busy:
     """Make the error for whoever finds another backup or restore at work."""
-    return InUse("another backup or restore is at work", "try again when that has ended")
+    return Busy("another backup or restore is at work", "try again when that has ended")
 
 
 @contextmanager

@@ -130,6 +130,15 @@ def record_alone(event: Event, *, reachable: bool = True) -> bool:
     return _put_into_spool(event, failed)
 
 
+def keep_for_later(event: Event) -> None:
+    """Keep an event in the spool whose database cannot be used now: it is stored as soon as somebody can use it."""
+    recorders = [recorder.plugin for recorder in list_recorders()]
+    try:
+        current_spool().keep(event.to_document(), recorders)
+    except OSError as error:
+        _log_as_last_resort(event, error)
+
+
 def _put_into_spool(event: Event, failed: Failures) -> bool:
     """Put an event into the spool for these recorders, or hold it in memory; returns whether it is on disk."""
     if not failed:

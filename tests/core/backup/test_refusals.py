@@ -18,7 +18,10 @@ from tests.support.backup import alone, backup, content, restore, trail, url_of
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
 from tests.support.served import serve
+from yoq_web import current_settings
 from yoq_web.backup import age, manifest, operations
+from yoq_web.backup.workdir import lock_workdir
+from yoq_web.database import locks
 from yoq_web.database.migrations import find_lineage, list_standings, make_configuration, upgrade
 
 FLIPS = 15
@@ -166,6 +169,28 @@ def test_a_running_server(app: Flask, database_url: str, tmp_path: Path) -> None
         assert entry["reason"].startswith("the database is in use: ")
         assert output(app, "secret", "list") == "a\n"
         alone(app)
+    restore(app, path)
+
+
+def test_another_restore_at_work(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is refused, and recorded when the other one has ended: until then nobody touches the database."""
+    output(app, "secret", "set", "a", "--value", "v")
+    path = backup(app, tmp_path / "b")
+    alone(app)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0)
+    with app.app_context():
+        settings = current_settings()
+    with locks.use_alone(settings), lock_workdir(settings):
+        said = failure(app, "restore", str(path), "--yes")
+        failure(app, "restore", str(path), "--verify")
+    assert said.endswith("\ntry again when that has ended\n")
+    assert output(app, "secret", "list") == "a\n"
+    refused = [entry for entry in Api(app).entries() if entry["action"] == "restore"]
+    assert [(entry["target"], entry["outcome"], entry["actor"]) for entry in refused] == [
+        (str(path), "failed", "local")
+    ]
+    assert refused[0]["reason"] == said.strip().replace("\n", ": ")
+    alone(app)
     restore(app, path)
 
 
