@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urljoin
 
 import psycopg
 import requests
@@ -144,7 +145,8 @@ class Site:
             if answer.status_code != 200:
                 raise Broken(f"GET {next_page} answers {answer.status_code}: {answer.text[:200]}")
             found += answer.json()
-            next_page = answer.links.get("next", {}).get("url")
+            following = answer.links.get("next", {}).get("url")
+            next_page = urljoin(path, following) if following else None
         return found
 
     @contextmanager
