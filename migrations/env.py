@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from flask import current_app
 from sqlalchemy import Connection
 
+from yoq_web.database.file_watch import confirm_commit
 from yoq_web.database.locks import advisory_lock
 from yoq_web.database.migrations import CORE, Lineage
 from yoq_web.database.rights import allow_commits
@@ -97,6 +98,7 @@ else:
         try:
             with allow_commits(), connection.begin():
                 migrate(connection)
+            confirm_commit()
         finally:
             if connection.dialect.name == "sqlite":
                 driver.execute("PRAGMA foreign_keys=ON")

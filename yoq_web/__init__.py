@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from yoq_web.contributions.keeper import Choice, Keeper, Mark
     from yoq_web.contributions.resource import Resource
     from yoq_web.database.engine import set_deadline
+    from yoq_web.database.file_watch import confirm_commit
     from yoq_web.database.locks import advisory_lock
     from yoq_web.database.pages import Page, Slice, read_page
     from yoq_web.database.schema import CannotCompare, compare_schema
@@ -104,6 +105,7 @@ __all__ = [
     "checked",
     "command",
     "compare_schema",
+    "confirm_commit",
     "create_app",
     "current_actor",
     "current_intents",
@@ -158,6 +160,7 @@ _HOMES = {
     "contributions.keeper": "Choice Keeper Mark",
     "contributions.resource": "Resource",
     "database.engine": "set_deadline",
+    "database.file_watch": "confirm_commit",
     "database.locks": "advisory_lock",
     "database.pages": "Page Slice read_page",
     "database.schema": "CannotCompare compare_schema",

@@ -22,6 +22,8 @@ from structlog import get_logger
 from yoq_web import files
 from yoq_web.app_local import AppLocal
 from yoq_web.database import locks
+from yoq_web.database.engine import compute_patience_ms
+from yoq_web.database.wal_sync import WalSync
 from yoq_web.settings import Settings
 
 log = get_logger("yoq_web")
@@ -63,11 +65,11 @@ class FileWatch:
         self._open: dict[int, Identity] = {}
         self._idle: dict[int, ConnectionPoolEntry] = {}
         self._next_look = 0.0
+        self._sync = WalSync(path)
         self._rescued = False
         self.lost = False
         """Whether the log is not in its place, and no other one begun yet."""
-        self.concern: str | None = None
-        """What is to be said of the log until this process ends: that it is lost, or that it was."""
+        self._concern: str | None = None
 
     def listen(self, engine: Engine) -> None:
         """Look at what the engine's pool does. What prepares its connections is to listen before."""
@@ -77,9 +79,16 @@ class FileWatch:
         event.listen(engine, "checkin", self._on_checkin)
         event.listen(engine, "close", self._on_close)
 
+    @property
+    def concern(self) -> str | None:
+        """What is to be said of the log: until this process ends that it is lost or was, else that it is not synced."""
+        return self._concern or self._sync.concern
+
     def confirm(self) -> None:
-        """Raise OperationalError if a lost log holds what was committed, and it could not be written elsewhere."""
-        if self.lost and not self._rescued:
+        """Have on disk what was committed. Raises OperationalError if the disk fails, or the log is lost with it."""
+        if not self.lost:
+            self._sync.wait(compute_patience_ms() / 1000)
+        elif not self._rescued:
             raise OperationalError("COMMIT", None, sqlite3.OperationalError(LOST))
 
     def _before_connect(self, _dialect: object, record: ConnectionPoolEntry, _arguments: object, _more: object) -> None:
@@ -103,8 +112,10 @@ class FileWatch:
             found = self._find_log()
             if record.info[FILE] not in self._open.values():
                 self._log = found
+                self._sync.open(self._log_path)
             record.info[LOG] = found
             self._open[id(connection)] = record.info[FILE]
+        connection.execute("PRAGMA synchronous=NORMAL")  # confirm() syncs
 
     def _on_checkout(self, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         self._idle.pop(id(record), None)
@@ -128,6 +139,8 @@ class FileWatch:
     def _on_close(self, connection: object, record: ConnectionPoolEntry) -> None:
         self._idle.pop(id(record), None)
         self._open.pop(id(connection), None)
+        if not self._open:
+            self._sync.close()
 
     def _find_log(self) -> tuple[Identity, Identity]:
         return _identify(self._log_path), _identify(self._index_path)
@@ -147,7 +160,7 @@ class FileWatch:
         with self._changing:
             if self.lost:
                 return
-            self.lost, self._rescued, self.concern = True, False, LOST
+            self.lost, self._rescued, self._concern = True, False, LOST
             log.critical(LOST, database=self._path)
             if self._find_log()[0] != self._log[0]:
                 self._set_aside()
@@ -175,11 +188,11 @@ class FileWatch:
         """Go on with another log: nobody has the lost one open. Raises OperationalError if a process still may."""
         with Path(self._path).open("rb+") as file:
             if not files.lock_bytes(file.fileno(), *LOCK_BYTES):
-                self.concern = IN_USE
+                self._concern = IN_USE
                 raise sqlite3.OperationalError(IN_USE)
             # Who was the last to close it wrote it into the database. SQLite would do so with a strange one, too.
             self._set_aside()
-        self.lost, self.concern = False, BEGUN_ANEW
+        self.lost, self._concern = False, BEGUN_ANEW
         log.warning(BEGUN_ANEW, database=self._path)
 
     def _set_aside(self) -> None:
@@ -201,7 +214,10 @@ def watch_files(app: Flask, engine: Engine, settings: Settings) -> None:
 
 
 def confirm_commit() -> None:
-    """See that what was committed just now can be acknowledged. Raises OperationalError if that is not known."""
+    """Wait until all that was committed is on disk. Raises OperationalError if it may not be.
+
+    A unit of work does so at its end, with what it committed.
+    """
     if watch := current_file_watch():
         watch.confirm()
 

@@ -88,6 +88,8 @@ def init_app(app: Flask, settings: Settings) -> None:
 def unit_of_work() -> Iterator[Session]:
     """Hold one transaction that writes: it commits when the block ends, and rolls back when it raises.
 
+    When the block is left, what it committed is on disk.
+
     Yields the app context's session. What it read before is read anew, under the write lock. Raises RuntimeError if the
     session holds changes made outside: they would be lost or slip in unrecorded.
     """
@@ -106,10 +108,11 @@ def unit_of_work() -> Iterator[Session]:
                 session.flush()
             with allow_commits():
                 session.commit()
-            confirm_commit()
         except BaseException:
             session.rollback()
             raise
+    # Without the write lock: who has it meanwhile commits, too, and shares the next sync.
+    confirm_commit()
 
 
 @contextmanager

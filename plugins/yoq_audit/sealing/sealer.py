@@ -34,7 +34,7 @@ from yoq_audit.tlog.errors import LogError
 from yoq_audit.tlog.hashes import hash_leaf
 from yoq_audit.tlog.leaf import encode_leaf
 from yoq_audit.tlog.tile_writer import TileWriter
-from yoq_web import AppLocal, SettingsError, db, render_exception, unit_of_work, upsert
+from yoq_web import AppLocal, SettingsError, confirm_commit, db, render_exception, unit_of_work, upsert
 
 logger = get_logger("yoq_web")
 
@@ -192,6 +192,7 @@ def _sign_committed(session: Session, turn: SigningTurn, made: Made) -> Edge | N
     newest = check_edge(session, turn.chain.keys, made)
     if newest is None or newest.note is not None:
         return newest
+    confirm_commit()  # another process may have committed it just now, and what is signed must not get lost
     note = keys.sign_checkpoint(newest.size, newest.root, *list_signers(session, turn, newest.size))
     session.execute(update(CHECKPOINTS).where(CHECKPOINTS.c.size == newest.size).values(note=note))
     return replace(newest, note=note)
