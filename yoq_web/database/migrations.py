@@ -16,6 +16,7 @@ from alembic.util import CommandError
 from flask import Flask
 from flask_migrate import Migrate
 from sqlalchemy import Connection, Engine, inspect
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from structlog.stdlib import get_logger
 
 from yoq_web import files
@@ -209,6 +210,18 @@ def list_revisions(lineage: Lineage) -> tuple[str, ...]:
     scripts = ScriptDirectory(str(find_migrations_folder()), version_locations=[str(lineage.versions)])
     scripts.get_current_head()  # raises if there are several
     return tuple(script.revision for script in scripts.walk_revisions())
+
+
+def are_up_to_date() -> bool:
+    """Tell in one statement whether every lineage is at its head; False where that cannot be told so."""
+    heads = {lineage.version_table: list_revisions(lineage)[:1] for lineage in list_lineages()}
+    tables = [f"SELECT '{table}', version_num FROM {table}" for table in heads]  # noqa: S608 - our own names
+    try:
+        with db.engine.connect() as connection:
+            found = connection.exec_driver_sql(" UNION ALL ".join(tables)).all()
+    except (OperationalError, ProgrammingError):  # a table is not there
+        return False
+    return sorted(map(tuple, found)) == sorted((table, *head) for table, head in heads.items())
 
 
 def list_standings(engine: Engine | None = None) -> list[Standing]:

@@ -12,7 +12,7 @@ from yoq_web.agents.operations import list_late_drains
 from yoq_web.app_local import AppLocal
 from yoq_web.backup import schedule
 from yoq_web.database.file_watch import current_file_watch
-from yoq_web.database.migrations import list_standings
+from yoq_web.database.migrations import are_up_to_date, list_standings
 from yoq_web.database.session import db
 from yoq_web.hooks.errors import HOOK_ERRORS
 from yoq_web.hooks.host import current_host
@@ -100,7 +100,9 @@ def _see_plugin(plugin: str, look: _Look[object], until: float) -> str | None:
 
 def _look_into_database() -> dict[str, object]:
     """Say which lineages are behind, or if none is, what is wrong with the secrets' key, backups and drains."""
-    if behind := [standing.lineage.name for standing in list_standings() if not standing.up_to_date]:
+    # Reading where each stands takes twenty times as long.
+    standings = () if are_up_to_date() else list_standings()
+    if behind := [standing.lineage.name for standing in standings if not standing.up_to_date]:
         return {"lineages_behind": behind}
     return {
         "secrets_key": find_key_problem(db.session()),
