@@ -23,7 +23,15 @@ def format_time(microseconds: int) -> str:
 
 @functools.lru_cache(maxsize=256)  # neighbours in the log happened in the same second or almost
 def _format_second(seconds: int) -> str:
-    return (EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    return f"{_format_day(days)}T{hour:02d}:{minute:02d}:{second:02d}"
+
+
+@functools.lru_cache(maxsize=64)
+def _format_day(days: int) -> str:
+    return (EPOCH + timedelta(days=days)).date().isoformat()
 
 
 def parse_time(text: str) -> int:

@@ -7,6 +7,7 @@ from json.encoder import encode_basestring as quoted
 
 from yoq_audit.export.gaps import Gap
 from yoq_audit.export.sealed_log import Row
+from yoq_audit.storage.documents import Texts
 from yoq_web import dumps, format_time
 
 
@@ -28,8 +29,7 @@ def make_placed_lines(rows: Iterable[Row]) -> list[str]:
 
 def make_lines(rows: Iterable[Row]) -> list[str]:
     """Make the line of each entry: the same text as `dumps(drop_unproved(document))`, at a quarter of the cost."""
-    # Few actors and actions stand in many entries.
-    text = _Texts()
+    text = Texts()
     return [
         f'{{"recorded_at":{recorded_at},"actor":{text[actor]},"action":{text[action]},"target":{text[target]},'
         f'"outcome":{text[outcome]},"event_id":{quoted(event_id)},"time":"{format_time(time)}",'
@@ -55,14 +55,6 @@ def make_lines(rows: Iterable[Row]) -> list[str]:
             nonce,
         ) in rows
     ]
-
-
-class _Texts(dict[str | None, str]):
-    """Texts as JSON has them, each made once; lives as long as a page."""
-
-    def __missing__(self, text: str | None) -> str:
-        self[text] = found = "null" if text is None else quoted(text)
-        return found
 
 
 def encode_gap(gap: Gap) -> bytes:

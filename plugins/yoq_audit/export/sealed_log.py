@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -16,12 +16,12 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.compiler import SQLCompiler
 
 from yoq_audit.export.gaps import Pruned
 from yoq_audit.query.filters import Selection
 from yoq_audit.storage.log import STORED
 from yoq_audit.storage.models import ENTRIES, LEAVES
+from yoq_audit.storage.prepared import Prepared
 from yoq_audit.storage.tombstones import find_cutoff, find_minimum
 from yoq_audit.storage.tree import find_log_id, find_signed_tree
 from yoq_web import AppLocal, db
@@ -115,10 +115,10 @@ class Scan:
             .order_by(LEAVES.c.leaf_index)
             .limit(self._limit)
         )
-        compiled = query.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
-        # Places first, then their entries: by an index for the filter SQLite would sort all matches for each page.
-        self._statement = str(compiled).replace(" JOIN ", " CROSS JOIN ") if dialect.name == "sqlite" else str(compiled)
-        self._bind = _make_binder(compiled)
+        self._query = Prepared(query, dialect)
+        if dialect.name == "sqlite":
+            # Places first, then their entries: by an index for the filter it would sort all matches for each page.
+            self._query.text = self._query.text.replace(" JOIN ", " CROSS JOIN ")
 
     def read(self, first: int, end: int) -> tuple[list[Row], int]:
         """Read the first selected entries, a page at most, of the places from `first` on and before `end`.
@@ -133,7 +133,7 @@ class Scan:
         """Read the same entries in a session's transaction."""
         # Through the driver: rows of SQLAlchemy cost as much again as reading them.
         with closing(session.connection().connection.cursor()) as cursor:
-            cursor.execute(self._statement, self._bind(first, end))
+            cursor.execute(self._query.text, self._query.bind({"first": first, "end": end}))
             return list(cursor.fetchall())
 
     def find_next(self, rows: list[Row], end: int) -> int:
@@ -155,14 +155,3 @@ class Scan:
                 following = max(following, gap.last + 1)
             first = following
             yield Piece(rows, first, gap)
-
-
-def _make_binder(compiled: SQLCompiler) -> Callable[[int, int], Any]:
-    """Make what gives the driver the statement's values for a first place and an end, in the form that it takes."""
-    fixed, order = dict(compiled.params), compiled.positiontup
-
-    def bind(first: int, end: int) -> Any:
-        named = fixed | {"first": first, "end": end}
-        return named if order is None else tuple(named[name] for name in order)
-
-    return bind

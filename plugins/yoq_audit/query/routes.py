@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response
@@ -12,9 +13,9 @@ from yoq_audit.query import pages, statistics
 from yoq_audit.query.filters import TIMES, FilterQuery
 from yoq_audit.query.statistics import StatsOut, StatsQuery
 from yoq_audit.storage import log
-from yoq_audit.storage.documents import make_documents, make_spooled_document
+from yoq_audit.storage.documents import make_documents, make_spooled_document, write_fitting
 from yoq_audit.storage.tombstones import explain_absence
-from yoq_web import Outcome, db, dumps, endpoint, find_answer_limit, make_next_link, spooled
+from yoq_web import Outcome, db, endpoint, find_answer_limit, make_next_link, spooled
 
 entries = Blueprint("audit", __name__)
 lists = Blueprint("audit_query", __name__)
@@ -93,9 +94,10 @@ def list_entries(query: AuditQuery) -> Response:
         limit=query.limit,
         order=query.order,
         cursor=query.cursor,
-        room=None if room is None else room - LINK_BYTES,
+        make=partial(write_fitting, room=None if room is None else room - LINK_BYTES),
+        may_cut=room is not None,
     )
-    answer = Response(dumps(page.entries), content_type="application/json")
+    answer = Response(f"[{','.join(page.entries)}]", content_type="application/json")
     if page.pruned:
         answer.headers["Audit-Gap"] = f"pruned;from=0;to={page.pruned - 1}"
     if page.cursor:

@@ -14,16 +14,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Row, Select, Text, and_, literal, literal_column, or_, select, tuple_
+from sqlalchemy import Row
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.elements import UnaryExpression
-from sqlalchemy.sql.operators import custom_op
 
 from yoq_audit.query.conditions import Filter
 from yoq_audit.query.filters import Selection
 from yoq_audit.query.snapshot import Snapshot
+from yoq_audit.query.statements import Shape, prepare, prepare_in_index, prepare_look_up
 from yoq_audit.storage.log import SHOWN
 from yoq_audit.storage.models import ENTRIES
+from yoq_audit.storage.prepared import Prepared
 
 Position = tuple[int, ...]
 
@@ -38,18 +38,6 @@ ALL = 2**62
 
 ID = SHOWN.index("id")
 TIME = SHOWN.index("time")
-
-
-def match_visible(snapshot: Snapshot | None) -> list[ColumnElement[bool]]:
-    """Make the conditions to be shown: to be in the set, and not to say that something began that has ended there."""
-    ended = ENTRIES.alias("ended")
-    among = [snapshot.match(ended)] if snapshot else []
-    settled: ColumnElement[bool] = literal_column(
-        "ended.outcome <> 'started'"
-    )  # as the index of event ids needs it to be said
-    # Not EXISTS, for which PostgreSQL may read the whole trail into a hash table beforehand.
-    end = select(ended.c.id).where(ended.c.event_id == ENTRIES.c.event_id, settled, *among).limit(1).scalar_subquery()
-    return [*([snapshot.match()] if snapshot else []), or_(ENTRIES.c.outcome != "started", end.is_(None))]
 
 
 @dataclass
@@ -69,8 +57,7 @@ class Finder:
     """What was tried, in order; the last one found the entries."""
 
     def __post_init__(self) -> None:
-        self.dialect = self.session.get_bind().dialect.name
-        self.on_sqlite = self.dialect == "sqlite"
+        self.dialect = self.session.get_bind().dialect
         self.timed = self.selection.timed
         self.given = self.selection.given
         self.indexed = sorted(
@@ -79,134 +66,94 @@ class Finder:
 
     def find(self, count: int) -> Sequence[Row[Any]]:
         """Find the next entries, at most so many, with the columns SHOWN."""
+        shape = self._find_shape()
         if not self.indexed:
-            return self._run("walk", self.select_walk(count))
+            return self._run("walk", prepare(self.dialect, shape, "walk"), count=count)
         first = self.indexed[0]
-        if len(self.given) == 1 and not self.timed and first.keeps_order(self.given[first], self.dialect):
-            return self._merge(first, count)
+        if len(self.given) == 1 and not self.timed and first.keeps_order(self.given[first], self.dialect.name):
+            return self._merge(shape, first, count)
         length = FIRST_WALK
         while True:
-            end = self._find_end(length) if length < ALL else None
-            found = self._run("walk", self.select_walk(count, end))
-            if end is None or len(found) == count:
+            end = self._find_end(shape, length) if length < ALL else None
+            if end is None:
+                return self._run("walk", prepare(self.dialect, shape, "walk"), count=count)
+            walk = prepare(self.dialect, shape, "walk to an end")
+            found = self._run("walk", walk, count=count, **self._name("end", end))
+            if len(found) == count:
                 return found
             looked_up = length * LOOKED_UP
             for filter_ in self.indexed if looked_up <= MOST_LOOKED_UP else ():
                 positions = self._look_up(filter_, looked_up)
                 if positions is not None:
-                    return self._fetch(positions, count)
+                    return self._fetch(shape, positions, count)
             length = looked_up if looked_up <= MOST_LOOKED_UP else ALL
 
     def find_position(self, row: Row[Any]) -> Position:
         """Return the position of an entry."""
         return (row[TIME], row[ID]) if self.timed else (row[ID],)
 
-    def select_walk(self, count: int, end: Position | None = None) -> Select[Any]:
-        """Select entries in the order of the walk, up to `end`, with every filter looked at on the way."""
-        found = self._match_each()
-        if end is not None:
-            key = tuple_(*self._list_key()) if self.timed else ENTRIES.c.id
-            last = tuple_(*end) if self.timed else literal(end[0])
-            found.append(key >= last if self.descending else key <= last)
-        return self._select(*self._match_range(), *found).order_by(*self._order(*self._list_key())).limit(count)
+    def _find_shape(self) -> Shape:
+        return Shape(
+            self.dialect.name,
+            tuple(self.given.items()),
+            self.descending,
+            self.selection.since is not None,
+            self.selection.until is not None,
+            self.position is not None,
+            None if self.snapshot is None else self.snapshot.shape,
+        )
 
-    def select_in_index(self, filter_: Filter, value: str, count: int) -> Select[Any]:
-        """Select the entries with a value, in the order of its index, which is that of ids."""
-        if self.on_sqlite:
-            given = [filter_.match((value,), self.dialect), *self._match_range()]
-            return self._select(*given).order_by(*self._order(ENTRIES.c.id)).limit(count)
-        # Told in this way, PostgreSQL cannot walk the whole trail instead, as it would where it takes a value for
-        # frequent, even if all entries with it are a year old.
-        column = ENTRIES.c[filter_.column]
-        text = literal(value, Text)
-        ends = [literal(-1, BigInteger), literal(2**63 - 1, BigInteger)]
+    def _list_values(self) -> dict[str, int]:
+        """List the values of the bounds that there are, by their names in the statements."""
+        times = {"since": self.selection.since, "until": self.selection.until}
+        found = {name: value for name, value in times.items() if value is not None}
         if self.position is not None:
-            ends[self.descending] = literal(self.position[0], BigInteger)
-        key = tuple_(column, ENTRIES.c.id)
-        given = [key > tuple_(text, ends[0]), key < tuple_(text, ends[1])]
-        # The condition of a partial index, which PostgreSQL does not find in a comparison of pairs.
-        if (indexed := filter_.match_indexed()) is not None:
-            given.append(indexed)
-        return self._select(*given).order_by(*self._order(column, ENTRIES.c.id)).limit(count)
+            found |= self._name("at", self.position)
+        return found if self.snapshot is None else found | self.snapshot.values
 
-    def select_positions(self, filter_: Filter, values: tuple[str, ...], count: int) -> Select[Any]:
-        """Select the positions of so many of the entries that a filter's values select, in any order."""
-        columns = [self._hide(column.key) for column in self._list_key()]
-        return select(*columns).where(filter_.match(values, self.dialect), *self._match_range(hidden=True)).limit(count)
+    def _name(self, name: str, position: Position) -> dict[str, int]:
+        parts = ("time", "id") if self.timed else ("id",)
+        return {f"{name}_{part}": value for part, value in zip(parts, position, strict=True)}
 
-    def _run(self, how: str, query: Select[Any]) -> Sequence[Row[Any]]:
+    def _run(self, how: str, query: Prepared, **values: int) -> Sequence[Row[Any]]:
         self.tried.append(how)
-        return self.session.execute(query).all()
+        return query.fetch_all(self.session, self._list_values() | values)
 
-    def _find_end(self, length: int) -> Position | None:
+    def _find_end(self, shape: Shape, length: int) -> Position | None:
         """Find the last position of a walk of so many entries; None if there are not so many."""
-        query = select(*self._list_key()).where(*self._match_range()).order_by(*self._order(*self._list_key()))
-        found = self.session.execute(query.limit(1).offset(length - 1)).first()
-        return None if found is None else tuple(found)
+        query = prepare(self.dialect, shape, "end")
+        found = query.fetch_all(self.session, self._list_values() | {"skip": length - 1})
+        return tuple(found[0]) if found else None
 
-    def _merge(self, filter_: Filter, count: int) -> Sequence[Row[Any]]:
+    def _merge(self, shape: Shape, filter_: Filter, count: int) -> Sequence[Row[Any]]:
         """Merge the next entries of each value."""
         streams = [
-            self._run(f"index {filter_.name}", self.select_in_index(filter_, value, count))
+            self._run(f"index {filter_.name}", prepare_in_index(self.dialect, shape, filter_, value), count=count)
             for value in self.given[filter_]
         ]
+        if len(streams) == 1:
+            return streams[0]
         return list(islice(heapq.merge(*streams, key=self.find_position, reverse=self.descending), count))
 
     def _look_up(self, filter_: Filter, most: int) -> list[Position] | None:
         """Look up where all entries with a filter's values are, in order; None if there are more than `most`."""
         found: set[Position] = set()
         for values in filter_.split(self.given[filter_]):
-            rows = self._run(f"look up {filter_.name}", self.select_positions(filter_, values, most + 1 - len(found)))
+            query = prepare_look_up(self.dialect, self._find_shape(), filter_, values)
+            rows = self._run(f"look up {filter_.name}", query, count=most + 1 - len(found))
             found.update(tuple(position) for position in rows)
             if len(found) > most:
                 return None
         return sorted(found, reverse=self.descending)
 
-    def _fetch(self, positions: Sequence[Position], count: int) -> Sequence[Row[Any]]:
+    def _fetch(self, shape: Shape, positions: Sequence[Position], count: int) -> Sequence[Row[Any]]:
         """Fetch the entries at these positions that the other filters let through."""
         found: list[Row[Any]] = []
-        given = self._match_each()
+        given, values = shape.match_each(), self._list_values()
         at, size = 0, count
         while len(found) < count and at < len(positions):
             ids = [position[-1] for position in positions[at : at + size]]
-            rows = self.session.execute(self._select(ENTRIES.c.id.in_(ids), *given)).all()
+            rows = self.session.execute(shape.select(ENTRIES.c.id.in_(ids), *given), values).all()
             found += sorted(rows, key=self.find_position, reverse=self.descending)
             at, size = at + size, AT_ONCE
         return found[:count]
-
-    def _match_each(self) -> list[ColumnElement[bool]]:
-        """Make what every filter demands, looked at entry by entry."""
-        return [
-            filter_.match(values, self.dialect, self._hide(filter_.column)) for filter_, values in self.given.items()
-        ]
-
-    def _select(self, *conditions: ColumnElement[bool]) -> Select[Any]:
-        return select(*(ENTRIES.c[name] for name in SHOWN)).where(*conditions, *match_visible(self.snapshot))
-
-    def _hide(self, name: str | None) -> ColumnElement[Any]:
-        """Return a column in a form for which SQLite uses no index."""
-        column = ENTRIES.c[str(name)]
-        return UnaryExpression(column, operator=custom_op("+"), type_=column.type) if self.on_sqlite else column
-
-    def _list_key(self) -> list[ColumnElement[Any]]:
-        return [ENTRIES.c.time, ENTRIES.c.id] if self.timed else [ENTRIES.c.id]
-
-    def _order(self, *columns: ColumnElement[Any]) -> list[ColumnElement[Any]]:
-        return [column.desc() if self.descending else column.asc() for column in columns]
-
-    def _match_range(self, *, hidden: bool = False) -> list[ColumnElement[bool]]:
-        """Make the condition to be beyond the position and within the times asked for."""
-        columns = self._list_key()
-        if hidden:
-            columns = [self._hide(column.key) for column in columns]
-        found: list[ColumnElement[bool]] = []
-        # SQLite takes one bound for each end of an index: the position, which is the closer one.
-        if self.selection.since is not None and (self.descending or self.position is None):
-            found.append(columns[0] >= self.selection.since)
-        if self.selection.until is not None and (not self.descending or self.position is None):
-            found.append(columns[0] < self.selection.until)
-        if self.position is not None:
-            key = tuple_(*columns) if self.timed else columns[0]
-            last = tuple_(*self.position) if self.timed else literal(self.position[0])
-            found.append(key < last if self.descending else key > last)
-        return [and_(*found)] if found else []

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
-from sqlalchemy import ColumnElement, FromClause, func, or_, select, text
+from sqlalchemy import BigInteger, ColumnElement, Dialect, FromClause, bindparam, func, or_, select, text
 from sqlalchemy.orm import Session
 
 from yoq_audit.storage import tree
-from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES
+from yoq_audit.storage.models import CHECKPOINTS, ENTRIES, LEAVES, MINIMUMS
+from yoq_audit.storage.prepared import Prepared
 
 MOST_UNSEALED = 2_000
 MOST_RANGES = 32
 """Where more is unsealed, as when no machine has sealed for long, a walk also shows what is committed meanwhile among
 the entries that it has not come to yet. It still misses and repeats none that were there when it began."""
+
+ENDS = ("low", "high")
 
 READ_ONLY = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL enable_sort = off")
 """Every query of a walk can be answered in the order of an index. PostgreSQL, where it knows little of the table, would
@@ -39,13 +43,29 @@ class Snapshot:
     size: int = 0
     ranges: tuple[tuple[int, int], ...] = ()
 
-    def match(self, table: FromClause = ENTRIES) -> ColumnElement[bool]:
-        """Make the condition that a row of `table` is in the set."""
-        below: ColumnElement[bool] = table.c.id <= self.floor
-        if not self.size and not self.ranges:
-            return below
-        place = select(LEAVES.c.leaf_index).where(LEAVES.c.entry_id == table.c.id).scalar_subquery()
-        return or_(below, *(table.c.id.between(*ends) for ends in self.ranges), place < self.size)
+    @property
+    def shape(self) -> int:
+        """What match() needs to know of it: -1 for a set that only has a floor, else how many ranges there are."""
+        return len(self.ranges) if self.size or self.ranges else -1
+
+    @property
+    def values(self) -> dict[str, int]:
+        """The values for what match() made."""
+        ends = {
+            f"{end}{number}": at for number, ends in enumerate(self.ranges) for end, at in zip(ENDS, ends, strict=True)
+        }
+        return {"floor": self.floor, "size": self.size, **ends}
+
+
+def match(shape: int, table: FromClause = ENTRIES) -> ColumnElement[bool]:
+    """Make the condition that a row of `table` is in a set of this shape, whose values are given to the statement."""
+    below: ColumnElement[bool] = table.c.id <= bindparam("floor", 0, type_=BigInteger)
+    if shape < 0:
+        return below
+    place = select(LEAVES.c.leaf_index).where(LEAVES.c.entry_id == table.c.id).scalar_subquery()
+    ranges = [[bindparam(f"{end}{number}", 0, type_=BigInteger) for end in ENDS] for number in range(shape)]
+    within = [table.c.id.between(low, high) for low, high in ranges]
+    return or_(below, *within, place < bindparam("size", 0, type_=BigInteger))
 
 
 def begin_reading(session: Session) -> None:
@@ -56,9 +76,31 @@ def begin_reading(session: Session) -> None:
         session.execute(READ_ONLY, execution_options={"no_parameters": True})
 
 
-def take_snapshot(session: Session) -> Snapshot:
-    """Take the entries that the session's transaction sees, which begin_reading() began."""
-    highest = session.scalar(select(func.max(ENTRIES.c.id))) or 0
+@dataclass(frozen=True)
+class LogState:
+    """How the log stands: its id, the highest id of an entry, the minimum index, and its cutoff (as a time)."""
+
+    log_id: str = ""
+    highest: int = 0
+    minimum: int = 0
+    cutoff: int = 0
+
+
+def read_log_state(session: Session) -> LogState:
+    """Read how the log stands in a session's transaction, in one statement."""
+    vkey, highest, minimum, cutoff = tuple(_prepare_log_state(session.get_bind().dialect).fetch_all(session, {})[0])
+    return LogState(tree.get_log_id(vkey), highest or 0, minimum or 0, cutoff or 0)
+
+
+@lru_cache(8)
+def _prepare_log_state(dialect: Dialect) -> Prepared:
+    cutoff = select(MINIMUMS.c.cutoff).order_by(MINIMUMS.c.minimum.desc()).limit(1)
+    parts = (tree.FIRST_KEY, select(func.max(ENTRIES.c.id)), select(func.max(MINIMUMS.c.minimum)), cutoff)
+    return Prepared(select(*(part.scalar_subquery() for part in parts)), dialect)
+
+
+def take_snapshot(session: Session, highest: int) -> Snapshot:
+    """Take the entries that the session's transaction sees, which begin_reading() began: `highest` is their last id."""
     if session.get_bind().dialect.name == "sqlite":
         return Snapshot(highest)
     settled = tree.find_watermark(session)

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from yoq_audit.query import snapshot
 from yoq_audit.query.filters import FilterQuery
-from yoq_audit.query.search import match_visible
+from yoq_audit.query.statements import match_visible
 from yoq_audit.storage.models import ENTRIES
 from yoq_web import Problem, format_time
 

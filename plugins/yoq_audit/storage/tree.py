@@ -33,7 +33,7 @@ _LAST_SEALED = select(LEAVES.c.entry_id).where(
     LEAVES.c.leaf_index == select(func.max(CHECKPOINTS.c.size)).scalar_subquery() - 1
 )
 
-_FIRST_KEY = select(LogKey.vkey).where(LogKey.announcement.is_(None)).order_by(LogKey.added_at, LogKey.vkey).limit(1)
+FIRST_KEY = select(LogKey.vkey).where(LogKey.announcement.is_(None)).order_by(LogKey.added_at, LogKey.vkey).limit(1)
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,16 @@ def find_signed_tree(session: Session, least: int | None = None) -> SignedTree |
 
 
 def find_log_id(session: Session) -> str:
-    """Return what tells this log from others that came before it here: its first key's id, empty before there is one.
+    """Return what tells this log from others that came before it here; empty before it begins."""
+    return get_log_id(session.scalar(FIRST_KEY))
+
+
+def get_log_id(vkey: str | None) -> str:
+    """Return the id of the log with this first key: the key's own, empty where there is none.
 
     It tells mistakes apart, not forgeries: those a checkpoint's signature shows.
     """
-    vkey = session.scalar(_FIRST_KEY) or ""
-    return vkey.split("+")[1] if vkey.count("+") >= 2 else ""
+    return vkey.split("+")[1] if vkey is not None and vkey.count("+") >= 2 else ""
 
 
 def read_tile(session: Session, tile: Tile) -> bytes:
