@@ -17,6 +17,7 @@ from tests.support.trail import find_next
 from tests.support.work import hearing
 from yoq_audit import commands, yoq_pulse
 from yoq_audit.retention.schedule import current_schedule
+from yoq_audit.sealing.clock_watch import current_clock_watch
 from yoq_audit.sealing.overdue import current_overdue
 from yoq_audit.storage.models import Entry
 from yoq_web import db
@@ -118,7 +119,8 @@ def read_everything(app: Flask, turn: int) -> Iterator[tuple[str, Callable[[], o
 
     def pulse() -> None:
         with app.app_context():
-            current_overdue().next_look = current_schedule().next_look = 0.0
+            for looking in (current_overdue(), current_clock_watch(), current_schedule()):
+                looking.next_look = 0.0
             yoq_pulse()
 
     def get(path: str) -> None:

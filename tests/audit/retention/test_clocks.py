@@ -77,6 +77,7 @@ def test_a_young_entry_is_named(app: Flask) -> None:
     assert (held["index"], held["in_future"]) == (40, False)
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # the rule is no database's
 def test_a_checkpoint_ahead_is_not_believed(app: Flask, api: Api) -> None:
     """What was sealed by the wrong clock too is as old as the next checkpoint that a right one made."""
     ids = make_log(app, [AHEAD] * 256, AHEAD)
@@ -89,6 +90,7 @@ def test_a_checkpoint_ahead_is_not_believed(app: Flask, api: Api) -> None:
     assert verify_log(app)["ok"]
 
 
+@pytest.mark.parametrize("backend", ["sqlite"])  # the rule is no database's
 def test_a_clock_that_was_behind_lets_nothing_go(app: Flask, api: Api) -> None:
     """What was recorded and sealed by a clock that jumped back is no older than what was sealed before it."""
     make_log(app, [2 * DAY] * 256, 2 * DAY)
@@ -151,13 +153,14 @@ def test_a_clock_that_jumps_prunes_nothing_at_once(make_app: MakeApp, database_u
     assert count_entries(database_url) == 300
 
 
-@pytest.mark.parametrize("sealed", [0, AHEAD])
-def test_an_entry_ahead_can_be_erased(app: Flask, api: Api, sealed: int) -> None:
+def test_an_entry_ahead_can_be_erased(app: Flask, api: Api) -> None:
     """Whatever its time, and that of its checkpoint: if a spool hands it over again, that is noticed."""
-    ids = make_log(app, [0, AHEAD, 0], sealed)
-    assert "too young" in failure(app, "audit", "erase", ids[0], "--reason", "x", "--yes")
-    assert output(app, "audit", "erase", ids[1], "--reason", "x", "--yes").startswith(f"erased: {ids[1]}")
-    assert api("GET", "/v1/audit/log/retention").get_json()["erased"] == [1]
+    young, first = make_log(app, [0, AHEAD], 0)
+    [second] = make_log(app, [AHEAD], AHEAD)
+    assert "too young" in failure(app, "audit", "erase", young, "--reason", "x", "--yes")
+    for event_id in (first, second):
+        assert output(app, "audit", "erase", event_id, "--reason", "x", "--yes").startswith(f"erased: {event_id}")
+    assert api("GET", "/v1/audit/log/retention").get_json()["erased"] == [1, 2]
     assert verify_log(app)["ok"]
 
 
