@@ -26,9 +26,12 @@ the entries that it has not come to yet. It still misses and repeats none that w
 
 ENDS = ("low", "high")
 
-READ_ONLY = text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; SET LOCAL enable_sort = off")
-"""Every query of a walk can be answered in the order of an index. PostgreSQL, where it knows little of the table, would
-rather read all that match, and sort them."""
+READ_ONLY = text(
+    "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; "
+    "SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off"
+)
+"""Every query of a walk can be answered by an index, and in its order. PostgreSQL, which knows little of prefixes and,
+after a load, of anything, would rather read all that match and sort them, or the whole table."""
 
 
 @dataclass(frozen=True)
