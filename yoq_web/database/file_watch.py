@@ -112,10 +112,12 @@ class FileWatch:
             found = self._find_log()
             if record.info[FILE] not in self._open.values():
                 self._log = found
-                self._sync.open(self._log_path)
+                if found[0] is not None:
+                    self._sync.open(self._log_path)
             record.info[LOG] = found
             self._open[id(connection)] = record.info[FILE]
-        connection.execute("PRAGMA synchronous=NORMAL")  # confirm() syncs
+        if found[0] is not None:  # there is none where the file system does not let processes share its index
+            connection.execute("PRAGMA synchronous=NORMAL")  # confirm() syncs
 
     def _on_checkout(self, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
         self._idle.pop(id(record), None)

@@ -52,8 +52,11 @@ class WalSync:
         """What is to be said of it: that a sync failed, whose commits may not be on disk."""
 
     def open(self, path: str) -> None:
-        """Use the file of this name from now on. Raises OSError."""
-        file = os.open(path, os.O_RDONLY)
+        """Use the file of this name from now on. Raises sqlite3.OperationalError."""
+        try:
+            file = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise sqlite3.OperationalError(f"unable to open the write-ahead log: {error.strerror}") from error
         with self._turn:
             self.close()
             self._file = file

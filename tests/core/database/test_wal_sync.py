@@ -254,6 +254,17 @@ def test_nothing_is_signed_before_it_is_on_disk(app: Flask, disk: Disk, monkeypa
     assert signed == [(1, [1])]
 
 
+def test_a_database_without_such_a_log_syncs_by_itself(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file system lets SQLite have none, what is done is acknowledged all the same, and on disk."""
+    watch = current_file_watch(app)
+    assert watch is not None
+    monkeypatch.setattr(watch, "_log_path", f"{watch._log_path}-nowhere")
+    monkeypatch.setattr(watch, "_index_path", f"{watch._index_path}-nowhere")
+    add(app, "a")
+    with app.app_context():
+        assert db.session.scalar(text("PRAGMA synchronous")) == 2
+
+
 def test_a_database_that_is_not_watched_syncs_by_itself(app: Flask, tmp_path: Path) -> None:
     """Where nobody syncs for it, SQLite waits for the disk at each commit as ever."""
     other = create_engine(f"sqlite:///{tmp_path / 'other.db'}", poolclass=NullPool)
