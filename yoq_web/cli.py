@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "agent": "Manage agents, the machines that run services.",
     "app": "Apply, watch and roll back apps.",
+    "audit": "Read the audit trail.",
     "backup": "Back up the database to one file, encrypted.",
     "db": "Bring the database up to date.",
     "import-yoq": "Bring secrets, network policies and API tokens from FILE.",
@@ -31,7 +32,7 @@ COMMANDS = {
     "serve": "Serve the HTTP API.",
     "token": "Manage named, scoped API tokens.",
 }
-"""The core's commands, in a few words each."""
+"""The commands that there always are, those of the required plugin among them, in a few words each."""
 
 PLUGINS = "yoq_web.plugins"
 DECLARED = "yoq_web.commands"
