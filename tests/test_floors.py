@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 
 CORE = (
     "app_local jsontext names times",
-    "scopes settings logs",
+    "scopes settings",
+    "logs",
     "actors files metrics problems",
     "hooks",
     "database",

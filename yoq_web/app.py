@@ -48,8 +48,10 @@ log = get_logger("yoq_web")
 
 
 def contribute_core() -> Contribution:
-    """Return the commands that belong to no domain."""
-    return Contribution(commands=(plugin_commands.group, db_commands.group, server.serve_command))
+    """Return the commands and settings that belong to no domain."""
+    return Contribution(
+        commands=(plugin_commands.group, db_commands.group, server.serve_command), settings=logs.SETTINGS
+    )
 
 
 DOMAINS: dict[str, Callable[[], Contribution]] = {
@@ -75,15 +77,15 @@ def create_app(config: Mapping[str, Any] | None = None, plugins: Iterable[object
     plugin objects beside the installed ones. Raises SettingsError or RequiredPluginMissing if it cannot be built; any
     other plugin that fails is refused, logged and listed, and the application is built without it.
     """
-    logs.configure()
     settings = Settings.load(config or {})
+    logs.configure(settings)
     data_dir.make_files(settings)
     return build_app(settings, config or {}, plugins)
 
 
 def build_app(settings: Settings, config: Mapping[str, Any], plugins: Iterable[object] = ()) -> Flask:
     """Build the application from these settings, as create_app() does, without touching the disk."""
-    logs.configure()
+    logs.configure(settings)
     given = tuple(plugins)
     refused: dict[str, str] = {}
     with StartWatch() as watch:

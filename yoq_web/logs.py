@@ -5,14 +5,48 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from typing import Any
 
 import structlog
 from sqlalchemy import exc
 
 from yoq_web.app_local import ContextLocal
+from yoq_web.settings import Setting, Settings, SettingsError
 
 current_request_id: ContextLocal[str] = ContextLocal("request_id", "")
 """Finds the log lines of a request; empty where there is none."""
+
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+FORMATS = ("json", "text")
+
+
+def _parse_level(word: str) -> int:
+    if word not in LEVELS:
+        raise SettingsError("YOQ_LOG_LEVEL must be debug, info, warning or error")
+    return LEVELS[word]
+
+
+def _parse_format(word: str) -> str:
+    if word not in FORMATS:
+        raise SettingsError("YOQ_LOG_FORMAT must be json or text")
+    return word
+
+
+LOG_LEVEL = Setting[int | None](
+    "YOQ_LOG_LEVEL",
+    "which lines are logged: `debug` (what monitoring asks, too), `info` (each request), `warning` or `error`",
+    _parse_level,
+    lambda _settings: None,
+    "`info` while serving, `warning` for commands",
+)
+LOG_FORMAT = Setting[str](
+    "YOQ_LOG_FORMAT",
+    "how: `json`, a document a line, or `text`, for people",
+    _parse_format,
+    lambda _settings: "text" if sys.stderr.isatty() else "json",
+    "`text` where standard error is a terminal, else `json`",
+)
+SETTINGS: tuple[Setting[Any], ...] = (LOG_LEVEL, LOG_FORMAT)
 
 DEPTH = 40
 """How many frames of an exception are shown, the innermost ones."""
@@ -53,9 +87,13 @@ def _render_frames(error: BaseException) -> list[str]:
     return [f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}' for frame, line in walked]
 
 
-def configure() -> None:
-    """Set up structlog and a handler for the logger `yoq_web`, once a process; operators may add handlers as usual."""
+def configure(settings: Settings) -> None:
+    """Set up structlog and a handler for the logger `yoq_web`, once a process; operators may add handlers as usual.
+
+    Raises SettingsError for a level or a format of no use.
+    """
     logger = logging.getLogger("yoq_web")
+    level, chosen = settings[LOG_LEVEL], settings[LOG_FORMAT]
     if logger.handlers:
         return
     shared: list[structlog.typing.Processor] = [
@@ -65,8 +103,10 @@ def configure() -> None:
     ]
     # Values as Python writes them: a request's path must not draw on the terminal.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
-        if sys.stderr.isatty()
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback, repr_native_str=True
+        )
+        if chosen == "text"
         else structlog.processors.JSONRenderer()
     )
     # Who logs to `yoq_web` without render_exception(), as Flask and plugins may, shows no message either.
@@ -83,7 +123,13 @@ def configure() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[*finish, renderer], foreign_pre_chain=shared))
     logger.addHandler(handler)
-    logger.setLevel(logging.WARNING)
+    logger.setLevel(logging.WARNING if level is None else level)
+
+
+def log_requests(settings: Settings) -> None:
+    """Log each request from now on, unless the operator chose a level: this process serves."""
+    if settings[LOG_LEVEL] is None:
+        logging.getLogger("yoq_web").setLevel(logging.INFO)
 
 
 def _render_info(exc_info: structlog.typing.ExcInfo) -> str:

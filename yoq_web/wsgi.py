@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import multiprocessing
 import multiprocessing.util
 import os
@@ -18,6 +17,7 @@ from typing import Any
 from flask import Flask
 from structlog.stdlib import get_logger
 
+from yoq_web import logs
 from yoq_web.app import create_app
 from yoq_web.database import data_dir, locks
 from yoq_web.database.engine import count_files
@@ -55,7 +55,7 @@ def application() -> Flask:
     locks.hold_share(current_settings(app))
     data_dir.remove_unfinished(current_settings(app))
     current_spool(app).open()
-    logging.getLogger("yoq_web").setLevel(logging.INFO)
+    logs.log_requests(current_settings(app))
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_with_parent, args=(app, parent), name="parent", daemon=True).start()
     threading.Thread(target=_work_beside_requests, args=(app,), name="pulse", daemon=True).start()

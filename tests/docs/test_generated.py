@@ -18,6 +18,7 @@ from tests.support.pages import anchors, page
 from yoq_audit.settings import SETTINGS
 from yoq_web import current_operations
 from yoq_web.backup.settings import SETTINGS as BACKUP
+from yoq_web.logs import SETTINGS as LOGS
 from yoq_web.settings import TABLE
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
@@ -39,7 +40,7 @@ def test_every_writer_is_used(app: Flask) -> None:
 def test_every_setting_is_listed(app: Flask) -> None:
     """The table has each variable that is read, and no other, in the order in which they are declared."""
     named = [line.split("`")[1] for line in page("reference/settings.md").splitlines() if line.startswith("| `YOQ_")]
-    assert named == [setting.variable for setting in (*TABLE, *BACKUP, *SETTINGS)]
+    assert named == [setting.variable for setting in (*TABLE, *LOGS, *BACKUP, *SETTINGS)]
 
 
 def test_every_action_is_in_the_catalogue(app: Flask) -> None:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner
 from flask import Flask
 
-from tests.support.served import PROGRAM, environment
+from tests.support.served import PROGRAM, command, environment
 from yoq_web import VERSION
-from yoq_web.cli import COMMANDS, DECLARED, Root, main
+from yoq_web.cli import COMMANDS, DECLARED, main
 
 LOADED = """
 import sys
@@ -91,11 +90,10 @@ def test_help_and_version_need_nothing(tmp_path: Path, asked: tuple[str, ...]) -
     assert told.stdout.startswith(f"yoq-web {VERSION}\n" if asked == ("--version",) else "Usage: yoq-web ")
 
 
-@pytest.mark.parametrize("backend", ["sqlite"])
-def test_help_is_also_asked_for_in_one_letter(app: Flask) -> None:
+@pytest.mark.program
+def test_help_is_also_asked_for_in_one_letter(tmp_path: Path) -> None:
     """Of every command."""
-    root = Root("yoq-web", create_app=lambda: app)
-    short, long = (CliRunner().invoke(root, ["secret", "set", option]).output for option in ("-h", "--help"))
+    short, long = (command(tmp_path, "secret", "set", option).stdout for option in ("-h", "--help"))
     assert short == long
     assert "--keep-newline" in short
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -35,6 +36,7 @@ from yoq_web.settings import current_settings
 log = get_logger("yoq_web")
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
+MONITORED = ("/health", "/metrics")
 MAX_TARGET = 2048
 """Characters of a request's path and query (yoq's limit)."""
 
@@ -182,7 +184,10 @@ def finish(response: Response) -> Response:
     seconds = time.perf_counter() - _started()
     current_metrics().requests.labels(method, endpoint, response.status_code).inc()
     current_metrics().seconds.observe(seconds)
-    log.info(
+    # What monitoring asks every few seconds would bury the rest.
+    level = logging.DEBUG if request.path in MONITORED and response.status_code < 400 else logging.INFO
+    log.log(
+        level,
         "request",
         method=request.method,
         path=request.path,
