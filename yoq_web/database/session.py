@@ -13,6 +13,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import Connection, Engine, Executable, MetaData, Table, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, registry
 
@@ -134,11 +135,17 @@ def end_reading(session: Session) -> None:
 
 
 def release_connection() -> None:
-    """Give back the connection of a request that only read so far, before it waits for something else."""
+    """Give back the connection of a request that only read so far, before it waits for something else.
+
+    One that is broken by then is thrown away: what was read was read, and whoever needs one next gets another.
+    """
     if not _forbidden.get() and db.session.registry.has():
         session = db.session()
         if not (session.new or session.dirty or session.deleted):
-            session.rollback()
+            try:
+                session.rollback()
+            except SQLAlchemyError:
+                session.invalidate()
 
 
 @contextmanager

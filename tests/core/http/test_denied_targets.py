@@ -6,14 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, Request
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from tests.conftest import Api, MakeApp
 from tests.support.agents import JOIN, registration
 from tests.support.apps import HEALTH, manifest, service
 from yoq_audit.export import feeds
-from yoq_web import JOINING, Resource, hookimpl
+from yoq_web import JOINING, Actor, Resource, db, hookimpl
 from yoq_web.http.endpoints import find_declaration
 from yoq_web.http.guard import find_attempt
 
@@ -204,3 +205,30 @@ def entry_of(operator: Api, ask: Callable[[Api], TestResponse], api: Api, status
     answer.close()
     (entry,) = [entry for entry in operator.entries(9) if entry["event_id"] == answer.headers["Audit-Id"]]
     return entry
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+def test_a_session_that_ends_before_the_body_is_read(make_app: MakeApp) -> None:
+    """The database ends the session with which the caller was looked up: the denial's target is told all the same."""
+
+    class Lookup:
+        """Looks callers up in the database, whose session is then ended by somebody else."""
+
+        name = "lookup"
+
+        @hookimpl
+        def yoq_authenticate(self, request: Request) -> Actor | None:
+            if request.headers.get("X-Lookup") is None:
+                return None
+            session = db.session()
+            pid = session.scalar(text("SELECT pg_backend_pid()"))
+            with db.engine.connect() as other:
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            return Actor("token", "weak", ("apps:read",))
+
+    api = Api(make_app(Lookup()))
+    body = {"name": "db", "value": "hunter2"}
+    denied = api("POST", "/v1/secrets", json=body, headers={"X-Lookup": "yes"})
+    assert denied.status_code == 403
+    (entry,) = api.entries()
+    assert (entry["target"], entry["outcome"], entry["actor"]) == ("db", "denied", "weak")
