@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 COMMANDS = {
     "agent": "Manage agents, the machines that run services.",
     "app": "Apply, watch and roll back apps.",
-    "audit": "Read the audit trail.",
     "backup": "Back up the database to one file, encrypted.",
     "db": "Bring the database up to date.",
     "import-yoq": "Bring secrets, network policies and API tokens from FILE.",
@@ -32,7 +31,7 @@ COMMANDS = {
     "serve": "Serve the HTTP API.",
     "token": "Manage named, scoped API tokens.",
 }
-"""The commands that there always are, those of the required plugin among them, in a few words each."""
+"""The core's commands, in a few words each."""
 
 PLUGINS = "yoq_web.plugins"
 DECLARED = "yoq_web.commands"
