@@ -31,6 +31,9 @@ MAY = """
       FROM pg_roles, pg_database WHERE rolname = current_user AND datname = :name
 """
 
+ENDING_SECONDS = 1.0
+"""How long a session that was closed may take to end."""
+
 OTHERS = "SELECT count(*) FROM pg_stat_activity WHERE datname = :name AND pid <> pg_backend_pid()"
 
 
@@ -87,8 +90,12 @@ def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
     engine.dispose()
     with _connect_maintenance(engine) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        if others := connection.scalar(text(OTHERS), {"name": name}):
-            raise _make_in_use(others)
+        # Sessions that were closed a moment ago, this program's own among them, take a moment to end.
+        until = time.monotonic() + ENDING_SECONDS
+        while others := connection.scalar(text(OTHERS), {"name": name}):
+            if time.monotonic() > until:
+                raise _make_in_use(others)
+            time.sleep(0.02)
         # One message, and so one transaction: both names change, or neither.
         connection.exec_driver_sql(
             f"ALTER DATABASE {quote(connection, name)} RENAME TO {quote(connection, kept)}; "

@@ -99,7 +99,8 @@ def test_nothing_written_meanwhile_is_lost(
     rotate(here)
     assert len(read_keys(database_url)) == 1
     assert {name: value for name, value in read_secrets(here).items() if name in last} == last
-    assert len(read_secrets(here)) == 12
+    # On a busy machine one of them may not come to its third name.
+    assert len(read_secrets(here)) == 10 + len({"a", "z"} & last.keys())
 
 
 def test_two_rotations_at_once_help_each_other(make_app: MakeApp, database_url: str) -> None:
