@@ -74,9 +74,7 @@ def make_scratch(engine: Engine) -> Iterator[Engine]:
 def check_alone(engine: Engine) -> None:
     """Raise InUse if anybody else is connected to the database."""
     with engine.connect() as connection:
-        others = connection.scalar(text(OTHERS), {"name": engine.url.database})
-    if others:
-        raise _make_in_use(others)
+        _await_alone(connection, str(engine.url.database))
 
 
 def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
@@ -90,12 +88,7 @@ def swap(engine: Engine, new: Engine, *, keep: bool) -> str | None:
     engine.dispose()
     with _connect_maintenance(engine) as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT")
-        # Sessions that were closed a moment ago, this program's own among them, take a moment to end.
-        until = time.monotonic() + ENDING_SECONDS
-        while others := connection.scalar(text(OTHERS), {"name": name}):
-            if time.monotonic() > until:
-                raise _make_in_use(others)
-            time.sleep(0.02)
+        _await_alone(connection, name)
         # One message, and so one transaction: both names change, or neither.
         connection.exec_driver_sql(
             f"ALTER DATABASE {quote(connection, name)} RENAME TO {quote(connection, kept)}; "
@@ -145,9 +138,15 @@ def _drop_stale(connection: Connection, engine: Engine) -> None:
             connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quote(connection, name)}")
 
 
-def _make_in_use(others: int) -> InUse:
-    said = f"{others} other connections to it are open: stop every server of yoq-web, and close what else is connected"
-    return InUse("the database is in use", said)
+def _await_alone(connection: Connection, name: str) -> None:
+    """Raise InUse if others are connected to a database. Sessions that were just closed may take a moment to end."""
+    until = time.monotonic() + ENDING_SECONDS
+    while others := connection.scalar(text(OTHERS), {"name": name}):
+        if time.monotonic() > until:
+            said = f"{others} other connections to it are open: stop every server of yoq-web, and close what else is"
+            raise InUse("the database is in use", f"{said} connected")
+        connection.rollback()  # in one transaction it would be told the same again
+        time.sleep(0.02)
 
 
 def _find_program(name: str, engine: Engine) -> str:

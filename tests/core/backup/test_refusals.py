@@ -5,23 +5,28 @@ from __future__ import annotations
 import random
 import sqlite3
 import tarfile
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import psycopg
 import pytest
 from alembic import command
 from flask import Flask
+from sqlalchemy import make_url
+from sqlalchemy.exc import ProgrammingError
 
 from tests.conftest import Api
 from tests.support.backup import alone, backup, content, restore, trail, url_of
 from tests.support.commandline import failure, output, run
 from tests.support.door import acting, behind
 from tests.support.served import serve
-from yoq_web import current_settings
-from yoq_web.backup import age, manifest, operations
+from yoq_web import current_settings, db
+from yoq_web.backup import age, manifest, operations, postgres
 from yoq_web.backup.workdir import lock_workdir
 from yoq_web.database import locks
+from yoq_web.database.engine import make_engine
 from yoq_web.database.migrations import find_lineage, list_standings, make_configuration, upgrade
 
 FLIPS = 15
@@ -170,6 +175,34 @@ def test_a_running_server(app: Flask, database_url: str, tmp_path: Path) -> None
         assert output(app, "secret", "list") == "a\n"
         alone(app)
     restore(app, path)
+
+
+@pytest.mark.parametrize("backend", ["postgresql"])
+@pytest.mark.parametrize("checked", ["at the beginning", "at the end"])
+def test_a_session_that_just_ends(app: Flask, database_url: str, checked: str) -> None:
+    """Whoever closed its connection a moment ago is not told to do so; who stays is, and nothing is changed."""
+    url = make_url(database_url)
+    address = url.set(drivername="postgresql").render_as_string(hide_password=False)
+    other = make_engine(url.set(database=f"{url.database}_other"))
+
+    def look() -> None:
+        if checked == "at the beginning":
+            postgres.check_alone(db.engine)
+        else:
+            postgres.swap(db.engine, other, keep=True)  # which is not there: found out once nobody is connected
+
+    with app.app_context():
+        with psycopg.connect(address), pytest.raises(locks.InUse):
+            look()
+        ending = psycopg.connect(address)
+        end = threading.Timer(0.3, ending.close)
+        end.start()
+        if checked == "at the beginning":
+            look()
+        else:
+            with pytest.raises(ProgrammingError):
+                look()
+        end.join()
 
 
 def test_another_restore_at_work(app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
