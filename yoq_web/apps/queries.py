@@ -52,7 +52,6 @@ def diff_manifest(body: bytes, *, services: Sequence[str] = (), keep: bool = Fal
     except ManifestRefused as refusal:
         raise Problem(400, str(refusal), refusal.detail) from None
     app = check_app_name(wanted)
-    wanted = read_manifest(body)
     there = find_services(db.session(), app) if keep or services else {}
     body = add_services(body, there)
     wanted = read_manifest(body)

@@ -139,7 +139,6 @@ def _claim(every: int) -> Run | None:
     """Begin the next run if it is due and nobody else begins it."""
     settings = current_settings()
     last = _read(db.session())
-    taken_at = None if last is None else last.taken_at
     if last and not is_due(last, time.time(), every, here=settings.on_sqlite or last.node == settings.node):
         return None
     with lock_workdir(settings) as alone:
@@ -149,7 +148,7 @@ def _claim(every: int) -> Run | None:
         advisory_lock(session, "backup schedule")
         if _read(session) != last:
             return None
-        run = Run(settings.node, int(time.time()), taken_at=taken_at)
+        run = Run(settings.node, int(time.time()), taken_at=last.taken_at if last else None)
         session.execute(upsert(ScheduledRun, key=("id",), update=tuple(vars(run))), {"id": 1, **vars(run)})
     return run
 

@@ -83,7 +83,7 @@ class Finder:
                 return found
             looked_up = length * LOOKED_UP
             for filter_ in self.indexed if looked_up <= MOST_LOOKED_UP else ():
-                positions = self._look_up(filter_, looked_up)
+                positions = self._look_up(shape, filter_, looked_up)
                 if positions is not None:
                     return self._fetch(shape, positions, count)
             length = looked_up if looked_up <= MOST_LOOKED_UP else ALL
@@ -135,11 +135,11 @@ class Finder:
             return streams[0]
         return list(islice(heapq.merge(*streams, key=self.find_position, reverse=self.descending), count))
 
-    def _look_up(self, filter_: Filter, most: int) -> list[Position] | None:
+    def _look_up(self, shape: Shape, filter_: Filter, most: int) -> list[Position] | None:
         """Look up where all entries with a filter's values are, in order; None if there are more than `most`."""
         found: set[Position] = set()
         for values in filter_.split(self.given[filter_]):
-            query = prepare_look_up(self.dialect, self._find_shape(), filter_, values)
+            query = prepare_look_up(self.dialect, shape, filter_, values)
             rows = self._run(f"look up {filter_.name}", query, count=most + 1 - len(found))
             found.update(tuple(position) for position in rows)
             if len(found) > most:

@@ -178,7 +178,9 @@ def test_networks_and_what_is_left_out_are_looked_up_where_they_are_rare(app: Fl
             finder.find(10)
             for plan in plans(session, functools.partial(finder.find, 10)):
                 assert "Seq Scan" not in plan
-            looked_up = plans(session, functools.partial(finder._look_up, finder.indexed[0], 1000))
+            looked_up = plans(
+                session, functools.partial(finder._look_up, finder._find_shape(), finder.indexed[0], 1000)
+            )
             assert all("ix_audit_log_" in plan for plan in looked_up), (parameters, looked_up)
 
 
