@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from yoq_web.scopes import JOINING
     from yoq_web.server import current_shutdown
     from yoq_web.settings import VERSION, Setting, Settings, SettingsError, current_settings
-    from yoq_web.times import format_local, format_offset, format_time, parse_duration, parse_time
+    from yoq_web.times import ClockJumps, format_local, format_offset, format_time, parse_duration, parse_time
 
 __all__ = [
     "HOOK_ERRORS",
@@ -67,6 +67,7 @@ __all__ = [
     "Authenticator",
     "CannotCompare",
     "Choice",
+    "ClockJumps",
     "Command",
     "CommandGroup",
     "Contribution",
@@ -186,7 +187,7 @@ _HOMES = {
     "scopes": "JOINING",
     "server": "current_shutdown",
     "settings": "VERSION Setting Settings SettingsError current_settings",
-    "times": "format_local format_offset format_time parse_duration parse_time",
+    "times": "ClockJumps format_local format_offset format_time parse_duration parse_time",
 }
 """Where the names are: module and names. `spooled` is the one that has another name there."""
 

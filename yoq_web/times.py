@@ -1,9 +1,13 @@
-"""Times as text: moments in microseconds since 1970 as RFC 3339, or for people; lengths of time as number and unit."""
+"""Times as text: moments in microseconds since 1970 as RFC 3339, or for people; lengths of time as number and unit.
+
+And whether the clock that shows them was moved.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
+import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -65,3 +69,19 @@ def format_local(moment: object, offset: str = "") -> str:
         text = (EPOCH + timedelta(microseconds=microseconds)).astimezone().isoformat(" ", "seconds")
         return text.removesuffix(offset) if offset else f"{text[:-6]} {text[-6:]}"
     return str(moment)
+
+
+class ClockJumps:
+    """Tells how far the machine's clock was moved, by what it shows beyond the monotonic one, which nobody sets."""
+
+    def __init__(self) -> None:
+        self._offset = _measure_offset()
+
+    def measure(self) -> float:
+        """Return by how many seconds the clock was moved since this was last asked, or made: less than 0 if back."""
+        before, self._offset = self._offset, _measure_offset()
+        return self._offset - before
+
+
+def _measure_offset() -> float:
+    return time.time() - time.monotonic()

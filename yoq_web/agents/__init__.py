@@ -24,5 +24,5 @@ def contribute() -> Contribution:
         commands=(commands.group,),
         periodic=(liveness.expire_agents,),
         authenticators=(Authenticator(authenticate, scope=JOINING),),
-        gauges=(Gauge("yoq_agents", "The agents that there are", liveness.count_agents, "status"),),
+        gauges=(Gauge("yoq_agents", "The agents that there are", operations.count_agents, "status"),),
     )

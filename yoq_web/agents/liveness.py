@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, insert, select, update
 from sqlalchemy.orm import Session
 from structlog.stdlib import get_logger
 
@@ -20,6 +20,7 @@ from yoq_web.database.session import db
 from yoq_web.operations.operation import Operation
 from yoq_web.problems import NotFound
 from yoq_web.settings import current_settings
+from yoq_web.times import ClockJumps
 
 log = get_logger("yoq_web")
 
@@ -35,13 +36,13 @@ JUMP_SECONDS = 5
 
 @dataclass
 class Listening:
-    """Since when this process looks for silent agents, by the monotonic clock: nobody could beat while nobody served.
+    """Since when this process looks for silent agents: nobody could beat while nobody served.
 
-    `offset` is what the machine's clock showed beyond that one when it was looked at last, `jumped` when it had jumped.
+    That, and when the machine's clock last `jumped`, is by the monotonic one.
     """
 
     since: float = field(default_factory=time.monotonic)
-    offset: float = field(default_factory=lambda: time.time() - time.monotonic())
+    jumps: ClockJumps = field(default_factory=ClockJumps)
     jumped: float | None = None
 
 
@@ -62,10 +63,8 @@ agent_forget = Operation(
 def expire_agents() -> None:
     """Have the agents that are silent go offline, and forget those that stay so."""
     listening, now = current_listening(), time.monotonic()
-    offset = time.time() - now
-    if abs(offset - listening.offset) > JUMP_SECONDS:
+    if abs(listening.jumps.measure()) > JUMP_SECONDS:
         listening.since = listening.jumped = now  # whoever lives beats once by the new time
-    listening.offset = offset
     if now - listening.since > current_settings().agent_timeout:
         forget = listening.jumped is None or now - listening.jumped > FORGET_SECONDS
         expire_agents_at(int(time.time()), forget=forget)
@@ -113,12 +112,6 @@ def _forget(found: Any, forgotten: ColumnElement[bool]) -> None:
             raise NotFound
         note_departure(session, found.id)
     log.warning("a silent agent was forgotten", agent=found.id)
-
-
-def count_agents() -> dict[str, float]:
-    """Count the agents by their status."""
-    rows = db.session.execute(select(Agent.status, func.count().label("number")).group_by(Agent.status)).all()
-    return {row.status: row.number for row in rows}
 
 
 def note_departure(session: Session, agent_id: str) -> None:

@@ -220,6 +220,12 @@ def list_late_drains() -> list[str]:
     return list(db.session.scalars(select(Agent.id).where(late, Agent.waits_for.is_not(None)).order_by(Agent.id)))
 
 
+def count_agents() -> dict[str, float]:
+    """Count the agents by their status."""
+    rows = db.session.execute(select(Agent.status, func.count().label("number")).group_by(Agent.status)).all()
+    return {row.status: row.number for row in rows}
+
+
 def list_peers(part: Slice = WHOLE, *, servers_only: bool = False) -> Page[WireguardPeer]:
     """List the members of the overlay network by number; those that others connect to alone if asked."""
     chosen = select(WireguardPeer)

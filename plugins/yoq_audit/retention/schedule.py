@@ -6,7 +6,7 @@ A run takes a fraction of a second, because sealing waits for it; what is left i
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 from structlog.stdlib import get_logger
@@ -18,7 +18,7 @@ from yoq_audit.sealing.signer import Rewound
 from yoq_audit.settings import RETENTION, parse_age
 from yoq_audit.storage.clocks import AHEAD, SECOND
 from yoq_audit.tlog.errors import LogError
-from yoq_web import AppLocal, Problem, SettingsError, act_as_system, current_settings, db
+from yoq_web import AppLocal, ClockJumps, Problem, SettingsError, act_as_system, current_settings, db
 
 logger = get_logger("yoq_web")
 
@@ -34,14 +34,11 @@ MOST_ENTRIES = 1_000_000
 
 @dataclass
 class RetentionSchedule:
-    """When this process looks again (by the monotonic clock), the plan it is at, and why nothing is pruned, if so.
-
-    `offset` is what the machine's clock showed beyond the monotonic one when it looked last.
-    """
+    """When this process looks again (by the monotonic clock), the plan it is at, and why nothing is pruned, if so."""
 
     next_look: float = 0.0
     next_plan: float = 0.0
-    offset: float | None = None
+    jumps: ClockJumps = field(default_factory=ClockJumps)
     plan: Plan | None = None
     failure: str | None = None
 
@@ -69,11 +66,10 @@ def run_due() -> None:
 
 def _watch_clock(schedule: RetentionSchedule, now: float) -> None:
     """Put off pruning where the machine's clock jumped: if it is wrong now, somebody may set it right before."""
-    offset = time.time() - now
-    if schedule.offset is not None and abs(offset - schedule.offset) * SECOND > AHEAD:
+    moved = schedule.jumps.measure()
+    if abs(moved) * SECOND > AHEAD:
         schedule.plan, schedule.next_plan = None, now + PLAN_SECONDS
-        logger.warning("the clock jumped: nothing is pruned by it for an hour", seconds=int(offset - schedule.offset))
-    schedule.offset = offset
+        logger.warning("the clock jumped: nothing is pruned by it for an hour", seconds=int(moved))
 
 
 def _run(schedule: RetentionSchedule, now: float) -> None:
